@@ -1,0 +1,126 @@
+/** What a node *can* do: the capability record, signed by the node and published in the DHT and on control streams. */
+import { Type, type Static } from 'typebox'
+import { LIMITS } from './limits.ts'
+import { amount, bytes, count, list, memberName, meshId, modelDigest, parser, peerId, text } from './schema.ts'
+
+export const GpuSchema = Type.Object({
+  name: text(128),
+  vendor: Type.Enum(['nvidia', 'amd', 'intel', 'apple', 'other']),
+  /** Compute interface that the engine would use. */
+  backend: Type.Enum(['cuda', 'rocm', 'vulkan', 'metal', 'none']),
+  memoryBytes: count(),
+})
+export type Gpu = Static<typeof GpuSchema>
+
+export const HardwareSchema = Type.Object({
+  cpu: Type.Object({
+    model: text(128),
+    architecture: text(32),
+    /** Threads that the process may use (its affinity, not the machine's count). */
+    threads: count(65_536, 1),
+  }),
+  memoryBytes: count(),
+  gpus: list(GpuSchema, 64),
+  platform: text(32),
+})
+export type Hardware = Static<typeof HardwareSchema>
+
+/** Speed of one model on one node, measured by the node itself. Rates are in tokens per second. */
+export const ModelSpeedSchema = Type.Object({
+  /** Prompt tokens per second of one sequence that has the engine to itself. */
+  prefillTokensPerSecond: amount(),
+  /** Generated tokens per second of all sequences together, for each number of parallel sequences measured. */
+  decode: list(Type.Object({ sequences: count(LIMITS.slotsPerModelMax, 1), tokensPerSecond: amount() }), 16, 1),
+  measuredAtMs: count(),
+})
+export type ModelSpeed = Static<typeof ModelSpeedSchema>
+
+/**
+ * What decides whether two nodes compute alike in the last bits (`docs/ARCHITECTURE.md`, "Exactness"): on one build only
+ * the shape of the batches moves them.
+ */
+export const NumericsSchema = Type.Object({
+  engineBuild: text(96),
+  flashAttention: Type.Boolean(),
+  batchTokens: count(1_000_000),
+  threads: count(65_536),
+})
+
+export const EngineKindSchema = Type.Enum(['llama', 'echo'])
+export type EngineKind = Static<typeof EngineKindSchema>
+
+export const ModelCapabilitySchema = Type.Object({
+  digest: modelDigest(),
+  /** Names under which clients may ask for it; the first is shown. */
+  aliases: list(text(128, 1), 8, 1),
+  engine: EngineKindSchema,
+  /** Such as `Q8_0`. */
+  quantization: text(32),
+  parameters: count(),
+  sizeBytes: count(),
+  /** Tokens of prompt and answer together that one sequence can hold. */
+  contextTokens: count(100_000_000, 1),
+  features: list(Type.Enum(['chat', 'completion']), 8),
+  residency: Type.Enum(['resident', 'loading', 'disk']),
+  /** Expected time from disk to resident in ms, when not resident. */
+  loadMs: amount(),
+  /** Attempts that it runs together. */
+  slots: count(LIMITS.slotsPerModelMax, 1),
+  /** Absent until measured. */
+  speed: Type.Optional(ModelSpeedSchema),
+  numerics: NumericsSchema,
+})
+export type ModelCapability = Static<typeof ModelCapabilitySchema>
+
+export const CapabilityRecordSchema = Type.Object({
+  meshId: meshId(),
+  peerId: peerId(),
+  name: memberName(),
+  /** Grows with every record of a node, across its restarts. A record with a lower one is stale, whoever serves it. */
+  sequence: count(),
+  issuedAtMs: count(),
+  expiresAtMs: count(),
+  hardware: HardwareSchema,
+  models: list(ModelCapabilitySchema, LIMITS.modelsPerNodeMax),
+  power: Type.Enum(['mains', 'battery', 'unknown']),
+  labels: Type.Record(Type.String({ pattern: '^[a-z0-9._/-]{1,63}$' }), text(63)),
+  addresses: list(text(512), 32),
+})
+export type CapabilityRecord = Static<typeof CapabilityRecordSchema>
+
+export const parseCapabilityRecord = parser(CapabilityRecordSchema, 'capability record', 'FRAME_MALFORMED')
+
+/** CBOR of a record and the Ed25519 signature of its node over `domain || payload`. */
+export const SignedSchema = Type.Object({
+  payload: bytes(LIMITS.capabilityRecordBytesMax, 1),
+  signature: bytes(64, 64),
+})
+export type Signed = Static<typeof SignedSchema>
+
+/** Domains keep a signature made for one purpose from being shown as another. */
+export const SIGNATURE_DOMAINS = {
+  capability: 'skein-capability-1',
+  certificate: 'skein-certificate-1',
+  revocations: 'skein-revocations-1',
+} as const
+export type SignatureDomain = keyof typeof SIGNATURE_DOMAINS
+
+const GIB = 1024 ** 3
+/** Thresholds of memory classes in GiB: a node is in every class that it reaches. */
+const CLASS_GIB = [4, 8, 12, 16, 24, 32, 48, 64, 80, 128] as const
+
+/**
+ * Capability classes under which a node announces itself in the DHT, such as `cpu:8g` and `gpu:cuda:24g`: one for each
+ * memory step that it reaches, so that a look-up names the least that it needs.
+ */
+export function capabilityClasses(hardware: Hardware): string[] {
+  const steps = (prefix: string, memoryBytes: number): string[] =>
+    // 6 % off: firmware keeps some of what is sold as 24 GiB
+    CLASS_GIB.filter((gib) => memoryBytes >= gib * GIB * 0.94).map((gib) => `${prefix}:${gib}g`)
+  const classes = new Set(['cpu', ...steps('cpu', hardware.memoryBytes)])
+  for (const gpu of hardware.gpus) {
+    classes.add('gpu').add(`gpu:${gpu.backend}`)
+    for (const step of steps(`gpu:${gpu.backend}`, gpu.memoryBytes)) classes.add(step)
+  }
+  return [...classes]
+}

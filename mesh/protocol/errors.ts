@@ -1,0 +1,178 @@
+/**
+ * The registry of errors. A code is stable; its row says which HTTP status it becomes, whether the same call may succeed
+ * later, who is to blame and with which exit code the command line ends. `docs/ERRORS.md` lists the same rows; a test
+ * holds the two together. Nothing of ours throws a bare `Error` (lint).
+ */
+
+/** `caller`: mend the request · `node`: another node may succeed · `mesh`: no node can now · `owner`: this machine's setup. */
+export type Blame = 'caller' | 'node' | 'mesh' | 'owner'
+
+export interface ErrorRow {
+  readonly http: number
+  readonly retryable: boolean
+  readonly blame: Blame
+  /** Exit code of the command line: 1 failure, 2 usage, 3 no node can serve it, 4 refused by policy. */
+  readonly exit: 1 | 2 | 3 | 4
+  readonly meaning: string
+}
+
+const row = (http: number, retryable: boolean, blame: Blame, exit: ErrorRow['exit'], meaning: string): ErrorRow => ({
+  http,
+  retryable,
+  blame,
+  exit,
+  meaning,
+})
+
+export const ERRORS = {
+  // The request
+  INVALID_JSON: row(400, false, 'caller', 2, 'The body is not JSON, not UTF-8, or nested too deep.'),
+  INVALID_REQUEST: row(
+    400,
+    false,
+    'caller',
+    2,
+    'A field is missing, of the wrong type or out of range; `param` names it.',
+  ),
+  UNSUPPORTED_PARAMETER: row(
+    400,
+    false,
+    'caller',
+    2,
+    'The field is known and its value is not supported yet; `param` names it.',
+  ),
+  CONTEXT_LENGTH_EXCEEDED: row(
+    400,
+    false,
+    'caller',
+    2,
+    'Prompt and requested tokens exceed the context of every node that has the model.',
+  ),
+  UNAUTHENTICATED: row(401, false, 'caller', 4, 'The key is missing or wrong.'),
+  FORBIDDEN: row(403, false, 'caller', 4, 'The caller may not do this, or the Host or Origin header is not ours.'),
+  MODEL_NOT_FOUND: row(404, false, 'caller', 3, 'No member of the mesh has a model of that name or digest.'),
+  NOT_FOUND: row(404, false, 'caller', 2, 'There is nothing at that address.'),
+  METHOD_NOT_ALLOWED: row(405, false, 'caller', 2, 'The address exists and does not take this method.'),
+  BODY_TOO_LARGE: row(413, false, 'caller', 2, 'The body is over `httpBodyBytesMax`.'),
+  UNSUPPORTED_MEDIA_TYPE: row(415, false, 'caller', 2, 'The body is not `application/json`.'),
+  REQUEST_TIMEOUT: row(408, true, 'caller', 1, 'The body did not arrive in time.'),
+  CLIENT_CLOSED: row(499, false, 'caller', 1, 'The client hung up; its work was cancelled.'),
+  CLIENT_STALLED: row(499, true, 'caller', 1, 'The client did not read its answer for `clientStallMs`.'),
+  // The mesh
+  NO_ELIGIBLE_NODE: row(
+    503,
+    true,
+    'mesh',
+    3,
+    'Nodes have the model, and none may take work now; the reasons are listed.',
+  ),
+  NO_NODE: row(503, true, 'mesh', 3, 'No node that can run a model is in the mesh.'),
+  SATURATED: row(
+    503,
+    true,
+    'mesh',
+    3,
+    'All slots are taken and the queue is full, or the wait for a slot was too long.',
+  ),
+  ATTEMPTS_EXHAUSTED: row(502, true, 'mesh', 3, 'Every attempt was lost or failed; the last cause is told.'),
+  TASK_EXPIRED: row(504, true, 'mesh', 1, 'The task did not end within its deadline.'),
+  SHUTTING_DOWN: row(503, true, 'mesh', 3, 'The coordinator is stopping.'),
+  INTERNAL: row(500, true, 'mesh', 1, 'A defect of Skein; the log has the cause under the request id.'),
+  // A node and its engine
+  NODE_LOST: row(502, true, 'node', 3, 'The connection to the node closed, or its heartbeats stopped.'),
+  NODE_DRAINING: row(503, true, 'node', 3, 'The node takes no new work.'),
+  ATTEMPT_STALLED: row(502, true, 'node', 3, 'The node made no progress within the interval that the error names.'),
+  NO_FREE_SLOT: row(503, true, 'node', 3, 'The node has no free slot; the coordinator knew an older load.'),
+  STALE_FENCING_TOKEN: row(502, false, 'node', 1, 'The attempt was superseded; its frames are dropped.'),
+  ENGINE_CRASHED: row(502, true, 'node', 3, 'The engine process ended; its attempts are lost, the agent lives.'),
+  ENGINE_FAILED: row(502, true, 'node', 3, 'The engine reported an error.'),
+  MODEL_FILE_INVALID: row(
+    502,
+    false,
+    'node',
+    1,
+    'The model file is missing, truncated or not a GGUF; the message names it.',
+  ),
+  MODEL_LOAD_FAILED: row(
+    502,
+    false,
+    'node',
+    1,
+    'The engine could not load the model, for memory or an unknown architecture.',
+  ),
+  // Streams and frames
+  FRAME_MALFORMED: row(502, false, 'node', 1, 'Bytes that are no frame of this protocol.'),
+  FRAME_TOO_LARGE: row(502, false, 'node', 1, 'A frame announced more bytes than its protocol allows.'),
+  FRAME_UNEXPECTED: row(502, false, 'node', 1, 'A frame that is not legal in this state.'),
+  STREAM_TRUNCATED: row(502, true, 'node', 3, 'The stream ended without its final frame.'),
+  STREAM_TIMEOUT: row(504, true, 'node', 3, 'The peer sent nothing in time.'),
+  VERSION_MISMATCH: row(
+    502,
+    false,
+    'owner',
+    1,
+    'The peer speaks another version of the protocol; update the older one.',
+  ),
+  // Membership
+  NOT_A_MEMBER: row(403, false, 'owner', 4, 'The peer has shown no certificate of this mesh.'),
+  WRONG_MESH: row(403, false, 'owner', 4, 'The certificate or invite belongs to another mesh.'),
+  CERTIFICATE_INVALID: row(
+    403,
+    false,
+    'owner',
+    4,
+    'The certificate is malformed, names another peer, or its signature is wrong.',
+  ),
+  CERTIFICATE_EXPIRED: row(403, false, 'owner', 4, 'The certificate is over; join again with a new invite.'),
+  CERTIFICATE_REVOKED: row(403, false, 'owner', 4, 'The owner has revoked this member.'),
+  INVITE_INVALID: row(403, false, 'caller', 4, 'The invite is malformed, unknown, expired or used up.'),
+  NOT_THE_AUTHORITY: row(409, false, 'owner', 1, 'This coordinator does not hold the mesh key; ask the one that does.'),
+  MEMBER_NOT_FOUND: row(404, false, 'caller', 2, 'No member of that name or peer id is known.'),
+  // This machine
+  USAGE: row(400, false, 'caller', 2, 'The command line is wrong; `--help` shows it.'),
+  CONFIG_INVALID: row(500, false, 'owner', 2, 'A setting is wrong; the message names it and where it came from.'),
+  DATA_DIR_LOCKED: row(500, false, 'owner', 1, 'Another Skein runs in this data directory.'),
+  DATA_DIR_UNUSABLE: row(500, false, 'owner', 1, 'The data directory cannot be made, read or written.'),
+  PORT_IN_USE: row(500, false, 'owner', 1, 'Another program listens on that address.'),
+  LISTEN_FAILED: row(500, false, 'owner', 1, 'The address cannot be listened on.'),
+  COORDINATOR_UNREACHABLE: row(502, true, 'owner', 1, 'No coordinator answers at that address.'),
+  DIAL_FAILED: row(502, true, 'owner', 1, 'No address of that peer could be reached.'),
+} as const satisfies Record<string, ErrorRow>
+
+export type ErrorCode = keyof typeof ERRORS
+
+export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(ERRORS, text)
+
+export interface SkeinErrorInit {
+  /** The request field at fault, in OpenAI's notation: `messages[0].content`. */
+  readonly param?: string
+  /** When the same call may succeed, in seconds. */
+  readonly retryAfterSeconds?: number
+  readonly cause?: unknown
+}
+
+/** The one error class of the project. The message names the cause and, where there is one, the next step. */
+export class SkeinError extends Error {
+  override readonly name = 'SkeinError'
+  readonly code: ErrorCode
+  readonly param: string | undefined
+  readonly retryAfterSeconds: number | undefined
+
+  constructor(code: ErrorCode, message: string, init: SkeinErrorInit = {}) {
+    super(message, init.cause === undefined ? undefined : { cause: init.cause })
+    this.code = code
+    this.param = init.param
+    this.retryAfterSeconds = init.retryAfterSeconds
+  }
+
+  get row(): ErrorRow {
+    return ERRORS[this.code]
+  }
+}
+
+/** Whatever was thrown, as a `SkeinError`: itself, or wrapped under `fallback`. */
+export function asSkeinError(thrown: unknown, fallback: ErrorCode = 'INTERNAL'): SkeinError {
+  if (thrown instanceof SkeinError) return thrown
+  const message = thrown instanceof Error ? thrown.message : String(thrown)
+  return new SkeinError(fallback, message, { cause: thrown })
+}

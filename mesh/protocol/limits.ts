@@ -1,0 +1,117 @@
+/**
+ * Every bound of the system in one table, with the relations between them asserted when the module loads.
+ * `docs/LIMITS.md` lists each with the memory that it allows in the worst case; a test holds the two together.
+ * Units end the names: Ms milliseconds, Bytes bytes, Max the largest accepted value.
+ */
+export const LIMITS = {
+  /** Largest frame on a control, hello or join stream. */
+  controlFrameBytesMax: 256 * 1024,
+  /** Largest frame on an attempt stream: a prompt of `promptBytesMax` and the tokens generated so far fit in. */
+  attemptFrameBytesMax: 6 * 1024 * 1024,
+  /** Bytes read from a stream but not yet taken by its reader, above which the stream is paused. */
+  streamReadBufferBytes: 512 * 1024,
+  /** HTTP request body. */
+  httpBodyBytesMax: 4 * 1024 * 1024,
+  /** HTTP request line and headers together. */
+  httpHeaderBytesMax: 16 * 1024,
+  /** Open HTTP connections; further ones are refused. */
+  httpConnectionsMax: 2048,
+  /** Nesting of a JSON body. */
+  jsonDepthMax: 64,
+  /** Prompt text after the chat template, in UTF-8. */
+  promptBytesMax: 4 * 1024 * 1024,
+  /** Messages of one chat request. */
+  messagesMax: 4096,
+  /** Stop strings of one request (OpenAI allows 4). */
+  stopStringsMax: 4,
+  /** Length of one stop string in UTF-16 code units. */
+  stopStringLengthMax: 256,
+  /** Tokens that one task may generate, whatever the model's context. */
+  generatedTokensMax: 131_072,
+  /** Tokens of one `attempt.tokens` frame; an engine step that made more is split. */
+  tokensPerFrameMax: 512,
+  /** Tasks admitted and not ended, queued ones included. */
+  tasksMax: 4096,
+  /** Tasks waiting for a slot; a further one is shed with `SATURATED`. */
+  queuedTasksMax: 1024,
+  /** Attempts of one task before it fails. */
+  attemptsMax: 8,
+  /** Text that may wait in the gateway for a client that does not read; above it the stream is cut. */
+  clientBacklogBytesMax: 1024 * 1024,
+  /** A client that reads nothing for this long while text waits is cut. */
+  clientStallMs: 30_000,
+  /** Members of one mesh that a directory keeps. */
+  membersMax: 10_000,
+  /** Open libp2p connections. */
+  connectionsMax: 300,
+  /** New inbound connections per second from one address: a school behind one NAT joins at once. */
+  inboundConnectionsPerSecondMax: 50,
+  /** Attempt streams that one connection may hold open towards a node. */
+  attemptStreamsPerConnectionMax: 512,
+  /** Signed capability record. */
+  capabilityRecordBytesMax: 64 * 1024,
+  /** Models that one node may advertise. */
+  modelsPerNodeMax: 256,
+  /** Sequences that one loaded model may decode together. */
+  slotsPerModelMax: 256,
+  /** Entries of the revocation list. */
+  revocationsMax: 1024,
+  /** Live invites of a mesh. */
+  invitesMax: 256,
+  /** Text of an invite. */
+  inviteTextBytesMax: 4096,
+
+  /** A non-member's connection is closed after this long without a finished hello or join. */
+  helloMs: 3000,
+  /** Longest silence inside a join exchange. */
+  joinMs: 10_000,
+  /** Heartbeats on a control stream. */
+  heartbeatIntervalMs: 500,
+  /** No frame on a control stream for this long: the node gets no new work. */
+  suspectAfterMs: 1500,
+  /** No frame on a control stream for this long: the node is lost. */
+  lostAfterMs: 2000,
+  /** Load reports are sent on change, at most this often. */
+  loadReportIntervalMs: 250,
+  /** A task may wait for a slot this long. */
+  queuedMs: 60_000,
+  /** From opening the attempt stream to `attempt.accepted`. */
+  assignToAcceptMs: 2000,
+  /** From `attempt.accepted` to the next sign of progress: prefill or model load, which report every second. */
+  progressMs: 10_000,
+  /** Between two tokens once decoding has begun. */
+  betweenTokensMs: 10_000,
+  /** A whole task. */
+  taskMs: 3_600_000,
+  /** SIGTERM: running answers may end within this long, then they are ended with an explicit error. */
+  shutdownGraceMs: 8000,
+  /** SIGTERM to the end of the process, whatever happens. */
+  shutdownMs: 10_000,
+
+  /** Capability records are signed for this long and renewed at a third of it. */
+  capabilityValidityMs: 120_000,
+  /** Provider records of the DHT: the library has no un-provide, so they are short. */
+  providerValidityMs: 120_000,
+  /** Membership certificates live this long; renewed when a third is left. */
+  certificateValidityMs: 30 * 24 * 3_600_000,
+  /** Invites live this long unless told otherwise. */
+  inviteValidityMs: 24 * 3_600_000,
+  /** Clocks of members may differ by this much. */
+  clockSkewMs: 120_000,
+} as const
+
+const relations: readonly [boolean, string][] = [
+  [LIMITS.lostAfterMs >= 3 * LIMITS.heartbeatIntervalMs, 'a lost verdict needs three missed heartbeats'],
+  [LIMITS.suspectAfterMs < LIMITS.lostAfterMs, 'a node is suspected before it is lost'],
+  [LIMITS.loadReportIntervalMs <= LIMITS.heartbeatIntervalMs, 'load is never older than a heartbeat'],
+  [
+    LIMITS.attemptFrameBytesMax >= LIMITS.promptBytesMax + 5 * LIMITS.generatedTokensMax,
+    'a continuation fits one frame',
+  ],
+  [LIMITS.httpBodyBytesMax <= LIMITS.promptBytesMax, 'what the gateway accepts can be sent to a node'],
+  [LIMITS.capabilityRecordBytesMax < LIMITS.controlFrameBytesMax, 'a capability record fits one control frame'],
+  [LIMITS.queuedTasksMax <= LIMITS.tasksMax, 'queued tasks are tasks'],
+  [LIMITS.shutdownGraceMs < LIMITS.shutdownMs, 'time is left to say why an answer was ended'],
+  [LIMITS.helloMs < LIMITS.joinMs, 'a join takes longer than a hello'],
+]
+for (const [holds, why] of relations) if (!holds) throw new RangeError(`limits contradict each other: ${why}`)

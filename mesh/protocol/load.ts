@@ -1,0 +1,21 @@
+/** What a node is doing *now*: the load report on its control streams, sent on change and never stored. */
+import { Type, type Static } from 'typebox'
+import { LIMITS } from './limits.ts'
+import { count, list, modelDigest } from './schema.ts'
+
+export const ModelLoadSchema = Type.Object({
+  digest: modelDigest(),
+  /** Attempts that hold a slot. */
+  running: count(LIMITS.slotsPerModelMax),
+  /** Prompt tokens accepted and not yet prefilled. */
+  prefillTokensPending: count(),
+})
+export const LoadReportSchema = Type.Object({
+  /** Grows within one control stream. */
+  sequence: count(),
+  models: list(ModelLoadSchema, LIMITS.modelsPerNodeMax),
+  memoryFreeBytes: count(),
+  /** No new work: the owner or a drain said so. */
+  draining: Type.Boolean(),
+})
+export type LoadReport = Static<typeof LoadReportSchema>

@@ -1,0 +1,30 @@
+/**
+ * The wire version and the names of the protocols. A version is one line of history below; the golden-bytes test keeps
+ * one file per version, so that a change of the wire without a new line fails.
+ */
+
+/** One line per version: what changed on the wire, oldest first. */
+export const WIRE_HISTORY: readonly { version: number; date: string; change: string }[] = [
+  { version: 1, date: '2026-11-21', change: 'first: join, hello, control and attempt streams; capability record 1' },
+]
+
+/** What this build speaks. A peer that names another in its hello is refused with `VERSION_MISMATCH`. */
+export const PROTOCOL_VERSION = 1
+
+const id = (name: string): string => `/skein/${name}/${PROTOCOL_VERSION}.0.0`
+
+/** libp2p protocol ids. `join` is the only one that a non-member may open. */
+export const PROTOCOLS = {
+  /** An invite is exchanged for a membership certificate; certificates are renewed. */
+  join: id('join'),
+  /** Two members show each other their certificates; everything else is closed until they did. */
+  hello: id('hello'),
+  /** Node to coordinator, long-lived: capability, load, heartbeats, goodbye. */
+  control: id('control'),
+  /** Coordinator to node, one stream for each attempt. */
+  attempt: id('attempt'),
+} as const
+export type ProtocolName = keyof typeof PROTOCOLS
+
+/** Prefix of the mesh's own DHT, so that no other mesh's or public peer's records are ever carried. */
+export const dhtProtocol = (meshTag: string): string => `/skein/${meshTag}/kad/${PROTOCOL_VERSION}.0.0`

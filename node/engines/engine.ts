@@ -1,0 +1,82 @@
+/**
+ * The engine port. One engine holds one loaded model. An attempt is a pure function of its request: two engines given
+ * the same request deliver the same tokens up to numerics, and a request that carries `generated` goes on where those
+ * tokens end. A fresh attempt is the case of an empty `generated`; there is one code path.
+ */
+import type { EngineKind, FinishReason, ModelDigest, Prompt, Sampling, Usage } from '../../mesh/protocol/index.ts'
+
+export interface GenerationRequest {
+  /** Unique within the engine, for logs and cancellation across the process border. */
+  readonly id: string
+  readonly prompt: Prompt
+  readonly sampling: Sampling
+  /** The answer ends before the first of these; none of it is released. */
+  readonly stop: readonly string[]
+  /** Of the whole answer: tokens in `generated` count. */
+  readonly maxTokens: number
+  /** Tokens of earlier attempts. The text that they released is not released again. */
+  readonly generated: readonly number[]
+}
+
+export type GenerationEvent =
+  /** At least once a second until the first token: `done` of `total` prompt tokens are prefilled. */
+  | { readonly type: 'progress'; readonly phase: 'waiting' | 'prefill'; readonly done: number; readonly total: number }
+  /** `ids[0]` has the index `index` in the answer. `text` may be empty: part of a character or of a stop string. */
+  | { readonly type: 'tokens'; readonly index: number; readonly ids: readonly number[]; readonly text: string }
+  /** The last event. `text` was held back and is released by the end. */
+  | {
+      readonly type: 'end'
+      readonly finishReason: FinishReason
+      readonly text: string
+      readonly usage: Usage
+      readonly timing: { readonly waitMs: number; readonly prefillMs: number; readonly decodeMs: number }
+    }
+
+export interface LoadRequest {
+  /** Path of the model file; for the echo engine a label. */
+  readonly path: string
+  readonly digest: ModelDigest
+  /** Sequences to decode together. */
+  readonly slots: number
+  /** Tokens that one sequence can hold; the model's own context (or what fits in memory) when absent. */
+  readonly contextTokens?: number
+  /** CPU threads; all that the process may use when absent. */
+  readonly threads?: number
+}
+
+/** What an engine found out about a model by loading it. */
+export interface LoadedModel {
+  readonly engine: EngineKind
+  readonly contextTokens: number
+  readonly slots: number
+  readonly parameters: number
+  readonly quantization: string
+  readonly sizeBytes: number
+  readonly hasChatTemplate: boolean
+  readonly numerics: { engineBuild: string; flashAttention: boolean; batchTokens: number; threads: number }
+}
+
+export interface EngineStats {
+  readonly running: number
+  readonly prefillTokensPending: number
+  /** Resident memory of the engine's process in bytes. */
+  readonly memoryBytes: number
+}
+
+export interface Engine {
+  /**
+   * @param onProgress share loaded, 0 to 1.
+   * @throws SkeinError MODEL_FILE_INVALID or MODEL_LOAD_FAILED, naming the file and what is wrong.
+   */
+  load(request: LoadRequest, onProgress?: (share: number) => void): Promise<LoadedModel>
+  /**
+   * Events of one attempt, `end` last. Ends by throwing the signal's reason when it aborts (the sequence is free within
+   * one decode step or prefill chunk), and when the iteration is left early.
+   *
+   * @throws SkeinError CONTEXT_LENGTH_EXCEEDED, NO_FREE_SLOT, ENGINE_FAILED, ENGINE_CRASHED.
+   */
+  generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>
+  stats(): EngineStats
+  /** Ends running attempts with ENGINE_FAILED and gives all memory back. */
+  unload(): Promise<void>
+}
