@@ -1,1 +1,3 @@
+/** What may enter the coordinator, and what the gateway may ask of it. */
 export * from './service.ts'
+export { CoordinatorService, type Membership, type MeshServiceComponents } from './mesh-service.ts'

@@ -3,7 +3,7 @@
  * `MemoryPeerTransport` its twin for tests and simulation; one compliance suite holds both
  * (`test/compliance/peer-transport.suite.ts`).
  */
-import type { AnyFrame, Certificate, FrameSet, PeerId, ProtocolName } from '../protocol/index.ts'
+import type { AnyFrame, Certificate, Frame, FrameSet, PeerId, ProtocolName } from '../protocol/index.ts'
 
 /** Frames to and from one member on one stream. */
 export interface FrameChannel<In extends AnyFrame = AnyFrame> {
@@ -13,7 +13,7 @@ export interface FrameChannel<In extends AnyFrame = AnyFrame> {
    *
    * @throws SkeinError STREAM_TRUNCATED when the stream is gone; the signal's reason.
    */
-  send(frame: AnyFrame, signal?: AbortSignal): Promise<void>
+  send(frame: Frame, signal?: AbortSignal): Promise<void>
   /**
    * The next frame, or `undefined` when the peer closed after a whole frame. Not to be called again before it settled.
    *

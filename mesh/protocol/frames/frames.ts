@@ -123,6 +123,32 @@ export const AttemptEnd = defineFrame(
 /** A final frame: this attempt will not end the answer. */
 export const AttemptFailed = defineFrame(0x36, 'attempt.failed', Type.Object({ fence: count(), ...failure }))
 
+/** Every frame of this version. */
+export const FRAMES = [
+  JoinRequest,
+  JoinRenew,
+  JoinGranted,
+  JoinRefused,
+  HelloCertificate,
+  HelloAccepted,
+  HelloRefused,
+  ControlAnnounce,
+  ControlLoad,
+  ControlHeartbeat,
+  ControlGoodbye,
+  ControlWelcome,
+  ControlRevocations,
+  AttemptStart,
+  AttemptCancel,
+  AttemptAccepted,
+  AttemptProgress,
+  AttemptTokens,
+  AttemptEnd,
+  AttemptFailed,
+] as const
+
+/** Any frame, typed: what a channel takes. */
+export type Frame = FrameOf<(typeof FRAMES)[number]>
 export type JoinRequest = FrameOf<typeof JoinRequest>
 export type AttemptStart = FrameOf<typeof AttemptStart>
 export type AttemptProgress = FrameOf<typeof AttemptProgress>

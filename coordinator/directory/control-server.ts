@@ -1,0 +1,150 @@
+/**
+ * The coordinator's end of control streams. A node that says nothing, garbage or things out of order has its stream
+ * reset; what it announced before is then no longer counted on.
+ */
+import {
+  INBOUND,
+  LIMITS,
+  SkeinError,
+  parseCapabilityRecord,
+  readCanonical,
+  type CapabilityRecord,
+  type FrameSet,
+  type PeerId,
+  type Signed,
+} from '../../mesh/protocol/index.ts'
+import { sleep, withDeadline, type Clock, type Logger } from '../../mesh/runtime/index.ts'
+import type { FrameChannel, Member, PeerTransport } from '../../mesh/network/index.ts'
+import type { Directory } from './directory.ts'
+
+type ControlFrame = typeof INBOUND.controlCoordinator extends FrameSet<infer F> ? F : never
+
+export interface ControlServerComponents {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly transport: PeerTransport
+  readonly directory: Directory
+  /** Whether `signed` bears the signature of `signer` over a capability record. */
+  readonly verify: (signed: Signed, signer: PeerId) => boolean | Promise<boolean>
+  /** The newest revocation list, as its signed bytes; sent to nodes when it changes. */
+  readonly revocations: () => Signed | undefined
+}
+
+export class ControlServer {
+  readonly #components: ControlServerComponents
+  readonly #log: Logger
+  readonly #channels = new Map<PeerId, FrameChannel<ControlFrame>>()
+
+  constructor(components: ControlServerComponents) {
+    this.#components = components
+    this.#log = components.log.scope('control')
+  }
+
+  start(): void {
+    this.#components.transport.handle('control', INBOUND.controlCoordinator, (channel, member) =>
+      this.#serve(channel, member),
+    )
+    this.#components.directory.watch({
+      lost: (peerId) => this.#channels.get(peerId)?.abort(new SkeinError('NODE_LOST', 'its control stream is over')),
+    })
+  }
+
+  /** Says goodbye to every node. */
+  async stop(): Promise<void> {
+    const goodbye = { type: 'control.goodbye', reason: 'the coordinator is stopping' } as const
+    await Promise.allSettled(
+      [...this.#channels.values()].map(async (channel) => {
+        await channel.send(goodbye)
+        await channel.close()
+      }),
+    )
+  }
+
+  /** Hands the newest revocation list to every node. */
+  pushRevocations(): void {
+    const revocations = this.#components.revocations()
+    if (revocations === undefined) return
+    for (const channel of this.#channels.values())
+      channel.send({ type: 'control.revocations', revocations }).catch(() => {
+        // a channel that cannot be written to is found out by its reader
+      })
+  }
+
+  async #serve(channel: FrameChannel<ControlFrame>, member: Member): Promise<void> {
+    const { directory, clock } = this.#components
+    const first = await withDeadline(clock, LIMITS.helloMs, silence, channel.closed, (signal) =>
+      channel.receive(signal),
+    )
+    if (first?.type !== 'control.announce')
+      throw new SkeinError('FRAME_UNEXPECTED', 'a control stream begins with control.announce')
+    const record = await this.#verified(first.capability, member.peerId)
+    // A second stream of the same node is its newer life; the older one is over.
+    this.#channels.get(member.peerId)?.abort(new SkeinError('NODE_LOST', 'replaced by a newer control stream'))
+    const session = directory.connected(member)
+    this.#channels.set(member.peerId, channel)
+    try {
+      directory.announce(member.peerId, record)
+      await this.#welcome(channel, record)
+      this.#log.info({ peer: member.peerId, name: record.name, models: record.models.length }, 'node joined')
+      await Promise.race([this.#read(channel, member.peerId), this.#beat(channel)])
+    } finally {
+      if (this.#channels.get(member.peerId) === channel) this.#channels.delete(member.peerId)
+      directory.disconnected(member.peerId, session)
+    }
+    await channel.close()
+  }
+
+  async #read(channel: FrameChannel<ControlFrame>, peerId: PeerId): Promise<void> {
+    const { directory } = this.#components
+    for (;;) {
+      const frame = await channel.receive()
+      if (frame === undefined)
+        throw new SkeinError('STREAM_TRUNCATED', 'the control stream ended without control.goodbye')
+      directory.heard(peerId)
+      switch (frame.type) {
+        case 'control.announce': {
+          const record = await this.#verified(frame.capability, peerId)
+          directory.announce(peerId, record)
+          await this.#welcome(channel, record)
+          break
+        }
+        case 'control.load':
+          directory.report(peerId, frame.load)
+          break
+        case 'control.heartbeat':
+          break
+        case 'control.goodbye':
+          this.#log.info({ peer: peerId, reason: frame.reason }, 'node said goodbye')
+          return
+      }
+    }
+  }
+
+  async #beat(channel: FrameChannel<ControlFrame>): Promise<void> {
+    for (let sequence = 0; ; sequence++) {
+      await sleep(this.#components.clock, LIMITS.heartbeatIntervalMs, channel.closed)
+      await channel.send({ type: 'control.heartbeat', sequence }, channel.closed)
+    }
+  }
+
+  async #welcome(channel: FrameChannel<ControlFrame>, record: CapabilityRecord): Promise<void> {
+    await channel.send({
+      type: 'control.welcome',
+      sequence: record.sequence,
+      coordinator: this.#components.transport.self.peerId,
+      heartbeatIntervalMs: LIMITS.heartbeatIntervalMs,
+    })
+  }
+
+  async #verified(signed: Signed, peerId: PeerId): Promise<CapabilityRecord> {
+    const { verify, transport } = this.#components
+    const record = parseCapabilityRecord(readCanonical(signed.payload))
+    if (record.peerId !== peerId || !(await verify(signed, peerId)))
+      throw new SkeinError('FRAME_MALFORMED', 'the capability record is not signed by its node')
+    if (record.meshId !== transport.self.certificate.meshId)
+      throw new SkeinError('WRONG_MESH', 'the capability record is of another mesh')
+    return record
+  }
+}
+
+const silence = (): SkeinError => new SkeinError('STREAM_TIMEOUT', 'a control stream was opened and nothing announced')

@@ -1,0 +1,215 @@
+/**
+ * Who is here and what they can do: fed by control streams, which are the truth, and by the DHT, which is a hint. Gives
+ * the scheduler its snapshot and people their lists, and keeps count of what was sent to each node since its last report.
+ */
+import {
+  asSkeinError,
+  LIMITS,
+  SkeinError,
+  type CapabilityRecord,
+  type LoadReport,
+  type ModelDigest,
+  type PeerId,
+} from '../../mesh/protocol/index.ts'
+import type { CancelTimer, Clock, Logger } from '../../mesh/runtime/index.ts'
+import type { Member } from '../../mesh/network/index.ts'
+import type { Snapshot } from '../scheduler/index.ts'
+import { NodeEntry } from './node-entry.ts'
+
+/** How often silence is looked for; a quarter of the least bound. */
+const SWEEP_MS = LIMITS.suspectAfterMs / 6
+/** A sweep later than this means that *we* stood still: silence in that time says nothing about the nodes. */
+const SWEEP_LATE_MS = SWEEP_MS
+
+export interface DirectoryComponents {
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+export interface DirectoryEvents {
+  /** Something changed that may let a waiting task start. */
+  capacity(): void
+  /** Heartbeats stopped, or the control stream broke: attempts there are lost. */
+  lost(peerId: PeerId, session: number): void
+}
+
+/** One open attempt on a node; `release` may be called more than once. */
+export interface Reservation {
+  release(): void
+}
+
+export class Directory {
+  readonly #clock: Clock
+  readonly #log: Logger
+  readonly #self: PeerId
+  readonly #entries = new Map<PeerId, NodeEntry>()
+  readonly #listeners = new Set<Partial<DirectoryEvents>>()
+  #cancelSweep: CancelTimer = () => {}
+  #lastSweepMs = 0
+
+  constructor(components: DirectoryComponents, self: PeerId) {
+    this.#clock = components.clock
+    this.#log = components.log.scope('directory')
+    this.#self = self
+  }
+
+  start(): void {
+    this.#lastSweepMs = this.#clock.nowMs()
+    this.#scheduleSweep()
+  }
+
+  stop(): void {
+    this.#cancelSweep()
+  }
+
+  watch(listener: Partial<DirectoryEvents>): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  entries(): Iterable<NodeEntry> {
+    return this.#entries.values()
+  }
+
+  entry(peerId: PeerId): NodeEntry | undefined {
+    return this.#entries.get(peerId)
+  }
+
+  snapshot(): Snapshot {
+    const nowMs = this.#clock.nowMs()
+    return { nodes: Array.from(this.#entries.values(), (entry) => entry.snapshot(nowMs)) }
+  }
+
+  /** A node opened its control stream. Returns its session, which the other calls about this stream must present. */
+  connected(member: Member): number {
+    const entry = this.#obtain(member.peerId)
+    entry.certificate = member.certificate
+    entry.beginSession(this.#clock.nowMs())
+    return entry.session
+  }
+
+  /** The control stream of `session` ended; an older session than the present one changes nothing. */
+  disconnected(peerId: PeerId, session: number): void {
+    const entry = this.#entries.get(peerId)
+    if (entry === undefined || entry.session !== session || entry.liveness === 'disconnected') return
+    entry.setLiveness('disconnected')
+    this.#log.info({ peer: peerId, name: entry.name }, 'node disconnected')
+    this.#emit('lost', peerId, session)
+    this.#emit('capacity')
+  }
+
+  /**
+   * Takes a record whose signature was verified. An older sequence, another peer's, and an expired one are refused.
+   *
+   * @throws SkeinError FRAME_MALFORMED saying which.
+   */
+  announce(peerId: PeerId, record: CapabilityRecord): void {
+    if (record.peerId !== peerId) throw new SkeinError('FRAME_MALFORMED', 'a capability record of another peer')
+    if (record.expiresAtMs + LIMITS.clockSkewMs < this.#clock.wallMs())
+      throw new SkeinError('FRAME_MALFORMED', 'an expired capability record')
+    const entry = this.#obtain(peerId)
+    if (entry.record !== undefined && record.sequence < entry.record.sequence)
+      throw new SkeinError('FRAME_MALFORMED', 'a capability record older than the one known')
+    entry.setRecord(record)
+    this.#emit('capacity')
+  }
+
+  report(peerId: PeerId, load: LoadReport): void {
+    this.#entries.get(peerId)?.setLoad(load)
+    this.#emit('capacity')
+  }
+
+  /** Any frame from the node: it lives. */
+  heard(peerId: PeerId): void {
+    const entry = this.#entries.get(peerId)
+    if (entry === undefined) return
+    entry.lastFrameMs = this.#clock.nowMs()
+    if (entry.liveness === 'suspect') {
+      entry.setLiveness('connected')
+      this.#emit('capacity')
+    }
+  }
+
+  /** Counts an attempt of ours on the node until it is released. */
+  reserve(peerId: PeerId, digest: ModelDigest): Reservation {
+    const entry = this.#obtain(peerId)
+    entry.begin(digest)
+    let open = true
+    return {
+      release: () => {
+        if (!open) return
+        open = false
+        entry.end(digest)
+        this.#emit('capacity')
+      },
+    }
+  }
+
+  /** Digests that `model` (an alias or a digest) may mean, nodes that are here first. */
+  resolve(model: string): ModelDigest[] {
+    const counts = new Map<ModelDigest, number>()
+    for (const entry of this.#entries.values()) {
+      for (const each of entry.record?.models ?? []) {
+        if (each.digest !== model && !each.aliases.includes(model)) continue
+        const weight = entry.liveness === 'disconnected' ? 0 : 1
+        counts.set(each.digest, (counts.get(each.digest) ?? 0) + weight)
+      }
+    }
+    return [...counts].sort((a, b) => b[1] - a[1]).map(([digest]) => digest)
+  }
+
+  #obtain(peerId: PeerId): NodeEntry {
+    let entry = this.#entries.get(peerId)
+    if (entry === undefined) {
+      this.#forgetOne()
+      entry = new NodeEntry(peerId, peerId === this.#self)
+      this.#entries.set(peerId, entry)
+    }
+    return entry
+  }
+
+  /** Keeps the directory under its bound by dropping the node that was silent longest and is not here. */
+  #forgetOne(): void {
+    if (this.#entries.size < LIMITS.membersMax) return
+    let oldest: NodeEntry | undefined
+    for (const entry of this.#entries.values())
+      if (entry.liveness === 'disconnected' && (oldest === undefined || entry.lastFrameMs < oldest.lastFrameMs))
+        oldest = entry
+    if (oldest === undefined) throw new SkeinError('SATURATED', `the directory holds ${LIMITS.membersMax} nodes`)
+    this.#entries.delete(oldest.peerId)
+  }
+
+  #scheduleSweep(): void {
+    this.#cancelSweep = this.#clock.timer(SWEEP_MS, () => {
+      this.#sweep()
+      this.#scheduleSweep()
+    })
+  }
+
+  #sweep(): void {
+    const nowMs = this.#clock.nowMs()
+    const lateMs = nowMs - this.#lastSweepMs - SWEEP_MS
+    this.#lastSweepMs = nowMs
+    for (const entry of this.#entries.values()) {
+      if (entry.liveness === 'disconnected' || entry.isSelf) continue
+      if (lateMs > SWEEP_LATE_MS) entry.lastFrameMs = Math.min(nowMs, entry.lastFrameMs + lateMs)
+      const silentMs = nowMs - entry.lastFrameMs
+      if (silentMs > LIMITS.lostAfterMs) {
+        this.#log.warn({ peer: entry.peerId, name: entry.name, silentMs: Math.round(silentMs) }, 'heartbeats stopped')
+        this.disconnected(entry.peerId, entry.session)
+      } else if (silentMs > LIMITS.suspectAfterMs) {
+        entry.setLiveness('suspect')
+      }
+    }
+  }
+
+  #emit<K extends keyof DirectoryEvents>(event: K, ...args: Parameters<DirectoryEvents[K]>): void {
+    for (const listener of this.#listeners) {
+      try {
+        ;(listener[event] as ((...args: Parameters<DirectoryEvents[K]>) => void) | undefined)?.(...args)
+      } catch (thrown) {
+        this.#log.error({ event, err: asSkeinError(thrown) }, 'a listener of the directory failed')
+      }
+    }
+  }
+}
