@@ -2,3 +2,4 @@
 export { Directory, type DirectoryEvents, type Reservation } from './directory.ts'
 export { NodeEntry } from './node-entry.ts'
 export { ControlServer, type ControlServerComponents } from './control-server.ts'
+export { DhtFeed, type DhtFeedComponents } from './dht-feed.ts'

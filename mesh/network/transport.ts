@@ -57,6 +57,12 @@ export interface PeerTransport {
   /** Calls back for each change, and at once for every member connected already. Returns the unsubscribe. */
   watch(events: Partial<MembershipEvents>): () => void
   /**
+   * Connects to a peer and resolves once both sides have accepted each other; at once when that is so already.
+   *
+   * @throws SkeinError DIAL_FAILED, NOT_A_MEMBER, or the signal's reason.
+   */
+  connect(peer: PeerId, signal?: AbortSignal): Promise<Member>
+  /**
    * Opens a channel to a member; to ourselves through memory. Connects first when there is no connection.
    *
    * @throws SkeinError DIAL_FAILED, NOT_A_MEMBER, or the signal's reason.

@@ -1,0 +1,128 @@
+/** `skein chat`: a conversation in the terminal. Ctrl-C stops the answer, Ctrl-D or /exit ends the chat. */
+import { createInterface, type Interface } from 'node:readline/promises'
+import { Argument, type Command } from 'commander'
+import { asSkeinError, SkeinError } from '../../../mesh/protocol/index.ts'
+import { createContext, type Context } from '../context.ts'
+import type { ChatMessage, CoordinatorClient } from '../coordinator-client.ts'
+import { Interrupted } from '../interrupt.ts'
+import { addGenerateOptions, type GenerateOptions } from './run.ts'
+
+const HELP = `/model NAME  use another model    /clear  forget the conversation
+/models      list the models      /help   this
+/exit        end (or Ctrl-D)      Ctrl-C  stop the answer`
+
+export function registerChat(program: Command): void {
+  addGenerateOptions(
+    program
+      .command('chat')
+      .description('chat with a model of the mesh in the terminal')
+      .addArgument(new Argument('[model]', 'name or digest; the first model of the mesh when absent')),
+  ).action(async (model: string | undefined, options: GenerateOptions) => {
+    const context = createContext(options)
+    const client = context.client()
+    const chat = new Chat(context, client, model ?? (await firstModel(client)), options)
+    await chat.run()
+  })
+}
+
+async function firstModel(client: CoordinatorClient): Promise<string> {
+  const [model] = await client.models()
+  if (!model)
+    throw new SkeinError('NO_NODE', 'no node of the mesh has a model yet; start one with: skein node --model PATH')
+  return model.aliases[0] ?? model.digest
+}
+
+class Chat {
+  readonly #context: Context
+  readonly #client: CoordinatorClient
+  readonly #options: GenerateOptions
+  #model: string
+  #messages: ChatMessage[] = []
+  #answer: AbortController | undefined
+
+  constructor(context: Context, client: CoordinatorClient, model: string, options: GenerateOptions) {
+    this.#context = context
+    this.#client = client
+    this.#model = model
+    this.#options = options
+    this.#clear()
+  }
+
+  async run(): Promise<void> {
+    const { output } = this.#context
+    const isTerminal = process.stdin.isTTY === true
+    const lines = createInterface({
+      input: process.stdin,
+      ...(isTerminal && { output: process.stderr }),
+      terminal: isTerminal,
+    })
+    lines.on('SIGINT', () => {
+      if (this.#answer) this.#answer.abort(new Interrupted('stopped'))
+      else lines.close()
+    })
+    output.note(`${this.#model} · /help for commands`)
+    try {
+      await this.#loop(lines)
+    } finally {
+      lines.close()
+    }
+  }
+
+  async #loop(lines: Interface): Promise<void> {
+    lines.setPrompt('> ')
+    lines.prompt()
+    for await (const line of lines) {
+      const text = line.trim()
+      if (text === '/exit' || text === '/quit') return
+      if (text.startsWith('/')) await this.#command(text)
+      else if (text !== '') await this.#ask(text)
+      lines.prompt()
+    }
+  }
+
+  async #command(text: string): Promise<void> {
+    const { output } = this.#context
+    const [name, argument] = text.split(/\s+/, 2)
+    switch (name) {
+      case '/clear':
+        this.#clear()
+        return output.note('forgotten')
+      case '/model':
+        if (argument === undefined) return output.note(`the model is ${this.#model}`)
+        this.#model = argument
+        return output.note(`now ${argument}`)
+      case '/models':
+        for (const model of await this.#client.models()) output.note(model.aliases[0] ?? model.digest)
+        return
+      default:
+        return output.note(HELP)
+    }
+  }
+
+  async #ask(text: string): Promise<void> {
+    const { output } = this.#context
+    const messages: ChatMessage[] = [...this.#messages, { role: 'user', content: text }]
+    this.#answer = new AbortController()
+    let answer = ''
+    const take = (piece: string): void => {
+      answer += piece
+      output.answer(piece)
+    }
+    try {
+      const init = { ...this.#options, model: this.#model, messages }
+      await this.#client.generate(init, { text: take, status: output.note }, this.#answer.signal)
+    } catch (thrown) {
+      if (thrown instanceof Interrupted) output.note(' [stopped]')
+      else output.note(`\n${asSkeinError(thrown).message}`)
+    } finally {
+      this.#answer = undefined
+    }
+    output.answer('\n')
+    // A stopped or broken answer stays in the conversation as far as it came; one that never began leaves no trace.
+    if (answer !== '') this.#messages = [...messages, { role: 'assistant', content: answer }]
+  }
+
+  #clear(): void {
+    this.#messages = this.#options.system === undefined ? [] : [{ role: 'system', content: this.#options.system }]
+  }
+}

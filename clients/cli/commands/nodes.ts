@@ -1,0 +1,55 @@
+/** `skein nodes`: who is in the mesh, how fast they are, and why one may not take work. `--revoke` puts a member out. */
+import { Option, type Command } from 'commander'
+import type { NodeView } from '../../../coordinator/index.ts'
+import { addClientOptions, createContext, type ClientOptions } from '../context.ts'
+import { formatBytes, table, type Output } from '../output.ts'
+
+export function registerNodes(program: Command): void {
+  addClientOptions(program.command('nodes').description('list the members of the mesh'))
+    .addOption(new Option('--revoke <member>', 'put a member (name or peer id) out of the mesh, at once and for good'))
+    .action(async (options: ClientOptions & { revoke?: string }) => {
+      const { output, client } = createContext(options)
+      if (options.revoke !== undefined) {
+        const revoked = await client().revoke(options.revoke)
+        if (output.json) output.value({ revoked })
+        else output.line(`${revoked.name} (${revoked.peerId}) is no member any more`)
+        return
+      }
+      const nodes = await client().nodes()
+      if (output.json) output.value(nodes)
+      else output.line(render(nodes, output))
+    })
+}
+
+function render(nodes: readonly NodeView[], output: Output): string {
+  const rows = [['NAME', 'STATE', 'MODELS', 'SPEED (prefill / decode tok/s)', 'SLOTS', 'HARDWARE']]
+  for (const node of nodes) {
+    const state = node.eligible ? 'eligible' : `${node.state}: ${node.reasons.join(', ')}`
+    const first = [`${node.name}${node.isSelf ? ' (this)' : ''}`, state]
+    if (node.models.length === 0) rows.push([...first, '-', '-', '-', hardware(node)])
+    node.models.forEach((model, i) =>
+      rows.push([
+        ...(i === 0 ? first : ['', '']),
+        `${model.name}${model.residency === 'resident' ? '' : ` (${model.residency})`}`,
+        speed(model.speed),
+        `${model.slotsInUse}/${model.slots}`,
+        i === 0 ? hardware(node) : '',
+      ]),
+    )
+  }
+  const [heading, ...lines] = table(rows).split('\n')
+  return [output.paint('bold', heading!), ...lines].join('\n')
+}
+
+function speed(measured: NodeView['models'][number]['speed']): string {
+  if (!measured) return 'not measured yet'
+  const decode = measured.decode.map((point) => `${Math.round(point.tokensPerSecond)} at ${point.sequences}`)
+  return `${Math.round(measured.prefillTokensPerSecond)} / ${decode.join(', ')}`
+}
+
+function hardware(node: NodeView): string {
+  if (!node.hardware) return '-'
+  const { cpu, memoryBytes, gpus } = node.hardware
+  const names = gpus.map((gpu) => `${gpu.name} ${formatBytes(gpu.memoryBytes)}`)
+  return [`${cpu.threads} threads`, formatBytes(memoryBytes), ...names].join(', ')
+}

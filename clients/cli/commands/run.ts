@@ -1,0 +1,63 @@
+/** `skein run MODEL [PROMPT]`: one answer on stdout. The prompt may come from a pipe. */
+import { Argument, InvalidArgumentError, Option, type Command } from 'commander'
+import { SkeinError } from '../../../mesh/protocol/index.ts'
+import { addClientOptions, createContext, type ClientOptions } from '../context.ts'
+import { interruptSignal } from '../interrupt.ts'
+
+export interface GenerateOptions extends ClientOptions {
+  readonly system?: string
+  readonly maxTokens?: number
+  readonly temperature?: number
+  readonly seed?: number
+}
+
+const whole = (text: string): number => {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('a whole number')
+  return value
+}
+const decimal = (text: string): number => {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('a number')
+  return value
+}
+
+export function addGenerateOptions(command: Command): Command {
+  return addClientOptions(command)
+    .addOption(new Option('--system <text>', 'system message'))
+    .addOption(new Option('--max-tokens <n>', 'end the answer after so many tokens').argParser(whole))
+    .addOption(new Option('--temperature <t>', '0 is greedy').argParser(decimal))
+    .addOption(new Option('--seed <n>', 'same seed, same draws').argParser(whole))
+}
+
+export function registerRun(program: Command): void {
+  addGenerateOptions(
+    program
+      .command('run')
+      .description('ask a model of the mesh once')
+      .argument('<model>', 'name or digest, as `skein models` shows it')
+      .addArgument(new Argument('[prompt...]', 'the question; read from stdin when absent')),
+  ).action(async (model: string, words: string[], options: GenerateOptions) => {
+    const { output, client } = createContext(options)
+    const prompt = words.length > 0 ? words.join(' ') : await readStdin()
+    const system = options.system === undefined ? [] : [{ role: 'system' as const, content: options.system }]
+    let text = ''
+    const take = (piece: string): void => {
+      if (output.json) text += piece
+      else output.answer(piece)
+    }
+    const init = { ...options, model, messages: [...system, { role: 'user' as const, content: prompt }] }
+    const result = await client().generate(init, { text: take, status: output.note }, interruptSignal())
+    if (output.json) output.value({ text, ...result })
+    else output.answer('\n')
+  })
+}
+
+async function readStdin(): Promise<string> {
+  if (process.stdin.isTTY) throw new SkeinError('USAGE', 'no prompt: give it as an argument or through a pipe')
+  const chunks: Buffer[] = []
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer)
+  const prompt = Buffer.concat(chunks).toString('utf8').trim()
+  if (prompt === '') throw new SkeinError('USAGE', 'the prompt is empty')
+  return prompt
+}

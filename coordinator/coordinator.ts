@@ -1,0 +1,69 @@
+/** The coordinator put together: who is here, who runs what, and the gateway in front of it. */
+import type { PeerId, Signed } from '../mesh/protocol/index.ts'
+import type { Clock, Logger, Random, Startable } from '../mesh/runtime/index.ts'
+import type { Discovery, PeerTransport } from '../mesh/network/index.ts'
+import { CoordinatorService, type Membership, type MeshService } from './admission/index.ts'
+import { ControlServer, DhtFeed, Directory } from './directory/index.ts'
+import { Dispatcher } from './dispatch/index.ts'
+
+export interface CoordinatorComponents {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly transport: PeerTransport
+  readonly discovery: Discovery
+  readonly membership: Membership
+  /** Whether `signed` bears the signature of `signer` over a capability record. */
+  readonly verify: (signed: Signed, signer: PeerId) => boolean | Promise<boolean>
+  /** The newest revocation list. */
+  readonly revocations: () => Signed | undefined
+}
+
+export interface Coordinator extends Startable {
+  readonly service: MeshService
+  readonly directory: Directory
+  /** Admits nothing more; what runs may end. */
+  close(): void
+}
+
+export function createCoordinator(components: CoordinatorComponents): Coordinator {
+  const { clock, random, transport } = components
+  const directory = new Directory(components, transport.self.peerId)
+  const control = new ControlServer({ ...components, directory })
+  const feed = new DhtFeed({ ...components, directory })
+  const dispatcher = new Dispatcher({ ...components, directory })
+  const { membership } = components
+  const service = new CoordinatorService({
+    clock,
+    random,
+    transport,
+    directory,
+    dispatcher,
+    membership: {
+      isAuthority: membership.isAuthority,
+      invite: (request) => membership.invite(request),
+      revoke: async (member) => {
+        const revoked = await membership.revoke(member)
+        control.pushRevocations()
+        return revoked
+      },
+    },
+  })
+  return {
+    name: 'coordinator',
+    service,
+    directory,
+    close: () => service.close(),
+    start: () => {
+      directory.start()
+      control.start()
+      feed.start()
+      return Promise.resolve()
+    },
+    stop: async () => {
+      service.close()
+      await Promise.all([feed.stop(), control.stop()])
+      directory.stop()
+    },
+  }
+}
