@@ -1,5 +1,5 @@
 /** The coordinator put together: who is here, who runs what, and the gateway in front of it. */
-import type { PeerId, Signed } from '../mesh/protocol/index.ts'
+import type { CapabilityRecord, PeerId, Signed } from '../mesh/protocol/index.ts'
 import type { Clock, Logger, Random, Startable } from '../mesh/runtime/index.ts'
 import type { Discovery, PeerTransport } from '../mesh/network/index.ts'
 import { CoordinatorService, type Membership, type MeshService } from './admission/index.ts'
@@ -13,8 +13,8 @@ export interface CoordinatorComponents {
   readonly transport: PeerTransport
   readonly discovery: Discovery
   readonly membership: Membership
-  /** Whether `signed` bears the signature of `signer` over a capability record. */
-  readonly verify: (signed: Signed, signer: PeerId) => boolean | Promise<boolean>
+  /** The record in `signed`. Throws a SkeinError unless it is `peer`'s own, by content and signature. */
+  readonly openRecord: (peer: PeerId, signed: Signed) => Promise<CapabilityRecord>
   /** The newest revocation list. */
   readonly revocations: () => Signed | undefined
 }

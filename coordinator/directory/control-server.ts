@@ -6,8 +6,6 @@ import {
   INBOUND,
   LIMITS,
   SkeinError,
-  parseCapabilityRecord,
-  readCanonical,
   type CapabilityRecord,
   type FrameSet,
   type PeerId,
@@ -24,8 +22,8 @@ export interface ControlServerComponents {
   readonly log: Logger
   readonly transport: PeerTransport
   readonly directory: Directory
-  /** Whether `signed` bears the signature of `signer` over a capability record. */
-  readonly verify: (signed: Signed, signer: PeerId) => boolean | Promise<boolean>
+  /** The record in `signed`. Throws a SkeinError unless it is `peer`'s own, by content and signature. */
+  readonly openRecord: (peer: PeerId, signed: Signed) => Promise<CapabilityRecord>
   /** The newest revocation list, as its signed bytes; sent to nodes when it changes. */
   readonly revocations: () => Signed | undefined
 }
@@ -137,10 +135,8 @@ export class ControlServer {
   }
 
   async #verified(signed: Signed, peerId: PeerId): Promise<CapabilityRecord> {
-    const { verify, transport } = this.#components
-    const record = parseCapabilityRecord(readCanonical(signed.payload))
-    if (record.peerId !== peerId || !(await verify(signed, peerId)))
-      throw new SkeinError('FRAME_MALFORMED', 'the capability record is not signed by its node')
+    const { openRecord, transport } = this.#components
+    const record = await openRecord(peerId, signed)
     if (record.meshId !== transport.self.certificate.meshId)
       throw new SkeinError('WRONG_MESH', 'the capability record is of another mesh')
     return record

@@ -4,7 +4,6 @@
  */
 import {
   asSkeinError,
-  parseCapabilityRecord,
   readCanonical,
   SignedSchema,
   SkeinError,
@@ -31,7 +30,8 @@ export interface DhtFeedComponents {
   readonly transport: PeerTransport
   readonly discovery: Discovery
   readonly directory: Directory
-  readonly verify: (signed: Signed, signer: PeerId) => boolean | Promise<boolean>
+  /** The record in `signed`. Throws a SkeinError unless it is `peer`'s own, by content and signature. */
+  readonly openRecord: (peer: PeerId, signed: Signed) => Promise<CapabilityRecord>
 }
 
 const isSigned = checker(SignedSchema)
@@ -98,7 +98,6 @@ export class DhtFeed {
 
   async #verified(peer: PeerId, bytes: Uint8Array | undefined): Promise<CapabilityRecord | undefined> {
     const signed = bytes && readCanonical(bytes)
-    if (!isSigned(signed) || !(await this.#components.verify(signed, peer))) return undefined
-    return parseCapabilityRecord(readCanonical(signed.payload))
+    return isSigned(signed) ? this.#components.openRecord(peer, signed) : undefined
   }
 }

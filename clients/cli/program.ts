@@ -1,0 +1,54 @@
+/** The command line: every command registered, and how each ends. */
+import { Command, CommanderError } from 'commander'
+import { asSkeinError, SkeinError } from '../../mesh/protocol/index.ts'
+import { registerChat } from './commands/chat.ts'
+import { registerDoctor } from './commands/doctor.ts'
+import { registerInvite } from './commands/invite.ts'
+import { registerJoin } from './commands/join.ts'
+import { registerModels } from './commands/models.ts'
+import { registerNodes } from './commands/nodes.ts'
+import { registerRun } from './commands/run.ts'
+import { registerServe } from './commands/serve.ts'
+import { Interrupted } from './interrupt.ts'
+
+export function createProgram(): Command {
+  const program = new Command('skein')
+    .description('Run AI on the devices you already own, as if those were one machine.')
+    .version(VERSION, '--version', 'print the version')
+    .showHelpAfterError('(`skein COMMAND --help` shows what it takes)')
+    .showSuggestionAfterError()
+    .exitOverride()
+  registerServe(program)
+  registerInvite(program)
+  registerJoin(program)
+  registerRun(program)
+  registerChat(program)
+  registerNodes(program)
+  registerModels(program)
+  registerDoctor(program)
+  // Commands take over what the program was told before they were made; these were made before exitOverride reached them.
+  for (const command of program.commands) command.exitOverride().showHelpAfterError('(--help shows what it takes)')
+  return program
+}
+
+export const VERSION = '0.1.0'
+
+/** Runs the command line. Returns the exit code: 0 ok, 1 failure, 2 usage, 3 no node, 4 refused, 130 interrupted. */
+export async function runCli(args: readonly string[]): Promise<number> {
+  try {
+    await createProgram().parseAsync(args, { from: 'user' })
+    return Number(process.exitCode ?? 0)
+  } catch (thrown) {
+    return exitCodeOf(thrown)
+  }
+}
+
+function exitCodeOf(thrown: unknown): number {
+  if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : 2
+  if (thrown instanceof Interrupted) return 130
+  const error = asSkeinError(thrown)
+  process.stderr.write(`skein: ${error.message}\n`)
+  if (!(thrown instanceof SkeinError) && process.env['SKEIN_DEBUG'] !== undefined && thrown instanceof Error)
+    process.stderr.write(`${thrown.stack}\n`)
+  return error.row.exit
+}

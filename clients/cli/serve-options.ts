@@ -1,0 +1,154 @@
+/** Flags of the commands that run a process of the mesh. Each is validated here, before anything starts. */
+import { hostname } from 'node:os'
+import { InvalidArgumentError, Option, type Command } from 'commander'
+import { LIMITS } from '../../mesh/protocol/index.ts'
+import type { LogLevel } from '../../mesh/runtime/index.ts'
+import { addGlobalOptions, type GlobalOptions } from './context.ts'
+import { DEFAULT_HTTP } from './coordinator-client.ts'
+
+export interface HostPort {
+  readonly host: string
+  readonly port: number
+}
+
+export interface ServeOptions extends GlobalOptions {
+  readonly name: string
+  readonly http: HostPort
+  readonly apiKey?: string
+  readonly model: readonly string[]
+  readonly slots?: number
+  readonly threads?: number
+  readonly context?: number
+  readonly label: Readonly<Record<string, string>>
+  readonly listen: readonly string[]
+  readonly announce: readonly string[]
+  readonly bootstrap: readonly string[]
+  readonly join?: string
+  readonly mdns: boolean
+  readonly logLevel: LogLevel
+}
+
+const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug', 'trace'] as const
+const DEFAULT_LISTEN = ['/ip4/0.0.0.0/tcp/0', '/ip4/0.0.0.0/tcp/0/ws']
+const THREADS_MAX = 1024
+
+/** `HOST:PORT`, `[::1]:PORT` or `:PORT`. Port 0 takes a free one. */
+function hostPort(text: string): HostPort {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]*)):(\d{1,5})$/.exec(text)
+  const port = Number(match?.[3])
+  if (!match || port > 65_535) throw new InvalidArgumentError('HOST:PORT, such as 127.0.0.1:7337')
+  return { host: match[1] ?? (match[2] || '127.0.0.1'), port }
+}
+
+const whole =
+  (max: number) =>
+  (text: string): number => {
+    const value = Number(text)
+    if (!Number.isInteger(value) || value < 1 || value > max)
+      throw new InvalidArgumentError(`a whole number from 1 to ${max}`)
+    return value
+  }
+
+function memberName(text: string): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(text))
+    throw new InvalidArgumentError('letters, digits, dot, dash and underscore, at most 63, the first a letter or digit')
+  return text
+}
+
+function label(text: string, labels: Record<string, string> = {}): Record<string, string> {
+  const match = /^([a-z0-9._/-]{1,63})=(.{0,63})$/.exec(text)
+  if (!match) throw new InvalidArgumentError('KEY=VALUE, the key in small letters, digits, dot, dash and slash')
+  return { ...labels, [match[1]!]: match[2]! }
+}
+
+function address(text: string, all: readonly string[] | undefined): string[] {
+  if (!/^\/(ip4|ip6|dns|dns4|dns6)\/[^/\s]+\/tcp\/\d+(\/.*)?$/.test(text))
+    throw new InvalidArgumentError('a multiaddr, such as /ip4/192.168.1.10/tcp/4001')
+  return [...(all ?? []), text]
+}
+
+/** The machine's name, as far as it may be a member's. */
+function defaultName(): string {
+  const name = hostname()
+    .split('.')[0]!
+    .replaceAll(/[^A-Za-z0-9._-]/g, '-')
+    .replace(/^[^A-Za-z0-9]+/, '')
+  return name.slice(0, 63) || 'node'
+}
+
+export function addServeOptions(command: Command, roles: { coordinator: boolean; node: boolean }): Command {
+  addGlobalOptions(command)
+    .addOption(
+      new Option('--name <name>', 'name of this machine in the mesh')
+        .env('SKEIN_NAME')
+        .argParser(memberName)
+        .default(defaultName()),
+    )
+    .addOption(new Option('--join <invite>', 'join the mesh of this invite').env('SKEIN_JOIN'))
+    .addOption(
+      new Option('--listen <multiaddr>', 'address for other members (repeatable)')
+        .env('SKEIN_LISTEN')
+        .argParser(address)
+        .default(undefined, DEFAULT_LISTEN.join(' ')),
+    )
+    .addOption(
+      new Option('--announce <multiaddr>', 'address to tell others instead of the ones listened on (repeatable)')
+        .env('SKEIN_ANNOUNCE')
+        .argParser(address),
+    )
+    .addOption(
+      new Option('--bootstrap <multiaddr>', 'address of a member to connect to at start (repeatable)')
+        .env('SKEIN_BOOTSTRAP')
+        .argParser(address),
+    )
+    .addOption(new Option('--no-mdns', 'do not look for members on the local network'))
+    .addOption(
+      new Option('--log-level <level>', 'what is logged to stderr')
+        .env('SKEIN_LOG_LEVEL')
+        .choices(LOG_LEVELS)
+        .default('warn'),
+    )
+  if (roles.coordinator)
+    command
+      .addOption(
+        new Option('--http <host:port>', 'address of the OpenAI-compatible API')
+          .env('SKEIN_HTTP')
+          .argParser(hostPort)
+          .default(hostPort(DEFAULT_HTTP), DEFAULT_HTTP),
+      )
+      .addOption(
+        new Option('--api-key <key>', 'key that clients must show; made and kept when listening beyond loopback').env(
+          'SKEIN_API_KEY',
+        ),
+      )
+  if (roles.node)
+    command
+      .addOption(
+        new Option('--model <path>', 'GGUF file or folder of them to serve (repeatable)')
+          .env('SKEIN_MODEL')
+          .argParser((path: string, all: string[] | undefined) => [...(all ?? []), path]),
+      )
+      .addOption(
+        new Option('--slots <n>', 'answers that a model generates together')
+          .env('SKEIN_SLOTS')
+          .argParser(whole(LIMITS.slotsPerModelMax)),
+      )
+      .addOption(
+        new Option('--threads <n>', 'CPU threads of the engine (default: all)')
+          .env('SKEIN_THREADS')
+          .argParser(whole(THREADS_MAX)),
+      )
+      .addOption(
+        new Option('--context <tokens>', "context of each answer (default: the model's own, as far as memory allows)")
+          .env('SKEIN_CONTEXT')
+          .argParser(whole(100_000_000)),
+      )
+      .addOption(new Option('--label <key=value>', 'label of this node (repeatable)').argParser(label))
+  return command
+}
+
+/** What commander parsed, with the lists that were not given made empty. */
+export function serveOptions(parsed: Partial<ServeOptions>): ServeOptions {
+  const listen = parsed.listen ?? DEFAULT_LISTEN
+  return { model: [], announce: [], bootstrap: [], label: {}, ...parsed, listen } as ServeOptions
+}

@@ -1,0 +1,59 @@
+/** A lean streaming client for measurements: raw HTTP, keep-alive, and no more parsing than the figures need. */
+import { Agent, request } from 'node:http'
+import { once } from 'node:events'
+
+export interface StreamFigures {
+  /** From sending the request to the first byte of text, in ms. */
+  readonly firstTokenMs: number
+  readonly totalMs: number
+  readonly tokens: number
+  readonly node: string
+}
+
+export class BenchClient {
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1024 })
+  readonly #url: string
+
+  constructor(url: string) {
+    this.#url = url
+  }
+
+  /** Streams one chat completion to its end. Rejects unless it ends with `[DONE]`. */
+  async stream(model: string, maxTokens: number, prompt: string): Promise<StreamFigures> {
+    const body = JSON.stringify({
+      model,
+      stream: true,
+      temperature: 0,
+      max_tokens: maxTokens,
+      stream_options: { include_usage: true },
+      messages: [{ role: 'user', content: prompt }],
+    })
+    const beganMs = performance.now()
+    const sent = request(`${this.#url}/v1/chat/completions`, {
+      method: 'POST',
+      agent: this.#agent,
+      headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
+    })
+    sent.end(body)
+    const [response] = (await once(sent, 'response')) as [import('node:http').IncomingMessage]
+    let firstTokenMs = Number.NaN
+    let tail = ''
+    for await (const chunk of response) {
+      const text = (chunk as Buffer).toString()
+      if (Number.isNaN(firstTokenMs) && /"content":"[^"]/.test(text)) firstTokenMs = performance.now() - beganMs
+      tail = (tail + text).slice(-2000)
+    }
+    if (!tail.trimEnd().endsWith('[DONE]')) throw new TypeError(`a broken stream: ${tail.slice(-300)}`)
+    const tokens = Number(/"completion_tokens":(\d+)/.exec(tail)?.[1])
+    return {
+      firstTokenMs,
+      totalMs: performance.now() - beganMs,
+      tokens,
+      node: String(response.headers['x-skein-node']),
+    }
+  }
+
+  close(): void {
+    this.#agent.destroy()
+  }
+}

@@ -1,0 +1,183 @@
+/** A mesh of real processes on one machine: what a person gets from the commands of the README. */
+import OpenAI from 'openai'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ensureModel } from '../fixtures/models/index.ts'
+import { eventually, skein, SkeinProcess } from '../fixtures/skein-process.ts'
+
+interface NodeRow {
+  readonly name: string
+  readonly eligible: boolean
+  readonly models: readonly { name: string; speed?: { prefillTokensPerSecond: number } }[]
+}
+
+const nodesOf = async (url: string): Promise<NodeRow[]> =>
+  ((await (await fetch(`${url}/mesh/v1/nodes`)).json()) as { data: NodeRow[] }).data
+
+describe('a coordinator and nodes in processes of their own', () => {
+  const started: SkeinProcess[] = []
+  let tiny: string
+  let up: SkeinProcess
+  const start = async (...args: string[]): Promise<SkeinProcess> => {
+    const process = await SkeinProcess.start({ args })
+    started.push(process)
+    return process
+  }
+  const joinNode = (name: string, invite: string, ...more: string[]): Promise<SkeinProcess> =>
+    start(
+      'node',
+      '--name',
+      name,
+      '--join',
+      invite,
+      '--no-mdns',
+      '--listen',
+      '/ip4/127.0.0.1/tcp/0',
+      '--model',
+      tiny,
+      ...more,
+    )
+  const invite = async (uses = 1): Promise<string> => {
+    const result = await skein(['invite', '--uses', String(uses), '--data', up.dataDir])
+    expect(result.code, result.stderr).toBe(0)
+    return result.stdout.trim()
+  }
+  const eligible = (name: string): Promise<NodeRow> =>
+    eventually(`${name} is eligible`, async () =>
+      (await nodesOf(up.http)).find((node) => node.name === name && node.eligible),
+    )
+
+  beforeAll(async () => {
+    tiny = await ensureModel('tiny')
+    up = await start('up', '--name', 'first', '--http', '127.0.0.1:0', '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0')
+  })
+  afterAll(async () => {
+    for (const process of started.reverse()) await process.kill()
+  })
+
+  it('says what is missing while no node has a model', async () => {
+    const response = await fetch(`${up.http}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'tiny', messages: [{ role: 'user', content: 'hi' }] }),
+    })
+    expect(response.status).toBe(503)
+    expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(await response.json()).toMatchObject({
+      error: { code: 'no_node', message: expect.stringContaining('--model') as string },
+    })
+  })
+
+  it('a node that joins is eligible, measured and used', async () => {
+    await joinNode('second', await invite())
+    await eligible('second')
+    await eventually('second is measured', async () =>
+      (await nodesOf(up.http)).find((node) => node.name === 'second' && node.models[0]?.speed !== undefined),
+    )
+    const client = new OpenAI({ baseURL: `${up.http}/v1`, apiKey: 'any' })
+    const { data, response } = await client.chat.completions
+      .create({ model: 'tiny', max_tokens: 8, messages: [{ role: 'user', content: 'hello there' }] })
+      .withResponse()
+    expect(response.headers.get('x-skein-node')).toBe('second')
+    expect(response.headers.get('x-skein-route')).toBe('mesh')
+    expect(data.choices[0]?.message.content?.length).toBeGreaterThan(0)
+    expect(data.usage?.completion_tokens).toBeLessThanOrEqual(8)
+  })
+
+  it('streams and whole answers of one seed agree, for the openai client and skein run', async () => {
+    const client = new OpenAI({ baseURL: `${up.http}/v1`, apiKey: 'any' })
+    const body = {
+      model: 'tiny',
+      max_tokens: 24,
+      temperature: 0,
+      messages: [{ role: 'user' as const, content: 'tell me' }],
+    }
+    const whole = await client.chat.completions.create(body)
+    let streamed = ''
+    let finish: string | null = null
+    for await (const chunk of await client.chat.completions.create({ ...body, stream: true })) {
+      streamed += chunk.choices[0]?.delta.content ?? ''
+      finish = chunk.choices[0]?.finish_reason ?? finish
+    }
+    expect(streamed).toBe(whole.choices[0]?.message.content)
+    expect(finish).toBe(whole.choices[0]?.finish_reason)
+    const run = await skein([
+      'run',
+      'tiny',
+      'tell me',
+      '--max-tokens',
+      '24',
+      '--temperature',
+      '0',
+      '--data',
+      up.dataDir,
+    ])
+    expect(run.code, run.stderr).toBe(0)
+    expect(run.stdout).toBe(`${streamed}\n`)
+  })
+
+  it('eight parallel streams use every node', async () => {
+    const token = await invite(2)
+    await Promise.all([joinNode('third', token), joinNode('fourth', token)])
+    await Promise.all(['third', 'fourth'].map(eligible))
+    const used = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const response = await fetch(`${up.http}/v1/chat/completions`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({
+            model: 'tiny',
+            stream: true,
+            max_tokens: 200,
+            messages: [{ role: 'user', content: 'go on' }],
+          }),
+        })
+        const text = await response.text()
+        expect(text.trimEnd().endsWith('data: [DONE]')).toBe(true)
+        return response.headers.get('x-skein-node')
+      }),
+    )
+    expect(new Set(used)).toEqual(new Set(['second', 'third', 'fourth']))
+  })
+
+  it('an answer survives the death of its node', async () => {
+    const body = {
+      model: 'tiny',
+      stream: true,
+      temperature: 0,
+      max_tokens: 400,
+      messages: [{ role: 'user', content: 'once more' }],
+    }
+    const response = await fetch(`${up.http}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+    const victim = started.find((process) => process.ready['name'] === response.headers.get('x-skein-node'))!
+    let text = ''
+    const decoder = new TextDecoder()
+    for await (const chunk of response.body!) {
+      if (text === '') victim.child.kill('SIGKILL')
+      text += decoder.decode(chunk as Uint8Array, { stream: true })
+    }
+    const lines = text.split('\n').filter((line) => line.startsWith('data: '))
+    expect(lines.at(-1)).toBe('data: [DONE]')
+    expect(text).toContain('resuming')
+    await eventually('the dead node is out', async () =>
+      (await nodesOf(up.http)).find((node) => node.name === victim.ready['name'] && !node.eligible),
+    )
+  })
+
+  it('a revoked node gets nothing any more', async () => {
+    const fifth = await joinNode('fifth', await invite())
+    await eligible('fifth')
+    const revoked = await skein(['nodes', '--revoke', 'fifth', '--data', up.dataDir])
+    expect(revoked.code, revoked.stderr).toBe(0)
+    await eventually('fifth is out', async () =>
+      (await nodesOf(up.http)).find((node) => node.name === 'fifth' && !node.eligible),
+    )
+    // It goes on trying, and is refused each time
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    expect((await nodesOf(up.http)).find((node) => node.name === 'fifth')?.eligible).not.toBe(true)
+    expect(fifth.events.some((event) => event.event === 'revoked')).toBe(true)
+  })
+})
