@@ -2,7 +2,7 @@
 import type { CapabilityRecord, PeerId, Signed } from '../mesh/protocol/index.ts'
 import type { Clock, Logger, Random, Startable } from '../mesh/runtime/index.ts'
 import type { Discovery, PeerTransport } from '../mesh/network/index.ts'
-import { CoordinatorService, type Membership, type MeshService } from './admission/index.ts'
+import { CoordinatorService, type DiscoveryReport, type Membership, type MeshService } from './admission/index.ts'
 import { ControlServer, DhtFeed, Directory } from './directory/index.ts'
 import { Dispatcher } from './dispatch/index.ts'
 
@@ -15,6 +15,8 @@ export interface CoordinatorComponents {
   readonly membership: Membership
   /** The record in `signed`. Throws a SkeinError unless it is `peer`'s own, by content and signature. */
   readonly openRecord: (peer: PeerId, signed: Signed) => Promise<CapabilityRecord>
+  /** What each path of discovery has found. */
+  readonly discoveryReport: () => readonly DiscoveryReport[]
   /** The newest revocation list. */
   readonly revocations: () => Signed | undefined
 }
@@ -32,13 +34,14 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
   const control = new ControlServer({ ...components, directory })
   const feed = new DhtFeed({ ...components, directory })
   const dispatcher = new Dispatcher({ ...components, directory })
-  const { membership } = components
+  const { membership, discoveryReport } = components
   const service = new CoordinatorService({
     clock,
     random,
     transport,
     directory,
     dispatcher,
+    discoveryReport,
     membership: {
       isAuthority: membership.isAuthority,
       invite: (request) => membership.invite(request),

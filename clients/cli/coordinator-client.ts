@@ -2,7 +2,7 @@
 import { createParser } from 'eventsource-parser'
 import { ERRORS, isErrorCode, SkeinError, type ErrorCode } from '../../mesh/protocol/index.ts'
 import { DataDir } from '../../mesh/runtime/index.ts'
-import type { InviteView, ModelView, NodeName, NodeView } from '../../coordinator/index.ts'
+import type { InviteView, ModelView, NodeName, NodeView, SelfView } from '../../coordinator/index.ts'
 
 export const DEFAULT_HTTP = '127.0.0.1:7337'
 
@@ -58,6 +58,10 @@ export class CoordinatorClient {
 
   async models(): Promise<(ModelView & { id: string })[]> {
     return ((await this.#call('GET', '/mesh/v1/models')) as { data: (ModelView & { id: string })[] }).data
+  }
+
+  self(): Promise<SelfView> {
+    return this.#call('GET', '/mesh/v1/self') as Promise<SelfView>
   }
 
   invite(uses: number, validMs: number): Promise<InviteView> {

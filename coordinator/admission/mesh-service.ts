@@ -5,7 +5,16 @@ import type { PeerTransport } from '../../mesh/network/index.ts'
 import type { Directory } from '../directory/index.ts'
 import { Task, type Dispatcher } from '../dispatch/index.ts'
 import type { NodeName, TaskHandle } from '../dispatch/index.ts'
-import type { InviteRequest, InviteView, MeshService, ModelView, NodeView, TaskRequest } from './service.ts'
+import type {
+  InviteRequest,
+  InviteView,
+  MeshService,
+  ModelView,
+  NodeView,
+  SelfView,
+  TaskRequest,
+  DiscoveryReport,
+} from './service.ts'
 import { modelViews, nodeViews } from './views.ts'
 
 /** The part of the coordinator that may change who is a member. */
@@ -24,6 +33,8 @@ export interface MeshServiceComponents {
   readonly directory: Directory
   readonly dispatcher: Dispatcher
   readonly membership: Membership
+  /** What each path of discovery has found. */
+  readonly discoveryReport: () => readonly DiscoveryReport[]
 }
 
 export class CoordinatorService implements MeshService {
@@ -70,10 +81,12 @@ export class CoordinatorService implements MeshService {
     return nodeViews(directory, transport, clock.nowMs())
   }
 
-  self(): NodeName & { meshId: string; isAuthority: boolean } {
-    const { peerId, certificate } = this.#components.transport.self
+  self(): SelfView {
+    const { clock, transport, membership, discoveryReport } = this.#components
+    const { peerId, certificate } = transport.self
     const { meshId, name } = certificate
-    return { peerId, name, meshId, isAuthority: this.#components.membership.isAuthority }
+    const { isAuthority } = membership
+    return { peerId, name, meshId, isAuthority, clockMs: clock.wallMs(), discovery: discoveryReport() }
   }
 
   ready(): { ready: boolean; reason: string } {

@@ -71,6 +71,21 @@ export interface NodeView {
   readonly load?: LoadReport
 }
 
+/** What one way of finding members has found, in words. */
+export interface DiscoveryReport {
+  readonly path: string
+  readonly detail: string
+}
+
+export interface SelfView extends NodeName {
+  readonly meshId: string
+  /** Whether the mesh key is here. */
+  readonly isAuthority: boolean
+  /** This machine's wall clock, in ms since 1970. */
+  readonly clockMs: number
+  readonly discovery: readonly DiscoveryReport[]
+}
+
 export interface InviteRequest {
   readonly uses: number
   readonly validMs: number
@@ -91,7 +106,7 @@ export interface MeshService {
   submit(request: TaskRequest, signal: AbortSignal): TaskHandle
   models(): ModelView[]
   nodes(): NodeView[]
-  self(): NodeName & { readonly meshId: string; readonly isAuthority: boolean }
+  self(): SelfView
   /** Whether a request could be served now; `reason` says why not. */
   ready(): { readonly ready: boolean; readonly reason: string }
   /** @throws SkeinError NOT_THE_AUTHORITY. */

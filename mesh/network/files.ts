@@ -1,7 +1,8 @@
 /** Small private files of the data directory: written whole or not at all, readable by their owner alone. */
-import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises'
+import { chmod, mkdir, open, readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { SkeinError } from '../protocol/index.ts'
+import { writeFileAtomic } from '../runtime/index.ts'
 
 /** Owner reads and writes; nobody else. */
 const PRIVATE_MODE = 0o600
@@ -9,22 +10,14 @@ const PRIVATE_MODE = 0o600
 const isErrno = (error: unknown, code: string): boolean => (error as NodeJS.ErrnoException | undefined)?.code === code
 
 /**
- * Writes `data` beside `path`, syncs it, and renames it into place, so that a crash leaves the old or the new file.
+ * Puts `data` into place whole and durably: a crash leaves the old or the new file.
  *
  * @throws SkeinError DATA_DIR_UNUSABLE naming the file.
  */
 export async function writePrivateFile(path: string, data: Uint8Array | string): Promise<void> {
-  const temporary = `${path}.tmp`
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-    const file = await open(temporary, 'w', PRIVATE_MODE)
-    try {
-      await file.writeFile(data)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await rename(temporary, path)
+    await writeFileAtomic(path, data, PRIVATE_MODE)
     await syncDirectory(dirname(path))
   } catch (cause) {
     throw new SkeinError('DATA_DIR_UNUSABLE', `${path} cannot be written: ${(cause as Error).message}`, { cause })

@@ -3,7 +3,6 @@
  * that a certificate is judged the same way in a hello, in a renewal and while a connection lives.
  */
 import {
-  asMeshId,
   LIMITS,
   parseCertificate,
   parseRevocations,
@@ -31,7 +30,7 @@ export interface CertificateRules {
  */
 export async function verifyCertificate(signed: Signed, peer: PeerId, rules: CertificateRules): Promise<Certificate> {
   // the mesh is read before the signature, so that a member of another mesh is told so
-  const certificate = parseCertificate(readCanonical(signed.payload))
+  const certificate = claimedCertificate(signed)
   if (certificate.meshId !== rules.meshId)
     throw new SkeinError('WRONG_MESH', `the certificate is of the mesh ${certificate.meshId}`)
   await openSigned(rules.meshId, 'certificate', signed)
@@ -63,5 +62,5 @@ export async function verifyRevocations(signed: Signed, meshId: MeshId): Promise
   return revocations
 }
 
-/** The mesh that a certificate claims to be of, unverified. @throws SkeinError CERTIFICATE_INVALID. */
-export const claimedMesh = (signed: Signed): MeshId => asMeshId(parseCertificate(readCanonical(signed.payload)).meshId)
+/** What a certificate says, unverified. @throws SkeinError CERTIFICATE_INVALID. */
+export const claimedCertificate = (signed: Signed): Certificate => parseCertificate(readCanonical(signed.payload))

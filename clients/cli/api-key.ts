@@ -1,0 +1,23 @@
+/** The key of the API: none on loopback unless given; beyond it, one that is made once and kept in the data directory. */
+import { readFile } from 'node:fs/promises'
+import { DataDir, writeFileAtomic, type Random } from '../../mesh/runtime/index.ts'
+import type { ServeOptions } from './serve-options.ts'
+
+const KEY_FILE = 'http.key'
+const KEY_BYTES = 24
+
+const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || /^127\./.test(host)
+
+export async function gatewayKey(
+  options: Pick<ServeOptions, 'http' | 'apiKey'>,
+  base: { readonly data: DataDir; readonly random: Random },
+): Promise<string | undefined> {
+  if (options.apiKey !== undefined) return options.apiKey
+  if (isLoopback(options.http.host)) return undefined
+  const path = base.data.file(KEY_FILE)
+  const kept = await readFile(path, 'utf8').catch(() => '')
+  if (kept.trim() !== '') return kept.trim()
+  const made = `sk-skein-${Buffer.from(base.random.bytes(KEY_BYTES)).toString('base64url')}`
+  await writeFileAtomic(path, made, 0o600)
+  return made
+}

@@ -1,0 +1,88 @@
+/** What `skein up` and its kin say while they run: for people on stdout and stderr, for scripts one JSON event a line. */
+import type { SkeinError } from '../../mesh/protocol/index.ts'
+import type { NodeAgent } from '../../node/index.ts'
+import type { Output } from './output.ts'
+import type { ServeOptions } from './serve-options.ts'
+import type { Running } from './serve.ts'
+
+/** Devices that the invite of the ready event lets in: a household, within a day. */
+const READY_INVITE_USES = 16
+
+/** The first event: everything is up. */
+export async function announceReady(running: Running, options: ServeOptions, output: Output): Promise<void> {
+  const { host, gateway, agent } = running
+  const { peerId, certificate } = host.self
+  const invite = host.authority ? (await host.invite({ uses: READY_INVITE_USES })).text : undefined
+  const http = gateway?.url
+  if (output.json) {
+    const { name, roles } = certificate
+    output.value({
+      event: 'ready',
+      http,
+      peerId,
+      name,
+      roles,
+      invite,
+      meshId: host.meshId,
+      addresses: host.addresses(),
+    })
+    return
+  }
+  output.line(
+    `${output.paint('bold', 'Skein is up.')}  ${certificate.name}, ${certificate.roles.join(' and ')} of mesh ${host.meshId.slice(-8)}`,
+  )
+  if (http !== undefined) {
+    output.line(`  API      ${http}/v1   (OpenAI-compatible)`)
+    if (running.apiKey !== undefined) output.line(`  Key      ${running.apiKey}`)
+    output.line('  Try      skein chat')
+  }
+  if (agent && options.model.length === 0)
+    output.line(
+      http === undefined
+        ? '  Models   none: start with --model PATH to a GGUF file'
+        : '  Models   none here yet: start with --model PATH to a GGUF file, or let a node join that has one',
+    )
+  if (invite !== undefined) output.line(`  Join     skein node --join ${invite} --model PATH`)
+}
+
+/** Reports members as they come and go, until the process stops. */
+export function reportEvents(running: Running, output: Output): void {
+  const { host } = running
+  host.watch({
+    connected: ({ peerId, certificate }) =>
+      event(
+        output,
+        { event: 'member', state: 'connected', peerId, name: certificate.name },
+        `+ ${certificate.name} is connected`,
+      ),
+    disconnected: ({ peerId, certificate }) =>
+      event(
+        output,
+        { event: 'member', state: 'disconnected', peerId, name: certificate.name },
+        `- ${certificate.name} is gone`,
+      ),
+  })
+}
+
+/** Reports what became of each model since the last call. To be called whenever the agent says that something changed. */
+export function createModelReport(agent: () => NodeAgent | undefined, output: Output): () => void {
+  const told = new Map<string, string>()
+  const tell = (name: string, state: string, error?: SkeinError): void => {
+    if (told.get(name) === state) return
+    told.set(name, state)
+    const details = error && { code: error.code, message: error.message }
+    event(output, { event: 'model', name, state, ...details }, error ? `! ${error.message}` : `  ${name} is ${state}`)
+  }
+  return () => {
+    for (const { capability, failure } of agent()?.models() ?? []) {
+      const { residency, speed, aliases } = capability
+      tell(aliases[0]!, failure ? 'failed' : residency === 'resident' && speed ? 'measured' : residency, failure)
+    }
+    for (const { path, error } of agent()?.problems() ?? []) tell(path, 'unusable', error)
+  }
+}
+
+function event(output: Output, value: object, text: string): void {
+  if (output.json) output.value(value)
+  else output.note(text)
+}

@@ -1,0 +1,174 @@
+/**
+ * One process of a mesh from start to stop: data directory, identity and membership, libp2p host, then the parts that
+ * were asked for. What started is stopped in reverse; running answers get their grace before anything is taken away.
+ */
+import { LIMITS } from '../../mesh/protocol/index.ts'
+import {
+  createLogger,
+  DataDir,
+  Lifecycle,
+  SystemClock,
+  SystemRandom,
+  type Clock,
+  type Logger,
+  type Random,
+} from '../../mesh/runtime/index.ts'
+import { createPeerHost, openCapabilityRecord, openMembership, type PeerHost } from '../../mesh/network/index.ts'
+import { createCoordinator, createGateway, type Coordinator, type Gateway } from '../../coordinator/index.ts'
+import { createEngine, createNodeAgent, engineDevices, isEchoPath, type NodeAgent } from '../../node/index.ts'
+import { gatewayKey } from './api-key.ts'
+import { stopRequested } from './interrupt.ts'
+import { discoveryReport, hostMembership } from './membership.ts'
+import type { Output } from './output.ts'
+import { announceReady, createModelReport, reportEvents } from './serve-report.ts'
+import type { ServeOptions } from './serve-options.ts'
+
+export interface Parts {
+  readonly coordinator: boolean
+  readonly node: boolean
+}
+
+export interface Base {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly data: DataDir
+}
+
+/** What runs in this process. */
+export interface Running {
+  readonly host: PeerHost
+  readonly coordinator: Coordinator | undefined
+  readonly gateway: Gateway | undefined
+  readonly agent: NodeAgent | undefined
+  /** Key that the gateway asks for. */
+  readonly apiKey: string | undefined
+}
+
+/**
+ * Runs until a signal asks it to stop. Returns the exit code.
+ *
+ * @throws SkeinError when it cannot start: DATA_DIR_LOCKED, PORT_IN_USE, INVITE_INVALID, …
+ */
+export async function serve(parts: Parts, options: ServeOptions, output: Output): Promise<number> {
+  // Asked for first: a signal during the start must end it in order too.
+  const stop = stopRequested()
+  const log = createLogger(options.logLevel)
+  const data = DataDir.open(options.data)
+  const base: Base = { clock: new SystemClock(true), random: new SystemRandom(), log, data }
+  const lifecycle = new Lifecycle(log)
+  try {
+    const running = await start(parts, options, base, lifecycle, output)
+    const signal = await stop
+    if (output.json) output.value({ event: 'stopping', signal })
+    else output.note('\nstopping; running answers may end …')
+    await stopAll(running, lifecycle, base)
+    return signal === 'SIGINT' ? 130 : 0
+  } finally {
+    await lifecycle.stop()
+    data.close()
+  }
+}
+
+async function start(
+  parts: Parts,
+  options: ServeOptions,
+  base: Base,
+  lifecycle: Lifecycle,
+  output: Output,
+): Promise<Running> {
+  const host = await lifecycle.start(await createHost(parts, options, base))
+  const coordinator = parts.coordinator ? await lifecycle.start(coordinatorOf(host, base)) : undefined
+  const agent = parts.node ? agentOf(host, options, base, () => reportModels()) : undefined
+  const reportModels = createModelReport(() => agent, output)
+  if (agent) await lifecycle.start(agent)
+  const apiKey = parts.coordinator ? await gatewayKey(options, base) : undefined
+  const gateway = coordinator ? await lifecycle.start(gatewayOf(coordinator, options, apiKey, base)) : undefined
+  const running: Running = { host, coordinator, gateway, agent, apiKey }
+  await base.data.announce({
+    pid: process.pid,
+    peerId: host.self.peerId,
+    ...(gateway && { http: gateway.url }),
+    ...(apiKey !== undefined && { apiKey }),
+  })
+  await announceReady(running, options, output)
+  reportEvents(running, output)
+  return running
+}
+
+async function createHost(parts: Parts, options: ServeOptions, base: Base): Promise<PeerHost> {
+  const roles = [...(parts.coordinator ? (['coordinator'] as const) : []), ...(parts.node ? (['node'] as const) : [])]
+  const membership = await openMembership(base, {
+    dataDir: base.data.path,
+    name: options.name,
+    roles,
+    mayCreate: parts.coordinator,
+    mdns: options.mdns,
+    ...(options.join !== undefined && { invite: options.join }),
+  })
+  return createPeerHost(base, {
+    membership,
+    listen: options.listen,
+    announce: options.announce,
+    bootstrap: options.bootstrap,
+    mdns: options.mdns,
+  })
+}
+
+function coordinatorOf(host: PeerHost, base: Base): Coordinator {
+  return createCoordinator({
+    ...base,
+    transport: host,
+    discovery: host,
+    membership: hostMembership(host),
+    discoveryReport: () => discoveryReport(host),
+    openRecord: openCapabilityRecord,
+    revocations: () => host.revocations(),
+  })
+}
+
+function agentOf(host: PeerHost, options: ServeOptions, base: Base, onModels: () => void): NodeAgent {
+  const { slots, threads, context } = options
+  return createNodeAgent(
+    {
+      ...base,
+      transport: host,
+      discovery: host,
+      sign: (record) => host.sign('capability', record),
+      createEngine,
+      onModels,
+      ...(options.model.some((path) => !isEchoPath(path)) && { probeDevices: () => engineDevices(base.log) }),
+      addresses: () => host.addresses(),
+      onRevocations: (signed) => host.applyRevocations(signed),
+    },
+    {
+      dataDir: base.data.path,
+      name: host.self.certificate.name,
+      models: options.model,
+      labels: options.label,
+      ...(slots !== undefined && { slots }),
+      ...(threads !== undefined && { threads }),
+      ...(context !== undefined && { contextTokens: context }),
+    },
+  )
+}
+
+function gatewayOf(coordinator: Coordinator, options: ServeOptions, apiKey: string | undefined, base: Base): Gateway {
+  const init = { ...options.http, ...(apiKey !== undefined && { apiKey }) }
+  return createGateway({ ...base, service: coordinator.service }, init)
+}
+
+/** Lets running answers end within their grace, then stops every part; the process ends in time whatever happens. */
+async function stopAll(running: Running, lifecycle: Lifecycle, { clock, log }: Base): Promise<void> {
+  clock.timer(LIMITS.shutdownMs, () => {
+    log.error({}, 'a part did not stop in time')
+    process.exit(1)
+  })
+  running.coordinator?.close()
+  const drained = Promise.all([running.gateway?.drain(), running.agent?.drain()])
+  await Promise.race([drained, graceOver(clock)])
+  await lifecycle.stop()
+}
+
+const graceOver = (clock: Clock): Promise<void> =>
+  new Promise((resolve) => void clock.timer(LIMITS.shutdownGraceMs, resolve))

@@ -1,0 +1,110 @@
+/**
+ * The generation requests that run: so that a client which hangs up cancels its work, `drain` knows when all are done, and
+ * `stop` can end the rest. Requests that a client pipelines on one connection take turns: HTTP wants their answers in
+ * order, and an answer that waits behind another would only fill memory.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { SkeinError } from '../../mesh/protocol/index.ts'
+
+export interface ActiveRequest {
+  /** Aborts with a SkeinError: CLIENT_CLOSED, CLIENT_STALLED or SHUTTING_DOWN. */
+  readonly signal: AbortSignal
+  /** Resolves when the earlier requests of this connection were answered. */
+  readonly turn: Promise<void>
+  abort(reason: SkeinError): void
+}
+
+interface Entry {
+  abort(reason: SkeinError): void
+  finish(): void
+}
+
+interface Connection {
+  readonly entries: Set<Entry>
+  /** Settles with the answer to the newest request. */
+  newest: Promise<void>
+}
+
+export interface ActiveRequestsInit {
+  /** Called for each request whose client left before its answer was whole. */
+  readonly onClientClosed: () => void
+}
+
+export class ActiveRequests {
+  readonly #init: ActiveRequestsInit
+  readonly #entries = new Set<Entry>()
+  readonly #connections = new WeakMap<Socket, Connection>()
+  #idle: PromiseWithResolvers<void> | undefined
+  #isRefusing = false
+
+  constructor(init: ActiveRequestsInit) {
+    this.#init = init
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** True from `refuse` on. */
+  get isRefusing(): boolean {
+    return this.#isRefusing
+  }
+
+  /** From now on `open` throws. */
+  refuse(): void {
+    this.#isRefusing = true
+  }
+
+  /** Resolves when no request runs. */
+  idle(): Promise<void> {
+    if (this.#entries.size === 0) return Promise.resolve()
+    this.#idle ??= Promise.withResolvers<void>()
+    return this.#idle.promise
+  }
+
+  abortAll(reason: SkeinError): void {
+    for (const entry of this.#entries) entry.abort(reason)
+  }
+
+  /** @throws SkeinError SHUTTING_DOWN after `refuse`. */
+  open(request: IncomingMessage, response: ServerResponse): ActiveRequest {
+    if (this.#isRefusing) throw new SkeinError('SHUTTING_DOWN', 'the coordinator is stopping', { retryAfterSeconds: 5 })
+    const connection = this.#connection(request.socket)
+    const turn = connection.newest
+    const controller = new AbortController()
+    const answered = Promise.withResolvers<void>()
+    connection.newest = answered.promise
+    const entry: Entry = {
+      abort: (reason) => controller.abort(reason),
+      finish: () => {
+        if (!this.#entries.delete(entry)) return
+        connection.entries.delete(entry)
+        if (!response.writableFinished && !controller.signal.aborted) {
+          this.#init.onClientClosed()
+          controller.abort(new SkeinError('CLIENT_CLOSED', 'the client hung up'))
+        }
+        answered.resolve()
+        if (this.#entries.size === 0) this.#idle?.resolve()
+        if (this.#entries.size === 0) this.#idle = undefined
+      },
+    }
+    this.#entries.add(entry)
+    connection.entries.add(entry)
+    response.once('finish', entry.finish)
+    response.once('close', entry.finish)
+    return { signal: controller.signal, turn, abort: entry.abort }
+  }
+
+  #connection(socket: Socket): Connection {
+    const known = this.#connections.get(socket)
+    if (known) return known
+    const connection: Connection = { entries: new Set(), newest: Promise.resolve() }
+    this.#connections.set(socket, connection)
+    // a response that waits for its turn hears nothing of its connection's end
+    socket.once('close', () => {
+      for (const entry of connection.entries) entry.finish()
+    })
+    return connection
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * OpenAI's bodies as tasks. What is known and not served is refused by name, never dropped: an answer that ignores `tools`
+ * or `logprobs` would look right and be wrong.
+ */
+import { LIMITS, SkeinError, type ChatMessage, type Sampling } from '../../mesh/protocol/index.ts'
+import type { TaskRequest } from '../admission/index.ts'
+import type { ChatBody, CompletionBody, MessageBody } from './openai-schemas.ts'
+
+export type AnswerShape = 'chat' | 'text'
+
+/** One generation call: the task that it becomes, and how its answer is to be written. */
+export interface GenerationCall {
+  readonly shape: AnswerShape
+  readonly task: Omit<TaskRequest, 'requestId'>
+  readonly stream: boolean
+  readonly includeUsage: boolean
+}
+
+/** Tokens of a legacy completion that names no maximum, as at OpenAI. */
+const COMPLETION_TOKENS_DEFAULT = 16
+
+/** `top_k` above this keeps all anyway: no vocabulary is larger. */
+const TOP_K_MAX = 1_000_000
+
+/** True when the value asks for something that is not served. Values that mean "off" are fine. */
+type Asks = (value: unknown) => boolean
+
+const always: Asks = () => true
+const isFilled: Asks = (value) => typeof value === 'object' && value !== null && Object.keys(value).length > 0
+const isOther =
+  (...served: unknown[]): Asks =>
+  (value) =>
+    !served.includes(value)
+
+const UNSERVED_COMMON: Readonly<Record<string, Asks>> = { n: isOther(1), logit_bias: isFilled }
+
+const UNSERVED_CHAT: Readonly<Record<string, Asks>> = {
+  ...UNSERVED_COMMON,
+  tools: isFilled,
+  tool_choice: isOther('none', 'auto'),
+  functions: isFilled,
+  function_call: isOther('none', 'auto'),
+  response_format: (value) => (value as { type: string }).type !== 'text',
+  logprobs: isOther(false),
+  top_logprobs: isOther(0),
+  audio: always,
+  modalities: (value) => (value as string[]).some((modality) => modality !== 'text'),
+  web_search_options: always,
+}
+
+const UNSERVED_COMPLETION: Readonly<Record<string, Asks>> = {
+  ...UNSERVED_COMMON,
+  echo: isOther(false),
+  best_of: isOther(1),
+  // 0 asks for the log probability of the chosen token alone
+  logprobs: always,
+  suffix: isOther(''),
+}
+
+const UNSERVED_MESSAGE: Readonly<Record<string, Asks>> = {
+  tool_calls: isFilled,
+  function_call: isFilled,
+  audio: isFilled,
+}
+
+const unsupported = (param: string): SkeinError =>
+  new SkeinError('UNSUPPORTED_PARAMETER', `${param} with this value is not supported yet`, { param })
+
+/** @throws SkeinError UNSUPPORTED_PARAMETER. */
+function refuseUnserved(body: object, unserved: Readonly<Record<string, Asks>>, prefix = ''): void {
+  for (const [name, asks] of Object.entries(unserved)) {
+    if (!Object.hasOwn(body, name)) continue
+    const value = (body as Record<string, unknown>)[name]
+    if (value !== null && asks(value)) throw unsupported(prefix + name)
+  }
+}
+
+/** Types of content parts that OpenAI knows beside text. */
+const MEDIA_PARTS = new Set(['image_url', 'input_audio', 'file', 'refusal'])
+
+function partText(part: { readonly type: string }, param: string): string {
+  if (MEDIA_PARTS.has(part.type)) throw unsupported(`${param}.type`)
+  if (part.type !== 'text')
+    throw new SkeinError('INVALID_REQUEST', `${param}.type '${part.type.slice(0, 40)}' is unknown`, {
+      param: `${param}.type`,
+    })
+  const { text } = part as { readonly text?: unknown }
+  if (typeof text !== 'string')
+    throw new SkeinError('INVALID_REQUEST', `${param}.text must be string`, { param: `${param}.text` })
+  return text
+}
+
+function chatMessage(message: MessageBody, index: number): ChatMessage {
+  const at = `messages[${index}]`
+  refuseUnserved(message, UNSERVED_MESSAGE, `${at}.`)
+  const { role, content, name } = message
+  if (content === undefined || content === null)
+    throw new SkeinError('INVALID_REQUEST', `${at}.content is required`, { param: `${at}.content` })
+  const parts =
+    typeof content === 'string' ? [content] : content.map((part, i) => partText(part, `${at}.content[${i}]`))
+  // half a surrogate pair is legal in JSON and is not in UTF-8
+  return { role, content: parts.join('').toWellFormed(), ...(name === undefined ? {} : { name: name.toWellFormed() }) }
+}
+
+function samplingOf(body: ChatBody | CompletionBody): Omit<Sampling, 'seed'> & { seed?: number } {
+  const topK = body.top_k ?? 0
+  return {
+    temperature: body.temperature ?? 1,
+    topP: body.top_p ?? 1,
+    topK: topK < 0 || topK > TOP_K_MAX ? 0 : topK,
+    minP: body.min_p ?? 0,
+    presencePenalty: body.presence_penalty ?? 0,
+    frequencyPenalty: body.frequency_penalty ?? 0,
+    // OpenAI's seed is any integer, ours 32 bits: equal seeds stay equal
+    ...(body.seed === undefined ? {} : { seed: Number(BigInt.asUintN(32, BigInt(body.seed))) }),
+  }
+}
+
+function callOf(
+  shape: AnswerShape,
+  body: ChatBody | CompletionBody,
+  prompt: TaskRequest['prompt'],
+  maxTokens: number | undefined,
+): GenerationCall {
+  const stream = body.stream ?? false
+  if (body.stream_options !== undefined && !stream)
+    throw new SkeinError('INVALID_REQUEST', 'stream_options is only allowed when stream is true', {
+      param: 'stream_options',
+    })
+  const stop = body.stop ?? []
+  // beyond what any task may generate: the context is the bound, as without a maximum
+  const isBounded = maxTokens !== undefined && maxTokens <= LIMITS.generatedTokensMax
+  return {
+    shape,
+    task: {
+      model: body.model,
+      prompt,
+      sampling: samplingOf(body),
+      stop: (typeof stop === 'string' ? [stop] : stop).map((each) => each.toWellFormed()),
+      ...(isBounded ? { maxTokens } : {}),
+    },
+    stream,
+    includeUsage: body.stream_options?.include_usage ?? false,
+  }
+}
+
+/** @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`. */
+export function chatCall(body: ChatBody): GenerationCall {
+  refuseUnserved(body, UNSERVED_CHAT)
+  const prompt = { kind: 'chat' as const, messages: body.messages.map(chatMessage) }
+  return callOf('chat', body, prompt, body.max_completion_tokens ?? body.max_tokens)
+}
+
+/** @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`. */
+export function completionCall(body: CompletionBody): GenerationCall {
+  refuseUnserved(body, UNSERVED_COMPLETION)
+  const only = typeof body.prompt === 'string' ? body.prompt : body.prompt[0]
+  if (typeof only !== 'string' || (Array.isArray(body.prompt) && body.prompt.length > 1)) throw unsupported('prompt')
+  const prompt = { kind: 'text' as const, text: only.toWellFormed() }
+  return callOf('text', body, prompt, body.max_tokens ?? COMPLETION_TOKENS_DEFAULT)
+}

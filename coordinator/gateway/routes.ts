@@ -1,0 +1,92 @@
+/** The addresses of the gateway. Each handler translates and calls the mesh; none decides anything about it. */
+import type { FastifyInstance } from 'fastify'
+import { Type, type Static } from 'typebox'
+import { LIMITS, PROTOCOL_VERSION, SkeinError } from '../../mesh/protocol/index.ts'
+import { generate, type GenerationComponents } from './generation.ts'
+import { identified, modelBody } from './openai-answers.ts'
+import { chatCall, completionCall } from './openai-requests.ts'
+import { ChatBodySchema, CompletionBodySchema, type ChatBody, type CompletionBody } from './openai-schemas.ts'
+
+/** Shortest life of an invite: less than this cannot be carried to another machine. */
+const INVITE_VALID_MS_MIN = 1000
+
+const InviteBodySchema = Type.Union([
+  Type.Object({
+    uses: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.membersMax })),
+    valid_ms: Type.Optional(Type.Integer({ minimum: INVITE_VALID_MS_MIN, maximum: LIMITS.certificateValidityMs })),
+  }),
+  // no body: one use, the usual life
+  Type.Null(),
+])
+type InviteBody = Static<typeof InviteBodySchema>
+
+const listOf = <T>(data: T[]): { object: 'list'; data: T[] } => ({ object: 'list', data })
+
+export function openAiRoutes(app: FastifyInstance, components: GenerationComponents): void {
+  const { service, clock } = components
+  const created = Math.floor(clock.wallMs() / 1000)
+
+  app.get('/v1/models', () =>
+    listOf([...identified(service.models())].map(([id, model]) => modelBody(id, model, created))),
+  )
+
+  // a wildcard, since names such as `org/model` have slashes
+  app.get<{ Params: { '*': string } }>('/v1/models/*', ({ params: { '*': name } }) => {
+    const models = identified(service.models())
+    const found = [...models].find(
+      ([id, { aliases, digest }]) => id === name || aliases.includes(name) || digest === name,
+    )
+    if (!found)
+      throw new SkeinError('MODEL_NOT_FOUND', `no node of the mesh has the model '${name}'`, { param: 'model' })
+    return modelBody(name, found[1], created)
+  })
+
+  app.post<{ Body: ChatBody }>('/v1/chat/completions', { schema: { body: ChatBodySchema } }, async (request, reply) => {
+    await generate(components, request, reply, chatCall(request.body))
+    return reply
+  })
+
+  app.post<{ Body: CompletionBody }>(
+    '/v1/completions',
+    { schema: { body: CompletionBodySchema } },
+    async (request, reply) => {
+      await generate(components, request, reply, completionCall(request.body))
+      return reply
+    },
+  )
+}
+
+export function healthRoutes(app: FastifyInstance, { service, active }: GenerationComponents): void {
+  app.get('/health/live', () => ({ live: true }))
+
+  app.get('/health/ready', (_request, reply) => {
+    const state = active.isRefusing ? { ready: false, reason: 'the coordinator is stopping' } : service.ready()
+    if (!state.ready) reply.code(503).header('retry-after', '1')
+    return { ready: state.ready, reason: state.reason }
+  })
+}
+
+export function meshRoutes(app: FastifyInstance, { service }: GenerationComponents): void {
+  app.get('/mesh/v1/nodes', () => listOf(service.nodes()))
+
+  app.get('/mesh/v1/models', () => listOf([...identified(service.models())].map(([id, model]) => ({ id, ...model }))))
+
+  app.get('/mesh/v1/self', () => ({ ...service.self(), protocolVersion: PROTOCOL_VERSION }))
+
+  app.delete<{ Params: { member: string } }>('/mesh/v1/nodes/:member', async ({ params }) => {
+    const { peerId, name } = await service.revoke(params.member)
+    return { peerId, name, revoked: true }
+  })
+
+  app.post<{ Body: InviteBody | undefined }>(
+    '/mesh/v1/invites',
+    { schema: { body: InviteBodySchema } },
+    async ({ body }, reply) => {
+      const invite = await service.invite({
+        uses: body?.uses ?? 1,
+        validMs: body?.valid_ms ?? LIMITS.inviteValidityMs,
+      })
+      return reply.code(201).send(invite)
+    },
+  )
+}

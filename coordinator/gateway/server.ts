@@ -1,0 +1,226 @@
+/**
+ * The HTTP server with everything that holds for every route: ids, guards, strict bodies, errors in one shape, and answers
+ * on the raw socket to what never became a request.
+ */
+import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { STATUS_CODES, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { mintId, SkeinError } from '../../mesh/protocol/index.ts'
+import type { Logger, Random } from '../../mesh/runtime/index.ts'
+import { untilTaken } from './client-writer.ts'
+import type { GenerationComponents } from './generation.ts'
+import { bearerCheck, checkSameSite, isLoopback } from './guards.ts'
+import { checkBodyEncoding, parseJsonBody } from './json-body.ts'
+import { DISCARD_BYTES_MAX } from './limits.ts'
+import { errorBody, errorHeaders, schemaError } from './openai-errors.ts'
+import { healthRoutes, meshRoutes, openAiRoutes } from './routes.ts'
+
+export interface ServerComponents extends GenerationComponents {
+  readonly random: Random
+}
+
+export interface ServerInit {
+  readonly host: string
+  readonly apiKey: string | undefined
+}
+
+/** Ids of clients that may stand in our headers and logs. */
+const CLIENT_REQUEST_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/
+
+/** Longest segment of a path that is looked at: a peer id, a name or a digest. */
+const PATH_SEGMENT_MAX = 256
+
+export function createServer(components: ServerComponents, init: ServerInit): FastifyInstance {
+  const { limits, random, log, counters } = components
+  const app = Fastify({
+    logger: false,
+    http: {
+      maxHeaderSize: limits.headerBytesMax,
+      headersTimeout: Math.min(limits.headersMs, limits.requestMs),
+      // timeouts are noticed this late at most
+      connectionsCheckingInterval: Math.min(1000, limits.headersMs / 2),
+    },
+    requestTimeout: limits.requestMs,
+    keepAliveTimeout: limits.idleConnectionMs,
+    bodyLimit: limits.bodyBytesMax,
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: PATH_SEGMENT_MAX },
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
+    genReqId: ({ headers }) => {
+      const given = headers['x-request-id']
+      if (typeof given === 'string' && CLIENT_REQUEST_ID.test(given)) return given
+      return mintId('req', (length) => random.bytes(length))
+    },
+    clientErrorHandler: (error, socket) => {
+      counters.protocolErrors++
+      answerUnreadable(error, socket)
+    },
+    frameworkErrors: (error, request, reply) => sendError(log, error, request, reply),
+  })
+  app.server.maxConnections = limits.connectionsMax
+  app.server.on('drop', () => counters.connectionsRefused++)
+  const routes = collectRoutes(app)
+  addHooks(app, components, init, routes)
+  strictBodies(app)
+  app.setErrorHandler<FastifyError>((error, request, reply) => sendError(log, error, request, reply))
+  openAiRoutes(app, components)
+  meshRoutes(app, components)
+  healthRoutes(app, components)
+  return app
+}
+
+interface Route {
+  readonly pattern: RegExp
+  readonly methods: Set<string>
+}
+
+/** Fastify knows no 405: the routes are noted as they are made, to tell a wrong method from a wrong address. */
+function collectRoutes(app: FastifyInstance): ReadonlyMap<string, Route> {
+  const routes = new Map<string, Route>()
+  app.addHook('onRoute', ({ url, method }) => {
+    const source = url.replace(/[.]/g, '\\.').replace(/:\w+/g, '[^/]+').replace(/\*$/, '.+')
+    const route = routes.get(url) ?? { pattern: new RegExp(`^${source}$`), methods: new Set<string>() }
+    for (const each of [method].flat()) route.methods.add(each)
+    routes.set(url, route)
+  })
+  return routes
+}
+
+/** @throws SkeinError METHOD_NOT_ALLOWED (with the `allow` header set) or NOT_FOUND. */
+function refuseUnrouted(request: FastifyRequest, reply: FastifyReply, routes: ReadonlyMap<string, Route>): never {
+  const path = request.url.replace(/[?#].*$/, '')
+  const methods = [...routes.values()]
+    .filter(({ pattern }) => pattern.test(path))
+    .flatMap((route) => [...route.methods])
+  if (methods.length === 0) throw new SkeinError('NOT_FOUND', `there is nothing at ${path.slice(0, 200)}`)
+  const allow = methods.toSorted().join(', ')
+  reply.header('allow', allow)
+  throw new SkeinError('METHOD_NOT_ALLOWED', `${path.slice(0, 200)} takes ${allow}, not ${request.method}`)
+}
+
+function addHooks(
+  app: FastifyInstance,
+  components: ServerComponents,
+  init: ServerInit,
+  routes: ReadonlyMap<string, Route>,
+): void {
+  const { clock, limits, counters, log } = components
+  const checkKey = init.apiKey === undefined ? undefined : bearerCheck(init.apiKey)
+  const isLocal = isLoopback(init.host)
+  app.addHook('onRequest', (request, reply, done) => {
+    counters.requests++
+    const beganAtMs = clock.nowMs()
+    reply.header('x-request-id', request.id)
+    reply.raw.once('close', () => {
+      const ms = Math.round(clock.nowMs() - beganAtMs)
+      log.debug({ request: request.id, method: request.method, status: reply.raw.statusCode, ms }, 'answered')
+    })
+    if (isLocal) checkSameSite(request)
+    if (checkKey && !request.url.startsWith('/health/')) checkKey(request)
+    if (request.is404) refuseUnrouted(request, reply, routes)
+    done()
+  })
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (!reply.hasHeader('server-timing')) reply.header('server-timing', `total;dur=${reply.elapsedTime.toFixed(1)}`)
+    const onStall = (): void => {
+      counters.clientsStalled++
+      reply.raw.destroy()
+    }
+    void untilTaken(reply.raw, 'finish', { clock, stallMs: limits.clientStallMs, onStall })
+    done(null, payload)
+  })
+}
+
+function strictBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    try {
+      checkBodyEncoding(request.headers['content-type'], request.headers['content-encoding'])
+      done(null, parseJsonBody(body as Buffer))
+    } catch (error) {
+      done(error as Error)
+    }
+  })
+}
+
+/** Fastify's own errors, by its code. */
+const FRAMEWORK_ERRORS: Readonly<Record<string, (error: FastifyError, request: FastifyRequest) => SkeinError>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: (_, { routeOptions }) =>
+    new SkeinError('BODY_TOO_LARGE', `the body is larger than ${routeOptions.bodyLimit} bytes`),
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: () =>
+    new SkeinError('UNSUPPORTED_MEDIA_TYPE', 'the body must be JSON: content-type: application/json'),
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: () => new SkeinError('INVALID_REQUEST', 'the body is not as long as announced'),
+  FST_ERR_BAD_URL: () => new SkeinError('INVALID_REQUEST', 'the address is not a valid URL'),
+}
+
+function asRequestError(error: FastifyError, request: FastifyRequest): SkeinError {
+  if (error instanceof SkeinError) return error
+  if (error.validation) return schemaError(error.validation)
+  const known = FRAMEWORK_ERRORS[error.code]
+  if (known) return known(error, request)
+  // the body ended in its middle: its sender is gone
+  if (error.code === 'ECONNRESET') return new SkeinError('CLIENT_CLOSED', 'the client hung up', { cause: error })
+  return new SkeinError('INTERNAL', error.message, { cause: error })
+}
+
+async function sendError(
+  log: Logger,
+  thrown: FastifyError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const error = asRequestError(thrown, request)
+  const fields = { request: request.id, code: error.code, param: error.param }
+  // the cause of a refusal may quote the body, and prompts are kept out of logs
+  if (error.code === 'INTERNAL') log.error({ ...fields, err: error.cause ?? error }, 'a request failed by a defect')
+  else log.debug(fields, 'a request was refused')
+  if (error.code === 'BODY_TOO_LARGE') await discardBody(request)
+  // fastify closes after every body error; a body that was read to its end harms nobody
+  if (request.raw.complete) reply.removeHeader('connection')
+  return reply
+    .code(error.row.http)
+    .headers(errorHeaders(error))
+    .header('x-request-id', request.id)
+    .send(errorBody(error, request.id))
+}
+
+/** Reads the rest of a refused body away: closing on unread bytes would reset the connection under the answer. */
+function discardBody({ raw, headers }: FastifyRequest): Promise<void> {
+  if (raw.complete || raw.destroyed || Number(headers['content-length'] ?? 0) > DISCARD_BYTES_MAX)
+    return Promise.resolve()
+  return new Promise((resolve) => {
+    let bytes = 0
+    const settle = (): void => {
+      raw.off('data', onData).off('end', settle).off('close', settle).off('error', settle)
+      resolve()
+    }
+    const onData = (chunk: Buffer): void => {
+      bytes += chunk.length
+      if (bytes > DISCARD_BYTES_MAX) settle()
+    }
+    raw.on('data', onData).once('end', settle).once('close', settle).once('error', settle)
+    raw.resume()
+  })
+}
+
+/** Answers what the HTTP parser gave up on. With an answer already under way nothing can be added to it. */
+function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+  // what Node's own handler looks at, to know whether an answer is under way
+  const isBusy = (socket as { _httpMessage?: ServerResponse | null })._httpMessage?.headersSent === true
+  if (error.code === 'ECONNRESET' || !socket.writable || isBusy) return void socket.destroy()
+  const [status, failure] = unreadable(error.code)
+  const body = JSON.stringify(errorBody(failure, ''))
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    // what it still sends is not read; without this a half-closed socket would stay
+    () => socket.destroy(),
+  )
+}
+
+function unreadable(code: string | undefined): [number, SkeinError] {
+  if (code === 'HPE_HEADER_OVERFLOW') return [431, new SkeinError('INVALID_REQUEST', 'the headers are too large')]
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return [408, new SkeinError('REQUEST_TIMEOUT', 'the request did not arrive in time')]
+  return [400, new SkeinError('INVALID_REQUEST', 'this is not HTTP as we know it')]
+}

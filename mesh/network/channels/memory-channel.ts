@@ -1,0 +1,228 @@
+/**
+ * A pair of connected `FrameChannel`s in memory: for channels to ourselves, and for the twin of the network. Frames are
+ * encoded and decoded as on a wire, so that both ends have their own objects, and what a stream would refuse is refused
+ * here too.
+ */
+import {
+  asSkeinError,
+  decodeFrame,
+  encodeFrame,
+  LIMITS,
+  SkeinError,
+  type AnyFrame,
+  type Frame,
+  type FrameSet,
+  type PeerId,
+} from '../../protocol/index.ts'
+import type { Clock } from '../../runtime/index.ts'
+import type { FrameChannel } from '../transport.ts'
+
+export interface MemoryEnd<In extends AnyFrame> {
+  /** Who is at the other end. */
+  readonly peer: PeerId
+  readonly inbound: FrameSet<In>
+  readonly onFault: (error: SkeinError) => void
+}
+
+export interface MemoryPairInit {
+  readonly clock: Clock
+  /** One way, in ms; 0 delivers at once. */
+  readonly latencyMs: number
+  readonly frameBytesMax: number
+}
+
+/** Two ends: what one sends, the other receives. */
+export function memoryChannelPair<A extends AnyFrame, B extends AnyFrame>(
+  init: MemoryPairInit,
+  near: MemoryEnd<A>,
+  far: MemoryEnd<B>,
+): [MemoryFrameChannel<A>, MemoryFrameChannel<B>] {
+  const a = new MemoryFrameChannel(init, near)
+  const b = new MemoryFrameChannel(init, far)
+  a.connect(b)
+  b.connect(a)
+  return [a, b]
+}
+
+/** What an end does to the other one. */
+interface Remote {
+  accept(payload: Uint8Array): void
+  end(): void
+  reset(reason: Error): void
+  readonly backlogBytes: number
+  onRoom(call: () => void): void
+}
+
+export class MemoryFrameChannel<In extends AnyFrame> implements FrameChannel<In>, Remote {
+  readonly #init: MemoryPairInit
+  readonly #end: MemoryEnd<In>
+  readonly #closed = new AbortController()
+  readonly #inbox: Uint8Array[] = []
+  /** Senders of the other end that wait until we take a frame. */
+  readonly #roomWaiters = new Set<() => void>()
+  /** Our own senders: woken when the channel breaks. */
+  readonly #sendWaiters = new Set<() => void>()
+  #remote!: Remote
+  #backlogBytes = 0
+  #hasEnded = false
+  #remoteEnded = false
+  #error: SkeinError | undefined
+  #wake: (() => void) | undefined
+
+  constructor(init: MemoryPairInit, end: MemoryEnd<In>) {
+    this.#init = init
+    this.#end = end
+  }
+
+  connect(remote: Remote): void {
+    this.#remote = remote
+  }
+
+  get peer(): PeerId {
+    return this.#end.peer
+  }
+
+  get closed(): AbortSignal {
+    return this.#closed.signal
+  }
+
+  get backlogBytes(): number {
+    return this.#backlogBytes
+  }
+
+  onRoom(call: () => void): void {
+    this.#roomWaiters.add(call)
+  }
+
+  async send(frame: Frame, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted()
+    if (this.#error !== undefined) throw this.#truncated(this.#error)
+    if (this.#hasEnded) throw this.#truncated(new SkeinError('STREAM_TRUNCATED', 'it was closed'))
+    const payload = encodeFrame(frame)
+    if (payload.length > this.#init.frameBytesMax)
+      throw new SkeinError('FRAME_TOO_LARGE', `${frame.type} takes ${payload.length} bytes`)
+    this.#remote.accept(payload)
+    while (this.#remote.backlogBytes > LIMITS.streamReadBufferBytes) await this.#room(signal)
+  }
+
+  async receive(signal?: AbortSignal): Promise<In | undefined> {
+    for (;;) {
+      signal?.throwIfAborted()
+      const payload = this.#inbox.shift()
+      if (payload !== undefined) return this.#decode(payload)
+      if (this.#error !== undefined) throw this.#error
+      if (this.#remoteEnded) return undefined
+      await this.#changed(signal)
+    }
+  }
+
+  close(): Promise<void> {
+    if (!this.#hasEnded && this.#error === undefined) {
+      this.#hasEnded = true
+      this.#remote.end()
+      this.#closeWhenBothEnded()
+    }
+    return Promise.resolve()
+  }
+
+  abort(reason: Error): void {
+    if (this.#closed.signal.aborted) return
+    this.#inbox.length = 0
+    this.#fail(this.#truncated(reason))
+    this.#remote.reset(reason)
+  }
+
+  /** The other end sent a frame. */
+  accept(payload: Uint8Array): void {
+    this.#backlogBytes += payload.length
+    this.#later(() => {
+      this.#inbox.push(payload)
+      this.#wake?.()
+    })
+  }
+
+  /** The other end closed. */
+  end(): void {
+    this.#later(() => {
+      this.#remoteEnded = true
+      this.#closeWhenBothEnded()
+      this.#wake?.()
+    })
+  }
+
+  /** The other end reset the channel; frames that arrived before may still be received. */
+  reset(reason: Error): void {
+    this.#later(() => this.#fail(this.#truncated(reason)))
+  }
+
+  #decode(payload: Uint8Array): In {
+    this.#backlogBytes -= payload.length
+    wakeAll(this.#roomWaiters)
+    try {
+      return decodeFrame(payload, this.#end.inbound)
+    } catch (thrown) {
+      const error = asSkeinError(thrown, 'FRAME_MALFORMED')
+      this.#end.onFault(error)
+      this.#inbox.length = 0
+      this.#fail(error)
+      this.#remote.reset(error)
+      throw error
+    }
+  }
+
+  #later(deliver: () => void): void {
+    if (this.#init.latencyMs > 0)
+      this.#init.clock.timer(this.#init.latencyMs, () => {
+        if (!this.#closed.signal.aborted) deliver()
+      })
+    else if (!this.#closed.signal.aborted) deliver()
+  }
+
+  #closeWhenBothEnded(): void {
+    if (this.#hasEnded && this.#remoteEnded && !this.#closed.signal.aborted)
+      this.#closed.abort(new SkeinError('STREAM_TRUNCATED', 'the stream is closed'))
+  }
+
+  #fail(error: SkeinError): void {
+    this.#error ??= error
+    if (!this.#closed.signal.aborted) this.#closed.abort(this.#error)
+    wakeAll(this.#sendWaiters)
+    this.#wake?.()
+  }
+
+  #changed(signal: AbortSignal | undefined): Promise<void> {
+    return this.#wait(signal, (call) => (this.#wake = call))
+  }
+
+  /** Resolves when the other end took a frame; rejects when the channel broke. */
+  async #room(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#error !== undefined) throw this.#truncated(this.#error)
+    await this.#wait(signal, (call) => {
+      this.#remote.onRoom(call)
+      this.#sendWaiters.add(call)
+    })
+    if (this.#error !== undefined) throw this.#truncated(this.#error)
+  }
+
+  #wait(signal: AbortSignal | undefined, arm: (call: () => void) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => reject(signal!.reason as Error)
+      signal?.addEventListener('abort', onAbort, { once: true })
+      arm(() => {
+        signal?.removeEventListener('abort', onAbort)
+        resolve()
+      })
+    })
+  }
+
+  #truncated(cause: Error): SkeinError {
+    if (cause instanceof SkeinError && cause.code === 'STREAM_TRUNCATED') return cause
+    return new SkeinError('STREAM_TRUNCATED', `the stream to ${this.peer} broke: ${cause.message}`, { cause })
+  }
+}
+
+function wakeAll(waiters: Set<() => void>): void {
+  const calls = [...waiters]
+  waiters.clear()
+  for (const call of calls) call()
+}

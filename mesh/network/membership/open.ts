@@ -1,0 +1,128 @@
+/** How this data directory belongs to a mesh: as before, by an invite, or as the first coordinator of a new one. */
+import { join } from 'node:path'
+import { asSkeinError, LIMITS, SkeinError, type Role } from '../../protocol/index.ts'
+import type { Clock, Logger, Random } from '../../runtime/index.ts'
+import { loadOrCreateIdentity, type Identity } from '../identity.ts'
+import { joinMesh } from '../libp2p/join.ts'
+import { MeshAuthority } from './authority.ts'
+import { assertCurrent } from './certificates.ts'
+import { decodeInvite } from './invite.ts'
+import type { JoinSubject } from './join-service.ts'
+import { MembershipStore } from './store.ts'
+
+export const IDENTITY_FILE = 'identity.key'
+
+export interface OpenMembershipComponents {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+}
+
+export interface OpenMembershipInit extends JoinSubject {
+  readonly dataDir: string
+  /** Text of an invite, for a directory that is in no mesh yet or whose certificate no longer serves. */
+  readonly invite?: string
+  /** Make a new mesh when there is neither a membership nor an invite. */
+  readonly mayCreate: boolean
+  /** Look for the invite's coordinator with mDNS when it does not answer where the invite says. */
+  readonly mdns: boolean
+}
+
+export interface Membership {
+  readonly identity: Identity
+  readonly store: MembershipStore
+  /** Present where the mesh key is. */
+  readonly authority: MeshAuthority | undefined
+  /** Where the invite says that its coordinator is. */
+  readonly inviteAddresses: readonly string[]
+}
+
+/**
+ * Opens, joins or makes the membership of `dataDir`.
+ *
+ * @throws SkeinError NOT_A_MEMBER when there is none and no way to one; WRONG_MESH when the invite is of another mesh than
+ *   the directory; the join's refusal; CERTIFICATE_EXPIRED or CERTIFICATE_REVOKED without a new invite;
+ *   CERTIFICATE_INVALID when a role was not granted; DATA_DIR_UNUSABLE.
+ */
+export async function openMembership(
+  components: OpenMembershipComponents,
+  init: OpenMembershipInit,
+): Promise<Membership> {
+  const { clock, random, log } = components
+  const invite = init.invite === undefined ? undefined : decodeInvite(init.invite)
+  const identity = await loadOrCreateIdentity(join(init.dataDir, IDENTITY_FILE), random)
+  const known = await MembershipStore.load(init.dataDir, identity.peerId)
+  const authority = await MeshAuthority.load({ clock, random }, init.dataDir)
+  const meshId = authority?.meshId ?? known?.meshId
+  if (invite !== undefined && meshId !== undefined && invite.meshId !== meshId)
+    throw new SkeinError(
+      'WRONG_MESH',
+      `${init.dataDir} belongs to another mesh (${meshId}) than the invite; use another data directory`,
+    )
+  const inviteAddresses = (invite?.addresses ?? []).map((address) =>
+    address.includes('/p2p/') ? address : `${address}/p2p/${invite!.peerId}`,
+  )
+  const membership = (store: MembershipStore, holder = authority): Membership => ({
+    identity,
+    store,
+    authority: holder,
+    inviteAddresses,
+  })
+  if (authority !== undefined) return membership(await certifySelf(components, init, { identity, authority, known }))
+  const problem = known && problemOf(known, clock, init.roles)
+  if (known !== undefined && problem === undefined) return membership(known)
+  if (invite !== undefined) {
+    const { name, roles, mdns } = init
+    const grant = await joinMesh({ clock, log }, { name, roles, mdns, invite, identity })
+    return membership(await MembershipStore.create(init.dataDir, identity.peerId, grant))
+  }
+  if (problem !== undefined) throw problem
+  if (!init.mayCreate)
+    throw new SkeinError('NOT_A_MEMBER', 'this machine is in no mesh: join one with an invite (--join INVITE)')
+  const made = await MeshAuthority.create({ clock, random }, init.dataDir)
+  log.info({ meshId: made.meshId }, 'made a new mesh')
+  return membership(await certifySelf(components, init, { identity, authority: made, known }), made)
+}
+
+interface SelfCertification {
+  readonly identity: Identity
+  readonly authority: MeshAuthority
+  readonly known: MembershipStore | undefined
+}
+
+/** The authority certifies itself, anew when its name, its roles or the time ask for it. */
+async function certifySelf(
+  { clock }: OpenMembershipComponents,
+  init: OpenMembershipInit,
+  { identity, authority, known }: SelfCertification,
+): Promise<MembershipStore> {
+  const { name, roles, dataDir } = init
+  const isGood =
+    known !== undefined &&
+    problemOf(known, clock, roles) === undefined &&
+    known.certificate.name === name &&
+    known.certificate.expiresAtMs - clock.wallMs() > LIMITS.certificateValidityMs / 3
+  const revocations = authority.revocations()
+  if (!isGood) {
+    const certificate = await authority.issue({ peerId: identity.peerId, name, roles })
+    if (known === undefined) return MembershipStore.create(dataDir, identity.peerId, { certificate, revocations })
+    await known.renew(certificate)
+  }
+  await known.offerRevocations(revocations)
+  return known
+}
+
+/** Why the stored membership does not serve, or nothing. */
+function problemOf(store: MembershipStore, clock: Clock, roles: readonly Role[]): SkeinError | undefined {
+  try {
+    assertCurrent(store.certificate, { nowMs: clock.wallMs(), revocations: store.revocations })
+  } catch (error) {
+    return asSkeinError(error)
+  }
+  const missing = roles.filter((role) => !store.certificate.roles.includes(role))
+  if (missing.length === 0) return undefined
+  return new SkeinError(
+    'CERTIFICATE_INVALID',
+    `this machine is in the mesh as ${store.certificate.roles.join(' and ')}; to be a ${missing.join(' or ')} it needs a new invite (--join INVITE)`,
+  )
+}

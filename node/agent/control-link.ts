@@ -1,0 +1,264 @@
+/**
+ * The node's end of one control stream: announces, reports load, beats, and listens whether the coordinator still lives.
+ * A link never gives up: after any end but `stop` it opens a new stream, with jittered back-off.
+ *
+ * One loop writes. What is to be said are flags that it looks at, not a queue: a slow coordinator gets the newest record
+ * and the newest load, never a backlog.
+ */
+import {
+  asSkeinError,
+  INBOUND,
+  LIMITS,
+  SkeinError,
+  type Frame,
+  type FrameSet,
+  type LoadReport,
+  type PeerId,
+  type Signed,
+} from '../../mesh/protocol/index.ts'
+import {
+  sleep,
+  withDeadline,
+  type CancelTimer,
+  type Clock,
+  type Logger,
+  type Random,
+} from '../../mesh/runtime/index.ts'
+import type { FrameChannel, Member, PeerTransport } from '../../mesh/network/index.ts'
+
+type ControlChannel = FrameChannel<typeof INBOUND.controlNode extends FrameSet<infer F> ? F : never>
+
+/** Connecting, hello and opening the stream. */
+const OPEN_MS = 10_000
+/** Back-off between two streams: doubled from the first up to the last, with jitter. */
+const RETRY_MS_MIN = 250
+const RETRY_MS_MAX = 15_000
+/** How often silence is looked for. */
+const SWEEP_MS = LIMITS.lostAfterMs / 8
+/** The fastest beat that a coordinator may ask for. */
+const HEARTBEAT_MS_LEAST = 100
+/** For the goodbye to get out. */
+const GOODBYE_MS = 500
+
+export type LinkState = 'connecting' | 'announced' | 'welcomed' | 'ended'
+
+/** What the link has to say. */
+export interface ControlSource {
+  record(): Signed
+  load(): Omit<LoadReport, 'sequence'>
+}
+
+export interface ControlLinkComponents {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly transport: PeerTransport
+  readonly source: ControlSource
+  /** Takes over a revocation list after checking its signature; a list that it throws at ends the stream. */
+  readonly onRevocations: (revocations: Signed) => Promise<void>
+}
+
+export class ControlLink {
+  readonly peer: PeerId
+  readonly #components: ControlLinkComponents
+  readonly #log: Logger
+  readonly #stopping = new AbortController()
+  #state: LinkState = 'connecting'
+  #goodbye: string | undefined
+  #mustAnnounce = false
+  #mustReport = false
+  #beatMs: number = LIMITS.heartbeatIntervalMs
+  #heardAtMs = 0
+  #sequence = 0
+  #wakeWriter: () => void = () => {}
+  #wakeRetry: () => void = () => {}
+  #loop: Promise<void> | undefined
+
+  constructor(components: ControlLinkComponents, peer: PeerId) {
+    this.peer = peer
+    this.#components = components
+    this.#log = components.log.scope('control', { coordinator: peer })
+  }
+
+  get state(): LinkState {
+    return this.#state
+  }
+
+  /** Runs until `stop`, or until the peer turns out to be no coordinator. */
+  start(): Promise<void> {
+    this.#loop ??= this.#run()
+    return this.#loop
+  }
+
+  /** There is a new record. */
+  announce(): void {
+    this.#mustAnnounce = true
+    this.#wakeWriter()
+  }
+
+  /** The load changed. */
+  report(): void {
+    this.#mustReport = true
+    this.#wakeWriter()
+  }
+
+  /** The peer is connected now: no reason to wait with the next stream. */
+  retryNow(): void {
+    this.#wakeRetry()
+  }
+
+  /** Says goodbye as the final frame and ends. Bounded, does not throw. */
+  async stop(reason: string): Promise<void> {
+    this.#goodbye = reason
+    this.#wakeWriter()
+    this.#wakeRetry()
+    if (this.#state === 'connecting') this.#stopping.abort(stopped())
+    const cancel = this.#components.clock.timer(GOODBYE_MS, () => this.#stopping.abort(stopped()))
+    await this.#loop
+    cancel()
+  }
+
+  async #run(): Promise<void> {
+    const { clock, random } = this.#components
+    for (let failures = 0; this.#goodbye === undefined;) {
+      try {
+        this.#state = 'connecting'
+        await this.#session()
+      } catch (thrown) {
+        const error = asSkeinError(thrown)
+        if (error.code === 'FORBIDDEN') break
+        this.#log.debug({ code: error.code }, error.message)
+      }
+      if (this.#goodbye !== undefined) break
+      failures = (this.#state as LinkState) === 'welcomed' ? 1 : failures + 1
+      this.#state = 'connecting'
+      const waitMs = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** (failures - 1)) * (0.5 + random.next() / 2)
+      const awake = new AbortController()
+      this.#wakeRetry = () => awake.abort()
+      await sleep(clock, waitMs, awake.signal).catch(() => {})
+    }
+    this.#state = 'ended'
+  }
+
+  /** One stream, from opening to its end. @throws what ended it; returns after a goodbye of either side. */
+  async #session(): Promise<void> {
+    const { clock, transport } = this.#components
+    const late = (): SkeinError => new SkeinError('DIAL_FAILED', `no control stream within ${OPEN_MS} ms`)
+    const channel = await withDeadline(clock, OPEN_MS, late, this.#stopping.signal, (signal) =>
+      transport.open(this.peer, 'control', INBOUND.controlNode, { signal }),
+    )
+    const over = new AbortController()
+    const signal = AbortSignal.any([over.signal, channel.closed, this.#stopping.signal])
+    const stopSweep = this.#watchSilence(channel)
+    try {
+      if (!memberOf(transport, this.peer)?.certificate.roles.includes('coordinator'))
+        throw new SkeinError('FORBIDDEN', `${this.peer} is no coordinator`)
+      await Promise.race([this.#read(channel, signal), this.#write(channel, signal)])
+      await channel.close()
+    } catch (thrown) {
+      channel.abort(asSkeinError(thrown))
+      throw thrown
+    } finally {
+      stopSweep()
+      over.abort(stopped())
+      this.#wakeWriter()
+    }
+  }
+
+  async #read(channel: ControlChannel, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const frame = await channel.receive(signal)
+      if (frame === undefined)
+        throw new SkeinError('STREAM_TRUNCATED', 'the control stream ended without control.goodbye')
+      this.#heardAtMs = this.#components.clock.nowMs()
+      switch (frame.type) {
+        case 'control.welcome':
+          if (this.#state !== 'welcomed') this.#log.info({}, 'welcomed')
+          this.#state = 'welcomed'
+          this.#beatMs = Math.min(LIMITS.heartbeatIntervalMs, Math.max(HEARTBEAT_MS_LEAST, frame.heartbeatIntervalMs))
+          break
+        case 'control.revocations':
+          await this.#components.onRevocations(frame.revocations)
+          break
+        case 'control.heartbeat':
+          break
+        case 'control.goodbye':
+          this.#log.info({ reason: frame.reason }, 'the coordinator said goodbye')
+          return
+      }
+    }
+  }
+
+  async #write(channel: ControlChannel, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#components
+    this.#mustAnnounce = this.#mustReport = true
+    let sentAtMs = clock.nowMs()
+    let reportedAtMs = Number.NEGATIVE_INFINITY
+    while (!signal.aborted) {
+      const nowMs = clock.nowMs()
+      const frame = this.#due(nowMs, sentAtMs, reportedAtMs)
+      if (frame === undefined) {
+        const beatInMs = sentAtMs + this.#beatMs - nowMs
+        const reportInMs = reportedAtMs + LIMITS.loadReportIntervalMs - nowMs
+        await this.#pause(this.#mustReport ? Math.min(beatInMs, reportInMs) : beatInMs)
+        continue
+      }
+      await channel.send(frame, signal)
+      sentAtMs = clock.nowMs()
+      if (frame.type === 'control.load') reportedAtMs = sentAtMs
+      if (frame.type === 'control.announce' && this.#state === 'connecting') this.#state = 'announced'
+      if (frame.type === 'control.goodbye') return
+    }
+    throw signal.reason
+  }
+
+  /** The frame to be sent now, the most important first: the record, the goodbye, the load, a heartbeat. */
+  #due(nowMs: number, sentAtMs: number, reportedAtMs: number): Frame | undefined {
+    const { source } = this.#components
+    if (this.#mustAnnounce) {
+      this.#mustAnnounce = false
+      return { type: 'control.announce', capability: source.record() }
+    }
+    if (this.#goodbye !== undefined) return { type: 'control.goodbye', reason: this.#goodbye }
+    if (this.#mustReport && nowMs - reportedAtMs >= LIMITS.loadReportIntervalMs) {
+      this.#mustReport = false
+      return { type: 'control.load', load: { ...source.load(), sequence: this.#sequence++ } }
+    }
+    if (nowMs - sentAtMs >= this.#beatMs) return { type: 'control.heartbeat', sequence: this.#sequence++ }
+    return undefined
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#components.clock.timer(Math.max(0, ms), resolve)
+      this.#wakeWriter = () => {
+        cancel()
+        resolve()
+      }
+    })
+  }
+
+  /** Resets `channel` when nothing was heard for `lostAfterMs`. Time in which we stood still ourselves does not count. */
+  #watchSilence(channel: ControlChannel): () => void {
+    const { clock } = this.#components
+    let cancel: CancelTimer
+    let sweptAtMs = (this.#heardAtMs = clock.nowMs())
+    const sweep = (): void => {
+      const nowMs = clock.nowMs()
+      const lateMs = nowMs - sweptAtMs - SWEEP_MS
+      sweptAtMs = nowMs
+      if (lateMs > SWEEP_MS) this.#heardAtMs = Math.min(nowMs, this.#heardAtMs + lateMs)
+      const silentMs = Math.round(nowMs - this.#heardAtMs)
+      if (silentMs > LIMITS.lostAfterMs)
+        return channel.abort(new SkeinError('STREAM_TIMEOUT', `the coordinator was silent for ${silentMs} ms`))
+      cancel = clock.timer(SWEEP_MS, sweep)
+    }
+    cancel = clock.timer(SWEEP_MS, sweep)
+    return () => cancel()
+  }
+}
+
+const memberOf = (transport: PeerTransport, peer: PeerId): Member | undefined =>
+  peer === transport.self.peerId ? transport.self : transport.members().find((member) => member.peerId === peer)
+
+const stopped = (): SkeinError => new SkeinError('NODE_DRAINING', 'the node is stopping')

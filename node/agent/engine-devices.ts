@@ -1,0 +1,12 @@
+/** The engine's list of accelerators in the words of the hardware probe. */
+import type { Logger } from '../../mesh/runtime/index.ts'
+import type { EngineDevice } from '../capability/index.ts'
+import { probeDevices } from '../engines/index.ts'
+
+/** Starts an engine process, asks it, and ends it. @throws SkeinError MODEL_LOAD_FAILED when no engine runs here. */
+export async function engineDevices(log: Logger): Promise<EngineDevice[]> {
+  const { backend, deviceNames, memoryTotalBytes } = await probeDevices({ log })
+  // The engine tells the memory of all devices together.
+  const memoryBytes = Math.floor(memoryTotalBytes / Math.max(1, deviceNames.length))
+  return deviceNames.map((name) => ({ name, backend, memoryBytes }))
+}

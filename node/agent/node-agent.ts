@@ -1,0 +1,354 @@
+/**
+ * The node agent: what this machine has and does, said to every coordinator, and attempts served. It is eligible as soon
+ * as the network is up: the first record goes out with what is known by then, and another one follows with every model
+ * that is found, loaded or measured.
+ */
+import { join } from 'node:path'
+import {
+  asSkeinError,
+  checker,
+  CapabilityRecordSchema,
+  type CapabilityRecord,
+  LIMITS,
+  SkeinError,
+  type EngineKind,
+  type Hardware,
+  type LoadReport,
+  type ModelCapability,
+  type PeerId,
+  type Signed,
+} from '../../mesh/protocol/index.ts'
+import {
+  sleep,
+  type CancelTimer,
+  type Clock,
+  type Logger,
+  type Random,
+  type Startable,
+} from '../../mesh/runtime/index.ts'
+import type { Discovery, PeerTransport } from '../../mesh/network/index.ts'
+import {
+  createPowerSource,
+  hardwareFingerprint,
+  hardwareOf,
+  hostFacts,
+  Measurements,
+  memoryFreeBytes,
+  probeHardware,
+  RecordIssuer,
+  type CapabilityContent,
+  type EngineDevice,
+  type HostFacts,
+  type PowerSource,
+  type PowerState,
+  type RunCommand,
+} from '../capability/index.ts'
+import type { Engine } from '../engines/index.ts'
+import { Executor } from '../executor/index.ts'
+import { Digests, ModelSet, type ModelProblem } from '../models/index.ts'
+import { Announcer } from './announcer.ts'
+import type { LinkState } from './control-link.ts'
+import { CoordinatorLinks } from './coordinator-links.ts'
+
+/** The first record waits this long for GPUs and digests: small files and absent tools are done by then. */
+const FIRST_RECORD_MS = 250
+const POWER_MS = 15_000
+
+export interface NodeAgentComponents {
+  readonly transport: PeerTransport
+  readonly discovery: Discovery
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  /** Signs as this peer, under the domain `capability`. */
+  readonly sign: (record: CapabilityRecord) => Promise<Signed>
+  readonly createEngine: (kind: EngineKind, components: { clock: Clock; log: Logger }) => Engine
+  /** The engine's own list of devices. */
+  readonly probeDevices?: () => Promise<readonly EngineDevice[]>
+  /** Takes over a revocation list that a coordinator handed over, after checking its signature. */
+  readonly onRevocations?: (revocations: Signed) => Promise<void>
+  /** What `models()` or `problems()` say has changed. */
+  readonly onModels?: () => void
+  /** Addresses at which this peer can be dialled, for the record. */
+  readonly addresses?: () => readonly string[]
+  /** For tests: other machines than this one. */
+  readonly power?: PowerSource
+  readonly runCommand?: RunCommand
+  readonly hostFacts?: () => HostFacts
+}
+
+export interface NodeAgentInit {
+  readonly dataDir: string
+  /** Files, directories of `.gguf` files, `echo:` labels. */
+  readonly models: readonly string[]
+  readonly name: string
+  /** Sequences that each model decodes together; the engine's default when absent. */
+  readonly slots?: number
+  /** CPU threads of each engine; all that the process may use when absent. */
+  readonly threads?: number
+  readonly contextTokens?: number
+  readonly labels?: Readonly<Record<string, string>>
+  /** Time for running attempts to end at `stop`, in ms. */
+  readonly graceMs?: number
+}
+
+export interface ModelStatus {
+  readonly path: string
+  readonly capability: ModelCapability
+  readonly loadedShare: number
+  readonly running: number
+  readonly failure?: SkeinError
+}
+
+export interface NodeStatus {
+  readonly peerId: PeerId
+  readonly name: string
+  readonly isDraining: boolean
+  readonly running: number
+  /** Sequence of the record that holds now; absent before the first. */
+  readonly sequence?: number
+  readonly hardware: Hardware
+  readonly power: PowerState
+  readonly coordinators: readonly { readonly peerId: PeerId; readonly state: LinkState }[]
+}
+
+export interface NodeAgent extends Startable {
+  status(): NodeStatus
+  models(): ModelStatus[]
+  /** Models that cannot be used, and why. */
+  problems(): ModelProblem[]
+  /** Refuses new attempts, lets running ones end for `graceMs`, then ends them with NODE_DRAINING. */
+  drain(graceMs?: number): Promise<void>
+}
+
+/** @throws SkeinError CONFIG_INVALID naming what in `init` cannot be announced. */
+export function createNodeAgent(components: NodeAgentComponents, init: NodeAgentInit): NodeAgent {
+  const { name, labels } = CapabilityRecordSchema.properties
+  if (!checker(name)(init.name))
+    throw new SkeinError(
+      'CONFIG_INVALID',
+      `the name ${JSON.stringify(init.name)} has other characters than A-Z a-z 0-9 . _ -`,
+    )
+  if (!checker(labels)(init.labels ?? {}))
+    throw new SkeinError('CONFIG_INVALID', 'labels: keys are a-z 0-9 . _ / - and both keys and values at most 63 long')
+  const { slots = 1 } = init
+  if (!Number.isInteger(slots) || slots < 1 || slots > LIMITS.slotsPerModelMax)
+    throw new SkeinError('CONFIG_INVALID', `slots: a whole number from 1 to ${LIMITS.slotsPerModelMax}`)
+  return new Agent(components, init)
+}
+
+/** What exists once `start` has opened the data directory. */
+interface Parts {
+  readonly models: ModelSet
+  readonly executor: Executor
+  readonly announcer: Announcer
+  readonly links: CoordinatorLinks
+}
+
+class Agent implements NodeAgent {
+  readonly name = 'node agent'
+  readonly #components: NodeAgentComponents
+  readonly #init: NodeAgentInit
+  readonly #log: Logger
+  readonly #power: PowerSource
+  #hardware: Hardware
+  #powerState: PowerState = 'unknown'
+  #parts: Parts | undefined
+  #cancelPower: CancelTimer = () => {}
+  #unwatch: () => void = () => {}
+  #stopping: Promise<void> | undefined
+
+  constructor(components: NodeAgentComponents, init: NodeAgentInit) {
+    this.#components = components
+    this.#init = init
+    this.#log = components.log.scope('node')
+    this.#power = components.power ?? createPowerSource(components.clock)
+    this.#hardware = hardwareOf((components.hostFacts ?? hostFacts)())
+  }
+
+  async start(): Promise<void> {
+    const { clock, transport } = this.#components
+    const probe = this.#probe()
+    const parts = (this.#parts = await this.#assemble(probe))
+    const { models, executor, announcer, links } = parts
+    executor.start()
+    await this.#readPower()
+    const early = new AbortController()
+    await Promise.race([
+      Promise.all([probe, models.scan().finally(() => this.#components.onModels?.())]),
+      sleep(clock, FIRST_RECORD_MS, early.signal).catch(() => {}),
+    ])
+    early.abort()
+    await announcer.start()
+    links.start()
+    this.#unwatch = transport.watch({ connected: () => announcer.republish() })
+  }
+
+  status(): NodeStatus {
+    const { transport } = this.#components
+    const parts = this.#parts
+    const sequence = parts?.announcer.newest?.record.sequence
+    return {
+      peerId: transport.self.peerId,
+      name: this.#init.name,
+      isDraining: parts?.executor.isDraining ?? false,
+      running: parts?.executor.running ?? 0,
+      ...(sequence === undefined ? {} : { sequence }),
+      hardware: this.#hardware,
+      power: this.#powerState,
+      coordinators: parts?.links.list() ?? [],
+    }
+  }
+
+  models(): ModelStatus[] {
+    const hosts = this.#parts?.models.hosts() ?? []
+    return hosts.map((host) => ({
+      path: host.file.path,
+      capability: host.capability,
+      loadedShare: host.loadedShare,
+      running: host.running,
+      ...(host.failure === undefined ? {} : { failure: host.failure }),
+    }))
+  }
+
+  problems(): ModelProblem[] {
+    return this.#parts?.models.problems() ?? []
+  }
+
+  async drain(graceMs: number = LIMITS.shutdownGraceMs): Promise<void> {
+    await this.#parts?.executor.drain(graceMs)
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  /** Running answers first, then goodbye, then the engines: a coordinator that hears goodbye expects nothing more. */
+  async #stop(): Promise<void> {
+    this.#cancelPower()
+    this.#unwatch()
+    const parts = this.#parts
+    if (parts === undefined) return
+    parts.announcer.stop()
+    await parts.executor.drain(this.#init.graceMs ?? LIMITS.shutdownGraceMs)
+    await Promise.all([parts.links.stop('the node is stopping'), parts.models.stop()])
+  }
+
+  /** GPUs come with the tools' answers; the record is corrected then. Does not throw. */
+  async #probe(): Promise<void> {
+    const { clock, runCommand: run, hostFacts: facts, probeDevices } = this.#components
+    try {
+      this.#hardware = await probeHardware({
+        clock,
+        ...(run && { run }),
+        ...(facts && { facts }),
+        ...(probeDevices && { probeDevices }),
+      })
+    } catch (thrown) {
+      this.#log.warn(
+        { reason: asSkeinError(thrown).message },
+        'the hardware could not be probed; GPUs are not announced',
+      )
+    }
+    this.#parts?.announcer.changed()
+  }
+
+  async #assemble(probe: Promise<void>): Promise<Parts> {
+    const {
+      transport,
+      discovery,
+      clock,
+      random,
+      log,
+      sign,
+      createEngine,
+      onRevocations = async () => {},
+    } = this.#components
+    const { dataDir, models: specs, slots, threads, contextTokens } = this.#init
+    const [digests, measurements, issuer] = await Promise.all([
+      Digests.open(join(dataDir, 'digests.json'), this.#log),
+      Measurements.open(join(dataDir, 'measurements.json'), this.#log),
+      RecordIssuer.open({ clock, log: this.#log, sign }, join(dataDir, 'capability.json')),
+    ])
+    const onLoad = (): void => links.report()
+    const models: ModelSet = new ModelSet(
+      {
+        clock,
+        random,
+        log,
+        createEngine,
+        digests,
+        measurements,
+        hardwareFingerprint: async () => {
+          await probe
+          return hardwareFingerprint(this.#hardware)
+        },
+        onCapability: () => {
+          announcer.changed()
+          this.#components.onModels?.()
+        },
+        onLoad,
+      },
+      {
+        specs,
+        ...(slots === undefined ? {} : { slots }),
+        ...(threads === undefined ? {} : { threads }),
+        ...(contextTokens === undefined ? {} : { contextTokens }),
+      },
+    )
+    const executor = new Executor({ clock, log, transport, host: (digest) => models.host(digest), onLoad })
+    const announcer: Announcer = new Announcer({
+      clock,
+      log,
+      issuer,
+      discovery,
+      content: () => this.#content(models),
+      onRecord: () => links.announce(),
+    })
+    const source = {
+      // Links start after the first record.
+      record: (): Signed => announcer.newest!.signed,
+      load: (): Omit<LoadReport, 'sequence'> => ({
+        models: models.loads(),
+        memoryFreeBytes: memoryFreeBytes(),
+        draining: executor.isDraining,
+      }),
+    }
+    const links: CoordinatorLinks = new CoordinatorLinks({
+      clock,
+      random,
+      log,
+      transport,
+      discovery,
+      source,
+      onRevocations,
+    })
+    return { models, executor, announcer, links }
+  }
+
+  #content(models: ModelSet): CapabilityContent {
+    const { transport, addresses = () => [] } = this.#components
+    return {
+      meshId: transport.self.certificate.meshId,
+      peerId: transport.self.peerId,
+      name: this.#init.name,
+      hardware: this.#hardware,
+      models: models.capabilities(),
+      power: this.#powerState,
+      labels: { ...this.#init.labels },
+      addresses: addresses().slice(0, 32),
+    }
+  }
+
+  /** Reads the power source now, and again and again. Does not throw. */
+  async #readPower(): Promise<void> {
+    const now = await this.#power.read()
+    if (now !== this.#powerState) {
+      this.#powerState = now
+      this.#parts?.announcer.changed()
+    }
+    if (this.#stopping) return
+    this.#cancelPower = this.#components.clock.timer(POWER_MS, () => void this.#readPower())
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * The text of an answer as a pure function of its tokens: which of it may be released, and whether a stop string has
+ * ended it. A moved attempt replays the tokens so far through `push` and is then where the other node was, with the same
+ * text held back.
+ *
+ * Two things are held back: the bytes of an unfinished character (the detokeniser shows them as one U+FFFD at the end),
+ * and the longest end of the text that may still become a stop string. What is released does not depend on how the text
+ * is cut into tokens: of two stop strings the one that is complete first wins.
+ */
+
+/** The text of consecutive tokens; each unfinished or broken character becomes U+FFFD. */
+export type Detokenize = (ids: readonly number[]) => string
+
+const REPLACEMENT = '\uFFFD'
+/** Tokens that one unfinished character may span: a stream of broken bytes must not make each step slower. */
+const PENDING_TOKENS_MAX = 64
+
+export class AnswerText {
+  readonly #detokenize: Detokenize
+  readonly #stops: StopMatcher
+  /** Tokens in front of the pending ones: a detokeniser may drop the space in front of a text's first word. */
+  #context: readonly number[] = []
+  #contextLength = 0
+  #pending: number[] = []
+  /** UTF-16 code units of the pending tokens' text that went on to the stop matcher. */
+  #passed = 0
+
+  constructor(detokenize: Detokenize, stop: readonly string[]) {
+    this.#detokenize = detokenize
+    this.#stops = new StopMatcher(stop)
+  }
+
+  /** True once a stop string was complete: the answer ended in front of it. */
+  get stopped(): boolean {
+    return this.#stops.stopped
+  }
+
+  /** Takes the next token of the answer and gives the text that it releases. */
+  push(id: number): string {
+    if (this.stopped) return ''
+    this.#pending.push(id)
+    const text = this.#pendingText()
+    const isWhole = !text.endsWith(REPLACEMENT) || this.#pending.length >= PENDING_TOKENS_MAX
+    const fresh = text.slice(this.#passed, isWhole ? text.length : text.length - 1)
+    this.#passed += fresh.length
+    if (isWhole) this.#settle()
+    return this.#stops.push(fresh)
+  }
+
+  /** The end of the answer, other than by a stop string: gives what was held back. */
+  end(): string {
+    if (this.stopped) return ''
+    const fresh = this.#pendingText().slice(this.#passed)
+    this.#settle()
+    return this.#stops.push(fresh) + this.#stops.end()
+  }
+
+  #pendingText(): string {
+    if (this.#pending.length === 0) return ''
+    return this.#detokenize([...this.#context, ...this.#pending]).slice(this.#contextLength)
+  }
+
+  #settle(): void {
+    if (this.#pending.length === 0) return
+    this.#context = this.#pending
+    this.#contextLength = this.#detokenize(this.#context).length
+    this.#pending = []
+    this.#passed = 0
+  }
+}
+
+/** Finds the first stop string in a text that comes in parts. */
+class StopMatcher {
+  readonly #stop: readonly string[]
+  #held = ''
+  stopped = false
+
+  constructor(stop: readonly string[]) {
+    this.#stop = stop.filter((text) => text.length > 0)
+  }
+
+  push(part: string): string {
+    if (this.stopped) return ''
+    const text = this.#held + part
+    const start = this.#firstStop(text)
+    if (start !== undefined) {
+      this.stopped = true
+      this.#held = ''
+      return text.slice(0, start)
+    }
+    const kept = this.#partialStop(text)
+    this.#held = text.slice(text.length - kept)
+    return text.slice(0, text.length - kept)
+  }
+
+  end(): string {
+    const held = this.#held
+    this.#held = ''
+    return held
+  }
+
+  /** Where the stop string that ends first begins; of those that end together, the longest. */
+  #firstStop(text: string): number | undefined {
+    let first: { start: number; end: number } | undefined
+    for (const stop of this.#stop) {
+      const start = text.indexOf(stop)
+      if (start < 0) continue
+      const end = start + stop.length
+      if (first === undefined || end < first.end || (end === first.end && start < first.start)) first = { start, end }
+    }
+    return first?.start
+  }
+
+  /** Length of the longest end of `text` that begins a stop string. */
+  #partialStop(text: string): number {
+    let longest = 0
+    for (const stop of this.#stop)
+      for (let length = Math.min(stop.length - 1, text.length); length > longest; length--)
+        if (text.endsWith(stop.slice(0, length))) longest = length
+    return longest
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * An engine in a process of its own, behind the same port. A native crash, an abort or an out-of-memory kill ends the
+ * attempts that run there, never the agent; the next `load` starts a fresh process.
+ */
+import { asSkeinError, LIMITS, SkeinError, type EngineKind } from '../../../mesh/protocol/index.ts'
+import { PushQueue, type Logger } from '../../../mesh/runtime/index.ts'
+import { eventsOf } from '../attempt-run.ts'
+import type { Engine, EngineStats, GenerationEvent, GenerationRequest, LoadedModel, LoadRequest } from '../engine.ts'
+import type { EngineDevices } from '../llama/library.ts'
+import { EngineProcess } from './engine-process.ts'
+import { fromWire, type ToParent } from './messages.ts'
+
+export interface ChildEngineInit {
+  readonly engine: EngineKind
+}
+
+export interface ChildEngineComponents {
+  readonly log: Logger
+}
+
+interface Attempt {
+  readonly events: PushQueue<GenerationEvent>
+  fail(error: unknown): void
+}
+
+interface PendingLoad {
+  readonly onProgress: ((share: number) => void) | undefined
+  readonly resolve: (model: LoadedModel) => void
+  readonly reject: (error: SkeinError) => void
+}
+
+/** Twice an answer: its tokens, and the progress of its prefill. */
+const EVENTS_MAX = 2 * LIMITS.generatedTokensMax
+
+export class ChildEngine implements Engine {
+  readonly #engine: EngineKind
+  readonly #log: Logger
+  readonly #attempts = new Map<string, Attempt>()
+  #process: EngineProcess | undefined
+  #pendingLoad: PendingLoad | undefined
+  /** Why no model is here: nothing was loaded, or the process that had it ended. */
+  #absence = new SkeinError('ENGINE_FAILED', 'no model is loaded')
+  #prefillTokensPending = 0
+  #memoryBytes = 0
+
+  constructor(init: ChildEngineInit, components: ChildEngineComponents) {
+    this.#engine = init.engine
+    this.#log = components.log.scope('engine')
+  }
+
+  /** Of the engine process, while there is one. */
+  get pid(): number | undefined {
+    return this.#process?.pid
+  }
+
+  async load(request: LoadRequest, onProgress?: (share: number) => void): Promise<LoadedModel> {
+    if (this.#process !== undefined) throw new SkeinError('MODEL_LOAD_FAILED', 'this engine has a model already')
+    const child: EngineProcess = new EngineProcess(this.#log, {
+      message: (message) => {
+        if (this.#process === child) this.#receive(message)
+      },
+      exit: (error, killed) => this.#onExit(child, error, killed),
+    })
+    this.#process = child
+    try {
+      return await new Promise<LoadedModel>((resolve, reject) => {
+        this.#pendingLoad = { onProgress, resolve, reject }
+        child.send({ type: 'load', engine: this.#engine, request })
+      })
+    } catch (error) {
+      await this.#drop(child, asSkeinError(error, 'MODEL_LOAD_FAILED'))
+      throw error
+    } finally {
+      this.#pendingLoad = undefined
+    }
+  }
+
+  async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
+    signal.throwIfAborted()
+    const child = this.#process
+    if (child === undefined || this.#pendingLoad !== undefined)
+      throw new SkeinError(this.#absence.code, this.#absence.message)
+    if (this.#attempts.has(request.id)) throw new SkeinError('ENGINE_FAILED', `the attempt ${request.id} runs already`)
+    const events = new PushQueue<GenerationEvent>(EVENTS_MAX)
+    this.#attempts.set(request.id, { events, fail: (error) => events.fail(error) })
+    const attempt = this.#attempts.get(request.id)!
+    child.send({ type: 'generate', request })
+    yield* eventsOf(attempt, signal, () => {
+      if (this.#attempts.get(request.id) !== attempt) return
+      this.#attempts.delete(request.id)
+      child.send({ type: 'cancel', id: request.id })
+    })
+  }
+
+  stats(): EngineStats {
+    return {
+      running: this.#attempts.size,
+      prefillTokensPending: this.#attempts.size === 0 ? 0 : this.#prefillTokensPending,
+      memoryBytes: this.#memoryBytes,
+    }
+  }
+
+  async unload(): Promise<void> {
+    const child = this.#process
+    if (child === undefined) return
+    await this.#drop(child, new SkeinError('ENGINE_FAILED', 'the model was unloaded'))
+  }
+
+  async #drop(child: EngineProcess, error: SkeinError): Promise<void> {
+    if (this.#process === child) this.#end(error)
+    await child.kill()
+  }
+
+  #end(error: SkeinError): void {
+    this.#process = undefined
+    this.#absence = error
+    this.#memoryBytes = 0
+    this.#pendingLoad?.reject(error)
+    for (const attempt of this.#attempts.values()) attempt.fail(error)
+    this.#attempts.clear()
+  }
+
+  #onExit(child: EngineProcess, error: SkeinError, killed: boolean): void {
+    if (this.#process !== child) return
+    if (!killed) this.#log.warn({ err: error, attempts: this.#attempts.size }, 'the engine process is gone')
+    this.#end(error)
+  }
+
+  #receive(message: ToParent): void {
+    switch (message.type) {
+      case 'progress':
+        this.#pendingLoad?.onProgress?.(message.share)
+        return
+      case 'loaded':
+        this.#pendingLoad?.resolve(message.model)
+        return
+      case 'failed':
+        this.#pendingLoad?.reject(fromWire(message.error))
+        return
+      case 'events':
+        this.#prefillTokensPending = message.prefillTokensPending
+        this.#memoryBytes = message.memoryBytes
+        for (const item of message.items) this.#deliver(item)
+    }
+  }
+
+  #deliver(item: (ToParent & { type: 'events' })['items'][number]): void {
+    const attempt = this.#attempts.get(item.id)
+    if (attempt === undefined) return
+    if ('event' in item) {
+      attempt.events.push(item.event)
+      if (item.event.type !== 'end') return
+      attempt.events.end()
+    } else {
+      attempt.events.fail(fromWire(item.error))
+    }
+    this.#attempts.delete(item.id)
+  }
+}
+
+/**
+ * The engine's own list of accelerators, asked of a process that is made for it.
+ *
+ * @throws SkeinError MODEL_LOAD_FAILED when no binary fits this machine, ENGINE_CRASHED when it dies on the way.
+ */
+export async function probeDevices(components: ChildEngineComponents): Promise<EngineDevices> {
+  let child: EngineProcess | undefined
+  try {
+    return await new Promise<EngineDevices>((resolve, reject) => {
+      child = new EngineProcess(components.log.scope('engine'), {
+        message: (message) => {
+          if (message.type === 'devices') resolve(message.devices)
+          else if (message.type === 'failed') reject(fromWire(message.error))
+        },
+        exit: reject,
+      })
+      child.send({ type: 'probe' })
+    })
+  } finally {
+    await child?.kill()
+  }
+}

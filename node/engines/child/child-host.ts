@@ -1,0 +1,90 @@
+/** Runs an engine for the process at the other end of the channel, and sends what all attempts bring in one message. */
+import { asSkeinError } from '../../../mesh/protocol/index.ts'
+import type { Clock, Logger } from '../../../mesh/runtime/index.ts'
+import { EchoEngine } from '../echo/echo-engine.ts'
+import type { Engine, GenerationRequest } from '../engine.ts'
+import { describeDevices, openLlama } from '../llama/library.ts'
+import { LlamaEngine } from '../llama/llama-engine.ts'
+import { toWire, type AttemptItem, type ToChild, type ToParent } from './messages.ts'
+
+export interface ChildHostComponents {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly send: (message: ToParent) => void
+}
+
+export class ChildHost {
+  readonly #components: ChildHostComponents
+  readonly #attempts = new Map<string, AbortController>()
+  #engine: Engine | undefined
+  #outbox: AttemptItem[] = []
+
+  constructor(components: ChildHostComponents) {
+    this.#components = components
+  }
+
+  receive(message: ToChild): void {
+    switch (message.type) {
+      case 'load':
+        void this.#answer(() => this.#load(message))
+        return
+      case 'probe':
+        void this.#answer(() => this.#probe())
+        return
+      case 'generate':
+        void this.#generate(message.request)
+        return
+      case 'cancel':
+        this.#attempts.get(message.id)?.abort(new DOMException('cancelled', 'AbortError'))
+    }
+  }
+
+  async #answer(work: () => Promise<ToParent>): Promise<void> {
+    try {
+      this.#components.send(await work())
+    } catch (error) {
+      this.#components.send({ type: 'failed', error: toWire(asSkeinError(error, 'MODEL_LOAD_FAILED')) })
+    }
+  }
+
+  async #load(message: ToChild & { type: 'load' }): Promise<ToParent> {
+    const { send } = this.#components
+    const engine = message.engine === 'llama' ? new LlamaEngine(this.#components) : new EchoEngine(this.#components)
+    this.#engine = engine
+    const model = await engine.load(message.request, (share) => send({ type: 'progress', share }))
+    return { type: 'loaded', model }
+  }
+
+  async #probe(): Promise<ToParent> {
+    const llama = await openLlama(this.#components.log)
+    const devices = await describeDevices(llama)
+    await llama.dispose()
+    return { type: 'devices', devices }
+  }
+
+  async #generate(request: GenerationRequest): Promise<void> {
+    const { id } = request
+    const controller = new AbortController()
+    this.#attempts.set(id, controller)
+    try {
+      for await (const event of this.#engine!.generate(request, controller.signal)) this.#post({ id, event })
+    } catch (error) {
+      // nobody waits for what was cancelled
+      if (!controller.signal.aborted) this.#post({ id, error: toWire(asSkeinError(error, 'ENGINE_FAILED')) })
+    } finally {
+      this.#attempts.delete(id)
+    }
+  }
+
+  #post(item: AttemptItem): void {
+    this.#outbox.push(item)
+    // a decode step wakes all attempts in one turn
+    if (this.#outbox.length === 1) setImmediate(() => this.#flush())
+  }
+
+  #flush(): void {
+    const { prefillTokensPending, memoryBytes } = this.#engine!.stats()
+    this.#components.send({ type: 'events', items: this.#outbox, prefillTokensPending, memoryBytes })
+    this.#outbox = []
+  }
+}

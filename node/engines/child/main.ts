@@ -1,0 +1,18 @@
+/**
+ * Entry of the engine process. It dies with its parent, whatever becomes of that: the channel closes, and it kills
+ * itself. Killing, not exiting: `exit` waits for native threads, and there is nothing to save.
+ */
+import { SystemClock, createLogger } from '../../../mesh/runtime/index.ts'
+import { ChildHost } from './child-host.ts'
+import type { ToChild } from './messages.ts'
+
+// a terminal's Ctrl-C goes to the whole group; the parent decides what becomes of running answers
+process.on('SIGINT', () => undefined)
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
+
+const host = new ChildHost({
+  clock: new SystemClock(),
+  log: createLogger('debug', process.stderr),
+  send: (message) => process.send?.(message),
+})
+process.on('message', (message) => host.receive(message as ToChild))

@@ -1,0 +1,37 @@
+/** What the agent and its engine process say to each other, by structured clone. Both ends are of one build. */
+import { isErrorCode, SkeinError, type ErrorCode, type EngineKind } from '../../../mesh/protocol/index.ts'
+import type { GenerationEvent, GenerationRequest, LoadedModel, LoadRequest } from '../engine.ts'
+import type { EngineDevices } from '../llama/library.ts'
+
+export type ToChild =
+  | { readonly type: 'load'; readonly engine: EngineKind; readonly request: LoadRequest }
+  | { readonly type: 'generate'; readonly request: GenerationRequest }
+  | { readonly type: 'cancel'; readonly id: string }
+  | { readonly type: 'probe' }
+
+export type ToParent =
+  | { readonly type: 'progress'; readonly share: number }
+  | { readonly type: 'loaded'; readonly model: LoadedModel }
+  | { readonly type: 'devices'; readonly devices: EngineDevices }
+  /** A load or a probe failed. */
+  | { readonly type: 'failed'; readonly error: WireError }
+  /** All that one turn of the event loop brought, for all attempts: one message per decode step. */
+  | {
+      readonly type: 'events'
+      readonly items: readonly AttemptItem[]
+      readonly prefillTokensPending: number
+      readonly memoryBytes: number
+    }
+
+export type AttemptItem =
+  { readonly id: string; readonly event: GenerationEvent } | { readonly id: string; readonly error: WireError }
+
+export interface WireError {
+  readonly code: ErrorCode
+  readonly message: string
+}
+
+export const toWire = (error: SkeinError): WireError => ({ code: error.code, message: error.message })
+
+export const fromWire = (error: WireError): SkeinError =>
+  new SkeinError(isErrorCode(error.code) ? error.code : 'ENGINE_FAILED', error.message)

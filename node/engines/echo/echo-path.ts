@@ -1,0 +1,53 @@
+/** The echo engine's "model file": a label such as `echo:?tps=50&ctx=4096` that says how it behaves. */
+import { createHash } from 'node:crypto'
+import { asModelDigest, SkeinError, type ModelDigest } from '../../../mesh/protocol/index.ts'
+
+export interface EchoOptions {
+  /** `tps`: tokens per second and sequence; unpaced when absent. */
+  readonly tokensPerSecond?: number
+  /** `prefill`: prompt tokens per second; at once when absent. */
+  readonly prefillTokensPerSecond?: number
+  /** `step`: tokens of one event. */
+  readonly tokensPerStep: number
+  /** `ctx`: tokens of prompt and answer together. */
+  readonly contextTokens: number
+  /** `answer`: tokens after which it ends by itself; never when absent. */
+  readonly answerTokens?: number
+}
+
+const SCHEME = 'echo:'
+const KEYS = { tps: 1e6, prefill: 1e9, step: 512, ctx: 100_000_000, answer: 100_000_000 } as const
+
+export const isEchoPath = (path: string): boolean => path.startsWith(SCHEME)
+
+/** The digest under which a mesh knows the echo engine with this label. */
+export const echoDigest = (path: string): ModelDigest =>
+  asModelDigest(`sha256:${createHash('sha256').update(path).digest('hex')}`)
+
+/** @throws SkeinError MODEL_FILE_INVALID for a label that is none, an unknown key or a number out of range. */
+export function parseEchoPath(path: string): EchoOptions {
+  const invalid = (why: string): SkeinError => new SkeinError('MODEL_FILE_INVALID', `${path}: ${why}`)
+  if (!isEchoPath(path)) throw invalid(`an echo label begins with ${SCHEME}`)
+  const query = path.includes('?') ? path.slice(path.indexOf('?') + 1) : ''
+  const values = new Map<string, number>()
+  for (const [key, text] of new URLSearchParams(query)) {
+    if (!Object.hasOwn(KEYS, key)) throw invalid(`unknown option ${key}; known are ${Object.keys(KEYS).join(', ')}`)
+    const value = Number(text)
+    if (!(value > 0 && value <= KEYS[key as keyof typeof KEYS])) throw invalid(`${key}=${text} is out of range`)
+    values.set(key, value)
+  }
+  const whole = (key: keyof typeof KEYS): number | undefined => {
+    const value = values.get(key)
+    return value === undefined ? undefined : Math.max(1, Math.floor(value))
+  }
+  const tokensPerSecond = values.get('tps')
+  const prefillTokensPerSecond = values.get('prefill')
+  const answerTokens = whole('answer')
+  return {
+    tokensPerStep: whole('step') ?? 1,
+    contextTokens: whole('ctx') ?? 4096,
+    ...(tokensPerSecond === undefined ? {} : { tokensPerSecond }),
+    ...(prefillTokensPerSecond === undefined ? {} : { prefillTokensPerSecond }),
+    ...(answerTokens === undefined ? {} : { answerTokens }),
+  }
+}

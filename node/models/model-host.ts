@@ -1,0 +1,327 @@
+/**
+ * Keeps one model resident: loads it, loads it again after its engine crashed, counts its slots, and measures it while
+ * nobody uses it. A request never waits for a measurement: the measurement gives way and is made later.
+ */
+import {
+  asSkeinError,
+  SkeinError,
+  type EngineKind,
+  type LoadReport,
+  type ModelCapability,
+  type ModelSpeed,
+} from '../../mesh/protocol/index.ts'
+import {
+  sleep,
+  withDeadline,
+  type CancelTimer,
+  type Clock,
+  type Logger,
+  type Random,
+} from '../../mesh/runtime/index.ts'
+import { measureModel, type MeasurementKey, type Measurements } from '../capability/index.ts'
+import type { Engine, LoadedModel } from '../engines/index.ts'
+import type { ModelFile } from './inventory.ts'
+import { Waiters } from './waiters.ts'
+
+/** Back-off between loads after crashes: doubled from the first up to the last, with jitter. */
+const RELOAD_MS_MIN = 500
+const RELOAD_MS_MAX = 30_000
+/** An engine that lived this long is not in a crash loop. */
+const HEALTHY_MS = 60_000
+/** How long a model must be unused before it is measured after a request. */
+const IDLE_BEFORE_MEASURE_MS = 2000
+const MEASUREMENTS_FAILED_MAX = 3
+/** Reading a model from a disk, in bytes per ms: a SATA SSD. Until it was loaded once. */
+const LOAD_BYTES_PER_MS = 500_000
+const LOAD_MS_LEAST = 300
+/** An engine that does not let go within this time is left to its own end. */
+const UNLOAD_MS = 2000
+/** Sequences decoded together, unless the owner says otherwise: more of them slow each one down. */
+const SLOTS: Readonly<Record<EngineKind, number>> = { llama: 4, echo: 64 }
+
+export interface ModelHostComponents {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly createEngine: (kind: EngineKind, components: { clock: Clock; log: Logger }) => Engine
+  readonly measurements: Measurements
+  /** Resolves when the hardware has been probed. */
+  readonly hardwareFingerprint: () => Promise<string>
+  /** What is announced about the model changed. */
+  readonly onCapability: () => void
+  /** Its load changed. */
+  readonly onLoad: () => void
+  /** It cannot be loaded, and will not be tried again. */
+  readonly onProblem: (error: SkeinError) => void
+}
+
+export interface ModelHostInit {
+  readonly slots?: number
+  readonly threads?: number
+  readonly contextTokens?: number
+}
+
+/** The right to run one attempt; `release` may be called more than once. */
+export interface Slot {
+  release(): void
+}
+
+export class ModelHost {
+  readonly file: ModelFile
+  readonly #components: ModelHostComponents
+  readonly #init: ModelHostInit
+  readonly #log: Logger
+  readonly #stopping = new AbortController()
+  readonly #waiters = new Waiters()
+  #engine: Engine | undefined
+  #loaded: LoadedModel | undefined
+  #isResident = false
+  #failure: SkeinError | undefined
+  #share = 0
+  #loadMs: number
+  #speed: ModelSpeed | undefined
+  #running = 0
+  #crash: SkeinError | undefined
+  #measuring: AbortController | undefined
+  #measurementsFailed = 0
+  #cancelIdle: CancelTimer = () => {}
+  #loop: Promise<void> | undefined
+
+  constructor(components: ModelHostComponents, file: ModelFile, init: ModelHostInit) {
+    this.file = file
+    this.#components = components
+    this.#init = init
+    this.#log = components.log.scope('model', { model: file.aliases[0] })
+    this.#loadMs = LOAD_MS_LEAST + file.sizeBytes / LOAD_BYTES_PER_MS
+  }
+
+  get isResident(): boolean {
+    return this.#isResident
+  }
+
+  /** Why it is not loaded and will not be. */
+  get failure(): SkeinError | undefined {
+    return this.#failure
+  }
+
+  /** 0 to 1 while it is loaded. */
+  get loadedShare(): number {
+    return this.#share
+  }
+
+  get slots(): number {
+    return this.#loaded?.slots ?? this.#init.slots ?? SLOTS[this.file.engine]
+  }
+
+  get running(): number {
+    return this.#running
+  }
+
+  get load(): LoadReport['models'][number] {
+    const pending = this.#running > 0 && this.#isResident ? this.#engine!.stats().prefillTokensPending : 0
+    return { digest: this.file.digest, running: this.#running, prefillTokensPending: Math.max(0, Math.round(pending)) }
+  }
+
+  get capability(): ModelCapability {
+    const { file } = this
+    const loaded = this.#loaded
+    const claimed = this.#init.contextTokens ?? file.contextTokens
+    return {
+      digest: file.digest,
+      aliases: file.aliases.slice(0, 8),
+      engine: file.engine,
+      quantization: (loaded?.quantization ?? file.quantization).slice(0, 32),
+      parameters: loaded?.parameters ?? file.parameters,
+      sizeBytes: loaded?.sizeBytes ?? file.sizeBytes,
+      contextTokens: Math.max(1, loaded?.contextTokens ?? claimed),
+      features: (loaded?.hasChatTemplate ?? file.hasChatTemplate) ? ['chat', 'completion'] : ['completion'],
+      residency: this.#isResident ? 'resident' : 'loading',
+      loadMs: this.#loadMs,
+      slots: this.slots,
+      ...(this.#speed === undefined ? {} : { speed: this.#speed }),
+      numerics: loaded?.numerics ?? { engineBuild: '', flashAttention: false, batchTokens: 0, threads: 0 },
+    }
+  }
+
+  start(): void {
+    this.#loop ??= this.#keepResident()
+  }
+
+  /** A slot, or `undefined` when none is free. A measurement gives way. */
+  acquire(): Slot | undefined {
+    if (this.#running >= this.slots || this.#failure || this.#stopping.signal.aborted) return undefined
+    this.#running++
+    this.#cancelIdle()
+    this.#measuring?.abort(new SkeinError('NO_FREE_SLOT', 'a request came'))
+    this.#components.onLoad()
+    let held = true
+    return {
+      release: () => {
+        if (!held) return
+        held = false
+        this.#running--
+        this.#waiters.notify()
+        this.#components.onLoad()
+        this.#measureWhenIdle(IDLE_BEFORE_MEASURE_MS)
+      },
+    }
+  }
+
+  /** The engine, once it is loaded and not busy measuring. @throws SkeinError why it will not be; the signal's reason. */
+  ready(signal: AbortSignal): Promise<Engine> {
+    return this.#waiters.until(
+      () => {
+        if (this.#failure) throw this.#failure
+        return this.#isResident && this.#measuring === undefined ? this.#engine : undefined
+      },
+      AbortSignal.any([signal, this.#stopping.signal]),
+    )
+  }
+
+  /** Resolves when a slot is free. @throws the signal's reason. */
+  async slotFree(signal: AbortSignal): Promise<void> {
+    await this.#waiters.until(() => (this.#running < this.slots ? true : undefined), signal)
+  }
+
+  /** An attempt found `engine` dead. It is loaded again; the report of an engine that was replaced changes nothing. */
+  crashed(engine: Engine, error: SkeinError): void {
+    if (engine !== this.#engine || !this.#isResident) return
+    this.#log.error({ err: error }, 'the engine crashed; loading it again')
+    this.#isResident = false
+    this.#crash = error
+    this.#waiters.notify()
+    this.#components.onCapability()
+  }
+
+  /** Unloads; attempts that still run there end with an error. Bounded, does not throw. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new SkeinError('NODE_DRAINING', 'the node is stopping'))
+    this.#cancelIdle()
+    this.#measuring?.abort(this.#stopping.signal.reason)
+    this.#waiters.notify()
+    await this.#loop
+  }
+
+  /** Load, wait for a crash, back off, again, until stopped or beyond hope. Does not throw. */
+  async #keepResident(): Promise<void> {
+    const { clock, random } = this.#components
+    const { signal } = this.#stopping
+    for (let failures = 0; !signal.aborted;) {
+      const beganMs = clock.nowMs()
+      try {
+        await this.#loadOnce(signal)
+        await this.#waiters.until(() => this.#crash, signal)
+      } catch (thrown) {
+        if (!signal.aborted && this.#isHopeless(asSkeinError(thrown, 'MODEL_LOAD_FAILED'))) break
+      }
+      await this.#letGo()
+      if (signal.aborted) break
+      failures = clock.nowMs() - beganMs > HEALTHY_MS ? 1 : failures + 1
+      const delayMs = Math.min(RELOAD_MS_MAX, RELOAD_MS_MIN * 2 ** (failures - 1)) * (0.5 + random.next() / 2)
+      await sleep(clock, delayMs, signal).catch(() => {})
+    }
+    await this.#letGo()
+  }
+
+  async #loadOnce(signal: AbortSignal): Promise<void> {
+    const { clock, log, createEngine } = this.#components
+    const { slots, threads, contextTokens } = this.#init
+    const beganMs = clock.nowMs()
+    this.#crash = undefined
+    this.#share = 0
+    this.#engine = createEngine(this.file.engine, { clock, log })
+    const request = {
+      path: this.file.path,
+      digest: this.file.digest,
+      slots: slots ?? SLOTS[this.file.engine],
+      ...(threads === undefined ? {} : { threads }),
+      ...(contextTokens === undefined ? {} : { contextTokens }),
+    }
+    const loading = this.#engine.load(request, (share) => (this.#share = Math.min(1, Math.max(0, share))))
+    this.#loaded = await Promise.race([loading, aborted(signal)])
+    this.#loadMs = clock.nowMs() - beganMs
+    this.#isResident = true
+    this.#share = 1
+    this.#log.info({ loadMs: Math.round(this.#loadMs), contextTokens: this.#loaded.contextTokens }, 'resident')
+    this.#waiters.notify()
+    this.#components.onCapability()
+    this.#measureWhenIdle(0)
+  }
+
+  /** Whether loading again is of no use: the file or this machine would have to change. */
+  #isHopeless(error: SkeinError): boolean {
+    if (error.row.retryable) {
+      this.#log.error({ code: error.code }, error.message)
+      return false
+    }
+    this.#failure = error
+    this.#waiters.notify()
+    this.#components.onProblem(error)
+    this.#components.onCapability()
+    return true
+  }
+
+  async #letGo(): Promise<void> {
+    const engine = this.#engine
+    this.#engine = undefined
+    this.#isResident = false
+    this.#measuring?.abort(new SkeinError('ENGINE_CRASHED', 'the engine is unloaded'))
+    if (engine === undefined) return
+    const late = (): SkeinError => new SkeinError('ENGINE_FAILED', `the engine did not unload within ${UNLOAD_MS} ms`)
+    await withDeadline(this.#components.clock, UNLOAD_MS, late, undefined, (signal) =>
+      Promise.race([engine.unload(), aborted(signal)]),
+    ).catch((thrown: unknown) => this.#log.warn({ reason: asSkeinError(thrown).message }, 'unload failed'))
+  }
+
+  #measureWhenIdle(delayMs: number): void {
+    this.#cancelIdle()
+    if (this.#speed || this.#running > 0 || this.#measurementsFailed >= MEASUREMENTS_FAILED_MAX) return
+    if (delayMs === 0) void this.#measure()
+    else this.#cancelIdle = this.#components.clock.timer(delayMs, () => void this.#measure())
+  }
+
+  /** Takes the kept measurement, or makes one. Does not throw. */
+  async #measure(): Promise<void> {
+    const engine = this.#engine
+    const loaded = this.#loaded
+    if (!this.#isResident || engine === undefined || loaded === undefined || this.#running > 0 || this.#measuring)
+      return
+    const { clock, measurements, hardwareFingerprint } = this.#components
+    const key: MeasurementKey = {
+      digest: this.file.digest,
+      hardwareFingerprint: await hardwareFingerprint(),
+      engineBuild: loaded.numerics.engineBuild,
+      threads: loaded.numerics.threads,
+      slots: loaded.slots,
+    }
+    this.#speed = measurements.get(key)
+    if (this.#speed) return this.#components.onCapability()
+    // Looked at again: the fingerprint may have taken its time.
+    if (engine !== this.#engine || !this.#isResident || this.#running > 0 || this.#measuring) return
+    const measuring = (this.#measuring = new AbortController())
+    try {
+      this.#speed = await measureModel(engine, clock, { slots: loaded.slots, signal: measuring.signal })
+      this.#log.info({ speed: this.#speed }, 'measured')
+      void measurements.put(key, this.#speed)
+      this.#components.onCapability()
+    } catch (thrown) {
+      const error = asSkeinError(thrown, 'ENGINE_FAILED')
+      if (error.code === 'ENGINE_CRASHED') this.crashed(engine, error)
+      if (!measuring.signal.aborted) {
+        this.#measurementsFailed++
+        this.#log.warn({ code: error.code }, `not measured: ${error.message}`)
+      }
+    } finally {
+      this.#measuring = undefined
+      this.#waiters.notify()
+    }
+  }
+}
+
+/** Never resolves; rejects with the reason of `signal` when it aborts. */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason)
+    else signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+}

@@ -1,0 +1,21 @@
+/**
+ * `scripts/test.ts LANE… [-- VITEST OPTIONS]`: runs lanes of tests (`vitest.config.ts`). Arguments after the lanes go
+ * to vitest, such as a path or `-t NAME`.
+ */
+import { mkdirSync } from 'node:fs'
+import { runNode, TOOLS } from './tools.ts'
+
+const LANES = ['architecture', 'unit', 'compliance', 'integration', 'system', 'fault']
+
+const args = process.argv.slice(2)
+const firstOther = args.findIndex((argument) => !LANES.includes(argument))
+const lanes = firstOther === -1 ? args : args.slice(0, firstOther)
+const others = firstOther === -1 ? [] : args.slice(firstOther).filter((argument) => argument !== '--')
+// `.ci/run` sums the results of its stages from what is left here
+const results = process.env['SKEIN_TEST_RESULTS']
+if (results !== undefined) {
+  mkdirSync(results, { recursive: true })
+  others.push('--reporter=default', '--reporter=./scripts/no-skips-reporter.ts', '--reporter=json')
+  others.push(`--outputFile.json=${results}/${lanes.join('-')}.json`)
+}
+process.exitCode = runNode(TOOLS.vitest, ['run', ...lanes.flatMap((lane) => ['--project', lane]), ...others])

@@ -1,0 +1,52 @@
+/** The files of a repository as the checks see them: path, text, and what they import. */
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join, posix } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+export interface SourceFile {
+  /** From the root, with slashes. */
+  readonly path: string
+  readonly text: string
+}
+
+/** One import of a file: of another file (`path`, from the root) or of a package. */
+export interface Import {
+  readonly specifier: string
+  readonly path: string | undefined
+}
+
+/** Tracked files and new ones that git does not ignore: what the next commit would hold. */
+export function readRepository(): SourceFile[] {
+  const list = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: ROOT })
+  const files: SourceFile[] = []
+  for (const path of list.toString().split('\0')) {
+    if (!/\.(ts|js|cjs|json|md|yml)$|^bin\/skein$|^\.ci\/run$/.test(path) || path === 'package-lock.json') continue
+    try {
+      files.push({ path, text: readFileSync(join(ROOT, path), 'utf8') })
+    } catch (error) {
+      // deleted, and not committed yet
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    }
+  }
+  return files
+}
+
+const URL_IMPORT = /new URL\(\s*'(\.[^']+\.ts)'/g
+
+/**
+ * Everything that `file` imports: static, dynamic and type imports, re-exports, and files named by
+ * `new URL('./x.ts', import.meta.url)`, which start as processes of their own.
+ */
+export function importsOf(file: SourceFile): Import[] {
+  if (!/\.(ts|js|cjs)$|^bin\/skein$/.test(file.path)) return []
+  const specifiers = ts.preProcessFile(file.text, true, true).importedFiles.map((found) => found.fileName)
+  for (const [, specifier] of file.text.matchAll(URL_IMPORT)) specifiers.push(specifier!)
+  return specifiers.map((specifier) => ({
+    specifier,
+    path: specifier.startsWith('.') ? posix.normalize(posix.join(posix.dirname(file.path), specifier)) : undefined,
+  }))
+}

@@ -1,0 +1,164 @@
+/**
+ * Who may import whom, and why: the one table behind the architecture test and ESLint's fences. A file belongs to the
+ * zone with the longest matching folder. Arrows go downward only; a zone is entered through its `index.ts`.
+ */
+
+export interface ZoneRule {
+  readonly folder: string
+  /** Other zones that it may import. */
+  readonly imports: readonly string[]
+  readonly reason: string
+}
+
+const MESH = ['mesh/protocol', 'mesh/runtime', 'mesh/network']
+
+export const ZONES: readonly ZoneRule[] = [
+  {
+    folder: 'mesh/protocol',
+    imports: [],
+    reason: 'The contract is owned by no side and depends on none, so that browsers and other builds can take it whole.',
+  },
+  {
+    folder: 'mesh/runtime',
+    imports: ['mesh/protocol'],
+    reason: 'Clock, logs and lifecycle are below everything that uses them; they need the error class alone.',
+  },
+  {
+    folder: 'mesh/network',
+    imports: ['mesh/protocol', 'mesh/runtime'],
+    reason: 'It moves frames and knows members; what the frames mean to a coordinator or a node is theirs.',
+  },
+  {
+    folder: 'coordinator/scheduler',
+    imports: ['mesh/protocol'],
+    reason: 'A pure function of a snapshot: nothing that it could wait for, measure or call is within its reach.',
+  },
+  {
+    folder: 'coordinator/directory',
+    imports: [...MESH, 'coordinator/scheduler'],
+    reason: 'It makes the snapshot, hence it knows the snapshot type; it does not know who asks for one.',
+  },
+  {
+    folder: 'coordinator/dispatch',
+    imports: [...MESH, 'coordinator/scheduler', 'coordinator/directory'],
+    reason: 'It runs plans on nodes. It does not know HTTP, nor who asked.',
+  },
+  {
+    folder: 'coordinator/admission',
+    imports: [...MESH, 'coordinator/dispatch', 'coordinator/directory'],
+    reason: 'It turns a request into a task and a view of the mesh; how tasks are placed is behind dispatch.',
+  },
+  {
+    folder: 'coordinator/gateway',
+    imports: ['mesh/protocol', 'mesh/runtime', 'coordinator/admission'],
+    reason: 'HTTP ends here: it knows the service port, and no peer, attempt or plan.',
+  },
+  {
+    folder: 'coordinator',
+    imports: [
+      ...MESH,
+      'coordinator/gateway',
+      'coordinator/admission',
+      'coordinator/dispatch',
+      'coordinator/directory',
+      'coordinator/scheduler',
+    ],
+    reason: 'Composes the coordinator of its parts.',
+  },
+  {
+    folder: 'node/engines',
+    imports: ['mesh/protocol', 'mesh/runtime'],
+    reason: 'Engines run in processes without a network: native code that stops must not stop a connection.',
+  },
+  {
+    folder: 'node/capability',
+    imports: ['mesh/protocol', 'mesh/runtime', 'node/engines'],
+    reason: 'It probes hardware and measures engines; it tells no one.',
+  },
+  {
+    folder: 'node/models',
+    imports: ['mesh/protocol', 'mesh/runtime', 'node/engines', 'node/capability'],
+    reason: 'It holds models in engines and their measurements; it knows no peers.',
+  },
+  {
+    folder: 'node/executor',
+    imports: [...MESH, 'node/engines', 'node/models'],
+    reason: 'It serves attempt streams on models; what the node advertises is not its matter.',
+  },
+  {
+    folder: 'node/agent',
+    imports: [...MESH, 'node/engines', 'node/capability', 'node/models', 'node/executor'],
+    reason: 'It announces the node to coordinators and keeps the control streams.',
+  },
+  {
+    folder: 'node',
+    imports: [...MESH, 'node/engines', 'node/capability', 'node/models', 'node/executor', 'node/agent'],
+    reason: 'Composes the node of its parts. Never the coordinator: they meet in frames alone.',
+  },
+  {
+    folder: 'clients/cli',
+    imports: [...MESH, 'coordinator', 'node'],
+    reason: 'The composition root: the one place that knows both a coordinator and a node.',
+  },
+]
+
+/** Zones whose files are read for the rules; below these, every folder of the second level needs a row of its own. */
+export const SOURCE_FOLDERS = ['mesh', 'coordinator', 'node', 'clients'] as const
+
+export interface PackageFence {
+  /** A package, or a scope that ends with `/`. */
+  readonly packages: readonly string[]
+  readonly allowedIn: readonly string[]
+  readonly reason: string
+}
+
+export const PACKAGE_FENCES: readonly PackageFence[] = [
+  {
+    packages: ['libp2p', '@libp2p/', '@chainsafe/', '@multiformats/', 'multiformats', 'uint8arraylist'],
+    allowedIn: ['mesh/network'],
+    reason: 'The transport port hides the library, so that the memory twin can stand in for it everywhere else.',
+  },
+  {
+    packages: ['it-pipe'],
+    allowedIn: ['mesh/network', 'coordinator/gateway'],
+    reason: 'Iterables are composed where bytes stream: towards peers and towards clients.',
+  },
+  { packages: ['fastify'], allowedIn: ['coordinator/gateway'], reason: 'HTTP ends at the gateway.' },
+  {
+    packages: ['node-llama-cpp'],
+    allowedIn: ['node/engines'],
+    reason: 'Native code lives behind the engine port, in a child process.',
+  },
+  {
+    packages: ['commander', '@clack/prompts', 'eventsource-parser'],
+    allowedIn: ['clients/cli'],
+    reason: 'The command line is a client: what it needs to talk to people and to the API is its own.',
+  },
+  { packages: ['cborg'], allowedIn: ['mesh/protocol'], reason: 'One codec decides what the bytes are.' },
+  { packages: ['pino'], allowedIn: ['mesh/runtime'], reason: 'Others log through the Logger port.' },
+]
+
+/** Dependencies that no file of ours imports, and why they are there. */
+export const UNIMPORTED_PACKAGES: Readonly<Record<string, string>> = {
+  node: 'The Node.js that the launcher runs Skein on.',
+  '@types/node': 'Named by `types` in tsconfig.json.',
+  eslint: 'Run by scripts/check.ts.',
+  prettier: 'Run by scripts/check.ts.',
+}
+
+/** Where the program starts. What cannot be reached from here is dead. */
+export const ENTRY_POINTS = ['clients/cli/main.ts'] as const
+
+export const BUDGET = { linesMax: 500, medianLinesMax: 200 } as const
+
+export const zoneOf = (path: string): ZoneRule | undefined => {
+  let best: ZoneRule | undefined
+  for (const zone of ZONES)
+    if (path.startsWith(`${zone.folder}/`) && zone.folder.length > (best?.folder.length ?? 0)) best = zone
+  return best
+}
+
+export const isFenced = (fence: PackageFence, specifier: string): boolean =>
+  fence.packages.some((name) =>
+    name.endsWith('/') ? specifier.startsWith(name) : specifier === name || specifier.startsWith(`${name}/`),
+  )

@@ -1,0 +1,105 @@
+/**
+ * What the engine itself can do, without a mesh: load time, prefill rate, and tokens per second of 1, 2, 4 and 8
+ * sequences together, through the child process as the node uses it.
+ *
+ *   node test/bench/engine.ts [--model tiny|m135|b1] [--threads N] [--tokens N]
+ */
+import { parseArgs } from 'node:util'
+import { asModelDigest, GREEDY, type Prompt } from '../../mesh/protocol/index.ts'
+import { createLogger, SystemClock } from '../../mesh/runtime/index.ts'
+import { createEngine, type Engine } from '../../node/engines/index.ts'
+import { ensureModel, MODEL_NAMES } from '../fixtures/models/index.ts'
+
+const { values } = parseArgs({
+  options: {
+    model: { type: 'string', default: 'm135' },
+    threads: { type: 'string' },
+    tokens: { type: 'string', default: '64' },
+  },
+})
+const SEQUENCES = [1, 2, 4, 8]
+const PREFILL_WORDS = 400
+const CONTEXT_TOKENS = 2048
+
+const clock = new SystemClock()
+const print = (line: string): void => void process.stdout.write(`${line}\n`)
+
+interface Timed {
+  readonly promptTokens: number
+  readonly tokens: number
+  readonly firstMs: number
+  readonly lastMs: number
+}
+
+async function generate(engine: Engine, id: string, prompt: Prompt, maxTokens: number): Promise<Timed> {
+  let firstMs: number | undefined
+  let lastMs = 0
+  let tokens = 0
+  let promptTokens = 0
+  const request = { id, prompt, sampling: { ...GREEDY, seed: 1 }, stop: [], maxTokens, generated: [] }
+  for await (const event of engine.generate(request, new AbortController().signal)) {
+    if (event.type === 'tokens') {
+      lastMs = clock.nowMs()
+      firstMs ??= lastMs
+      tokens += event.ids.length
+    } else if (event.type === 'end') promptTokens = event.usage.promptTokens
+  }
+  return { promptTokens, tokens, firstMs: firstMs ?? lastMs, lastMs }
+}
+
+/** Tokens per second of all together, from when the last sequence began to decode until the first one ended. */
+async function decodeRate(engine: Engine, sequences: number, tokens: number): Promise<number> {
+  const beganMs = clock.nowMs()
+  const runs = await Promise.all(
+    Array.from({ length: sequences }, (_, i) =>
+      generate(engine, `decode-${sequences}-${i}`, { kind: 'text', text: `${i} geese of ${sequences} are` }, tokens),
+    ),
+  )
+  const endedMs = Math.max(...runs.map((run) => run.lastMs))
+  const firstMs = Math.min(...runs.map((run) => run.firstMs))
+  const total = runs.reduce((sum, run) => sum + run.tokens - 1, 0)
+  if (total <= 0) return Number.NaN
+  return (total * 1000) / (endedMs - Math.max(firstMs, beganMs))
+}
+
+async function prefillRate(engine: Engine): Promise<{ rate: number; tokens: number }> {
+  const text = Array.from({ length: PREFILL_WORDS }, (_, i) => `word${i}`).join(' ')
+  const beganMs = clock.nowMs()
+  const run = await generate(engine, 'prefill', { kind: 'text', text }, 1)
+  return { rate: (run.promptTokens * 1000) / (run.firstMs - beganMs), tokens: run.promptTokens }
+}
+
+async function main(): Promise<void> {
+  const name = MODEL_NAMES.find((candidate) => candidate === values.model)
+  if (name === undefined) {
+    process.stderr.write(`--model is one of ${MODEL_NAMES.join(', ')}\n`)
+    process.exitCode = 2
+    return
+  }
+  const path = await ensureModel(name)
+  const engine = createEngine('llama', { clock, log: createLogger('error') })
+  const beganMs = clock.nowMs()
+  const model = await engine.load({
+    path,
+    digest: asModelDigest(`sha256:${'0'.repeat(64)}`),
+    slots: Math.max(...SEQUENCES),
+    contextTokens: CONTEXT_TOKENS,
+    ...(values.threads === undefined ? {} : { threads: Number(values.threads) }),
+  })
+  print(`${name} ${model.quantization}, ${model.numerics.threads} threads, ${model.numerics.engineBuild}`)
+  print(`load        ${Math.round(clock.nowMs() - beganMs)} ms`)
+  try {
+    await decodeRate(engine, 1, 8)
+    for (const sequences of SEQUENCES) {
+      const rate = await decodeRate(engine, sequences, Number(values.tokens))
+      print(`decode x ${sequences}  ${rate.toFixed(1)} tokens/s`)
+    }
+    const { rate, tokens } = await prefillRate(engine)
+    print(`prefill     ${rate.toFixed(0)} tokens/s (${tokens} tokens)`)
+    print(`memory      ${Math.round(engine.stats().memoryBytes / 1024 / 1024)} MiB`)
+  } finally {
+    await engine.unload()
+  }
+}
+
+await main()

@@ -1,0 +1,88 @@
+/** A gateway on a real socket over the twin, and a client that speaks bytes. */
+import { connect, type Socket } from 'node:net'
+import { createGateway, type Gateway, type GatewayInit } from '../../coordinator/gateway/index.ts'
+import { silentLogger, SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
+import { MeshServiceTwin } from '../fixtures/mesh-service-twin.ts'
+
+export interface RunningGateway {
+  readonly twin: MeshServiceTwin
+  readonly gateway: Gateway
+  readonly port: number
+}
+
+export async function startGateway(init: Partial<GatewayInit> = {}): Promise<RunningGateway> {
+  const twin = new MeshServiceTwin()
+  const components = { service: twin, clock: new SystemClock(), random: new SystemRandom(), log: silentLogger }
+  const gateway = createGateway(components, { host: '127.0.0.1', port: 0, ...init })
+  await gateway.start()
+  return { twin, gateway, port: Number(new URL(gateway.url).port) }
+}
+
+/** A connection that collects what it is sent. */
+export class RawClient {
+  readonly socket: Socket
+  readonly closed: Promise<void>
+  #received = ''
+  #wake: (() => void) | undefined
+  #isClosed = false
+
+  private constructor(socket: Socket) {
+    this.socket = socket
+    socket.setEncoding('utf8')
+    socket.on('data', (text) => {
+      this.#received += String(text)
+      this.#wake?.()
+    })
+    // a reset is an end that some of these tests provoke
+    socket.on('error', () => undefined)
+    this.closed = new Promise((resolve) => {
+      socket.once('close', () => {
+        this.#isClosed = true
+        this.#wake?.()
+        resolve()
+      })
+    })
+  }
+
+  static connect(port: number): Promise<RawClient> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(port, '127.0.0.1')
+      socket.once('error', reject)
+      socket.once('connect', () => {
+        socket.off('error', reject)
+        resolve(new RawClient(socket))
+      })
+    })
+  }
+
+  get received(): string {
+    return this.#received
+  }
+
+  send(bytes: string | Uint8Array): this {
+    this.socket.write(bytes)
+    return this
+  }
+
+  /** Resolves with all that came once `pattern` is in it, or the connection is closed. */
+  async until(pattern: RegExp): Promise<string> {
+    while (!pattern.test(this.#received) && !this.#isClosed)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    return this.#received
+  }
+}
+
+/** A request as bytes, with a body of JSON when one is given. */
+export function bytesOf(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): string {
+  const json = body === undefined ? '' : JSON.stringify(body)
+  const all: Record<string, string> = { host: 'localhost', ...headers }
+  if (body !== undefined)
+    Object.assign(all, { 'content-type': 'application/json', 'content-length': `${Buffer.byteLength(json)}` })
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n${json}`
+}
+
+export const CHAT = { model: 'tiny', messages: [{ role: 'user' as const, content: 'hi' }] }
+export const chatBytes = (extra: object = {}): string => bytesOf('POST', '/v1/chat/completions', { ...CHAT, ...extra })

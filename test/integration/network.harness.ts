@@ -1,0 +1,88 @@
+/** Real hosts on loopback in throw-away data directories. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach } from 'vitest'
+import { createPeerHost, openMembership, type PeerHost, type PeerTransport } from '../../mesh/network/index.ts'
+import type { PeerId, Role } from '../../mesh/protocol/index.ts'
+import { SystemClock, SystemRandom, silentLogger } from '../../mesh/runtime/index.ts'
+
+export const LISTEN = ['/ip4/127.0.0.1/tcp/0']
+export const clock = new SystemClock(true)
+export const components = { clock, random: new SystemRandom(), log: silentLogger }
+
+const cleanups: (() => Promise<unknown>)[] = []
+/** Runs `work` when the test has ended, the latest first. */
+export const after = (work: () => Promise<unknown>): void => void cleanups.push(work)
+afterEach(async () => {
+  for (const work of cleanups.splice(0).reverse()) await work()
+})
+
+export async function temporaryDirectory(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'skein-network-'))
+  after(() => rm(path, { recursive: true, force: true }))
+  return path
+}
+
+export interface HostInit {
+  readonly dataDir?: string
+  readonly roles?: readonly Role[]
+  readonly invite?: string
+  readonly bootstrap?: readonly string[]
+  readonly listen?: readonly string[]
+  readonly mdns?: boolean
+  readonly relay?: { serve?: boolean; use?: boolean }
+  /** Sets handlers before the start. */
+  readonly prepare?: (host: PeerHost) => void
+}
+
+/** A started host; without an invite it makes a mesh. */
+export async function startHost(name: string, init: HostInit = {}): Promise<PeerHost> {
+  const membership = await openMembership(components, {
+    dataDir: init.dataDir ?? (await temporaryDirectory()),
+    name,
+    roles: init.roles ?? (init.invite === undefined ? ['coordinator'] : ['node']),
+    mayCreate: init.invite === undefined,
+    mdns: init.mdns ?? false,
+    ...(init.invite !== undefined && { invite: init.invite }),
+  })
+  const host = createPeerHost(components, {
+    membership,
+    listen: init.listen ?? LISTEN,
+    mdns: init.mdns ?? false,
+    bootstrap: init.bootstrap ?? [],
+    ...(init.relay && { relay: init.relay }),
+  })
+  init.prepare?.(host)
+  after(() => host.stop())
+  await host.start()
+  return host
+}
+
+export const inviteOf = async (host: PeerHost, uses = 8): Promise<string> => (await host.invite({ uses })).text
+
+/** Resolves when `transport` is connected to `peer`. */
+export function connectedTo(transport: PeerTransport, peer: PeerId): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = transport.watch({
+      connected: (member) => {
+        if (member.peerId !== peer) return
+        queueMicrotask(() => stop())
+        resolve()
+      },
+    })
+  })
+}
+
+/** Resolves when `transport` loses `peer`. */
+export function disconnectedFrom(transport: PeerTransport, peer: PeerId): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = transport.watch({
+      disconnected: (member) => {
+        if (member.peerId !== peer) return
+        stop()
+        resolve()
+      },
+    })
+  })
+}

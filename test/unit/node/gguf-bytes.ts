@@ -1,0 +1,37 @@
+/** A few hundred bytes of a valid GGUF file: header, a vocabulary, and one tensor of 32 × 4 numbers. */
+
+export interface GgufBytesInit {
+  readonly name?: string
+  readonly fileType?: number
+  readonly chatTemplate?: string
+}
+
+const u32 = (value: number): Buffer => {
+  const out = Buffer.alloc(4)
+  out.writeUInt32LE(value)
+  return out
+}
+const u64 = (value: number): Buffer => {
+  const out = Buffer.alloc(8)
+  out.writeBigUInt64LE(BigInt(value))
+  return out
+}
+const text = (value: string): Buffer => Buffer.concat([u64(Buffer.byteLength(value)), Buffer.from(value)])
+const textPair = (key: string, value: string): Buffer => Buffer.concat([text(key), u32(8), text(value)])
+const numberPair = (key: string, value: number): Buffer => Buffer.concat([text(key), u32(4), u32(value)])
+
+export function ggufBytes(init: GgufBytesInit): Buffer {
+  const pairs = [
+    textPair('general.architecture', 'llama'),
+    numberPair('llama.context_length', 2048),
+    Buffer.concat([text('tokenizer.ggml.tokens'), u32(9), u32(8), u64(3), text('a'), text('bc'), text('')]),
+    Buffer.concat([text('tokenizer.ggml.scores'), u32(9), u32(6), u64(3), Buffer.alloc(12)]),
+    ...(init.name === undefined ? [] : [textPair('general.name', init.name)]),
+    ...(init.fileType === undefined ? [] : [numberPair('general.file_type', init.fileType)]),
+    ...(init.chatTemplate === undefined ? [] : [textPair('tokenizer.chat_template', init.chatTemplate)]),
+  ]
+  const tensor = Buffer.concat([text('token_embd.weight'), u32(2), u64(32), u64(4), u32(0), u64(0)])
+  const head = Buffer.concat([Buffer.from('GGUF'), u32(3), u64(1), u64(pairs.length), ...pairs, tensor])
+  const padding = (32 - (head.length % 32)) % 32
+  return Buffer.concat([head, Buffer.alloc(padding + 32 * 4 * 4)])
+}

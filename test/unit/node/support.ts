@@ -1,0 +1,156 @@
+/** What the node's unit tests share: throw-away directories, waiting for conditions, and an engine that obeys the test. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach } from 'vitest'
+import { asModelDigest, SkeinError, type ModelDigest } from '../../../mesh/protocol/index.ts'
+import { PushQueue, type ManualClock } from '../../../mesh/runtime/index.ts'
+import type {
+  Engine,
+  EngineStats,
+  GenerationEvent,
+  GenerationRequest,
+  LoadedModel,
+  LoadRequest,
+} from '../../../node/engines/index.ts'
+import type { ModelFile } from '../../../node/models/index.ts'
+
+/** Turns of the event loop after which a condition counts as never met; about a second of an idle machine. */
+const TURNS_MAX = 100_000
+
+const cleanups: (() => Promise<unknown>)[] = []
+export const after = (work: () => Promise<unknown>): void => void cleanups.push(work)
+afterEach(async () => {
+  for (const work of cleanups.splice(0).reverse()) await work()
+})
+
+export async function temporaryDirectory(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'skein-node-'))
+  after(() => rm(path, { recursive: true, force: true }))
+  return path
+}
+
+export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** Waits for `condition`, turning the event loop; with `step`, time moves by `stepMs` in each turn. */
+export async function until(
+  what: string,
+  condition: () => boolean,
+  step?: { clock: ManualClock; stepMs: number },
+): Promise<void> {
+  for (let turns = 0; turns < TURNS_MAX; turns++) {
+    if (condition()) return
+    await turn()
+    if (step) await step.clock.advance(step.stepMs)
+  }
+  throw new SkeinError('INTERNAL', `never happened: ${what}`)
+}
+
+export const digestOf = (character: string): ModelDigest => asModelDigest(`sha256:${character.repeat(64)}`)
+
+export const scriptedFile = (digest: ModelDigest = digestOf('a')): ModelFile => ({
+  engine: 'echo',
+  path: 'echo:scripted',
+  digest,
+  aliases: ['scripted'],
+  sizeBytes: 0,
+  contextTokens: 100,
+  parameters: 0,
+  quantization: 'none',
+  hasChatTemplate: true,
+})
+
+/** One running generation of a `ScriptedEngine`, driven by the test. */
+export class ScriptedRun {
+  readonly request: GenerationRequest
+  readonly events = new PushQueue<GenerationEvent>(100_000)
+  #index: number
+
+  constructor(request: GenerationRequest) {
+    this.request = request
+    this.#index = request.generated.length
+  }
+
+  progress(done: number, total: number): void {
+    this.events.push({ type: 'progress', phase: 'prefill', done, total })
+  }
+
+  tokens(ids: readonly number[], text = ids.join(' ')): void {
+    this.events.push({ type: 'tokens', index: this.#index, ids, text })
+    this.#index += ids.length
+  }
+
+  end(text = ''): void {
+    const usage = { promptTokens: 3, cachedTokens: 0, completionTokens: this.#index }
+    const timing = { waitMs: 0.4, prefillMs: 1.6, decodeMs: 2 }
+    this.events.push({ type: 'end', finishReason: 'stop', text, usage, timing })
+    this.events.end()
+  }
+}
+
+/** Loads when the test lets it, and generates what the test says. Measurements end with one event-less failure. */
+export class ScriptedEngine implements Engine {
+  readonly runs: ScriptedRun[] = []
+  readonly #loads: (() => void)[] = []
+  readonly #autoLoad: boolean
+  isUnloaded = false
+  loadError: SkeinError | undefined
+  prefillTokensPending = 0
+  onProgress: (share: number) => void = () => {}
+
+  constructor(autoLoad = true) {
+    this.#autoLoad = autoLoad
+  }
+
+  async load(request: LoadRequest, onProgress?: (share: number) => void): Promise<LoadedModel> {
+    this.onProgress = onProgress ?? this.onProgress
+    if (!this.#autoLoad) await new Promise<void>((resolve) => this.#loads.push(resolve))
+    if (this.loadError) throw this.loadError
+    return {
+      engine: 'echo',
+      contextTokens: request.contextTokens ?? 100,
+      slots: request.slots,
+      parameters: 0,
+      quantization: 'none',
+      sizeBytes: 0,
+      hasChatTemplate: true,
+      numerics: { engineBuild: 'scripted 1', flashAttention: false, batchTokens: 1, threads: 1 },
+    }
+  }
+
+  finishLoading(): void {
+    for (const resolve of this.#loads.splice(0)) resolve()
+  }
+
+  /** Runs of attempts; measurements are not among them. */
+  get attempts(): ScriptedRun[] {
+    return this.runs.filter((run) => !run.request.id.startsWith('measure'))
+  }
+
+  async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
+    signal.throwIfAborted()
+    if (request.id.startsWith('measure')) throw new SkeinError('ENGINE_FAILED', 'a scripted engine has no speed')
+    const run = new ScriptedRun(request)
+    this.runs.push(run)
+    const onAbort = (): void => run.events.fail(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      yield* run.events
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  /** Ends every running attempt as the death of the engine's process would. */
+  crash(): void {
+    for (const run of this.runs) run.events.fail(new SkeinError('ENGINE_CRASHED', 'the engine process ended'))
+  }
+
+  stats(): EngineStats {
+    return { running: this.runs.length, prefillTokensPending: this.prefillTokensPending, memoryBytes: 0 }
+  }
+
+  async unload(): Promise<void> {
+    this.isUnloaded = true
+  }
+}
