@@ -14,8 +14,9 @@ import { Task, type Completion } from './task.ts'
 import { TokenRatio } from './token-ratio.ts'
 import { WaitingLine } from './waiting-line.ts'
 
-/** A node that failed a task is left out of its next plans for this long, doubled with each attempt. */
+/** A node that failed a task is left out of its next plans for this long, doubled with each attempt up to the bound. */
 const EXCLUSION_MS = 1000
+const EXCLUSION_MS_MAX = 8000
 /** Tokens that a task without a limit is expected to generate, for the prediction. */
 const EXPECTED_TOKENS = 256
 
@@ -223,7 +224,7 @@ export class Dispatcher {
     if (error.row.blame === 'caller') throw error
     if (error.code === 'NO_FREE_SLOT') entry?.markFull(task.init.digest)
     else {
-      const untilMs = clock.nowMs() + EXCLUSION_MS * 2 ** (task.attempts - 1)
+      const untilMs = clock.nowMs() + Math.min(EXCLUSION_MS * 2 ** (task.attempts - 1), EXCLUSION_MS_MAX)
       task.exclude(plan.node, error.row.retryable ? untilMs : Number.POSITIVE_INFINITY)
       if (error.code !== 'NODE_DRAINING') entry?.addFailure(clock.nowMs())
     }

@@ -65,7 +65,8 @@ describe('packages', () => {
 
 describe('files', () => {
   const main = file('clients/cli/main.ts', "import './program.ts'\nnew URL('./worker.ts', import.meta.url)")
-  const rest = [file('clients/cli/program.ts'), file('clients/cli/worker.ts')]
+  const program = file('clients/cli/program.ts', 'new URL(`./child${extname(import.meta.url)}`, import.meta.url)')
+  const rest = [program, file('clients/cli/worker.ts'), file('clients/cli/child.ts')]
 
   it('finds a source file that nothing reaches, and one that only tests reach', () => {
     expect(checks.checkDeadFiles([main, ...rest])).toEqual([])

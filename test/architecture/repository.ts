@@ -35,16 +35,17 @@ export function readRepository(): SourceFile[] {
   return files
 }
 
-const URL_IMPORT = /new URL\(\s*'(\.[^']+\.ts)'/g
+/** `new URL('./x.ts', …)`, or with the ending of the file itself, which is `.js` once built. */
+const URL_IMPORT = /new URL\(\s*['`](\.[^'`$]+)(?:\.ts|\$\{extname\(import\.meta\.url\)\})['`]/g
 
 /**
- * Everything that `file` imports: static, dynamic and type imports, re-exports, and files named by
- * `new URL('./x.ts', import.meta.url)`, which start as processes of their own.
+ * Everything that `file` imports: static, dynamic and type imports, re-exports, and files named by a URL, which start as
+ * processes of their own.
  */
 export function importsOf(file: SourceFile): Import[] {
   if (!/\.(ts|js|cjs)$|^bin\/skein$/.test(file.path)) return []
   const specifiers = ts.preProcessFile(file.text, true, true).importedFiles.map((found) => found.fileName)
-  for (const [, specifier] of file.text.matchAll(URL_IMPORT)) specifiers.push(specifier!)
+  for (const [, specifier] of file.text.matchAll(URL_IMPORT)) specifiers.push(`${specifier}.ts`)
   return specifiers.map((specifier) => ({
     specifier,
     path: specifier.startsWith('.') ? posix.normalize(posix.join(posix.dirname(file.path), specifier)) : undefined,

@@ -139,10 +139,10 @@ describe('the official client', () => {
   })
 
   it('has many streams at once, each its own', async () => {
-    running.twin.script = ({ request }) => {
-      const { prompt } = request
-      const words = prompt.kind === 'chat' ? prompt.messages[0]!.content : ''
-      return says(...Array.from({ length: 200 }, (_, i) => `${words}${i} `))({} as never)
+    running.twin.script = (call) => {
+      const { prompt } = call.request
+      const word = prompt.kind === 'chat' ? prompt.messages[0]!.content : ''
+      return says(...Array.from({ length: 200 }, (_, i) => `${word}${i} `))(call)
     }
     const texts = await Promise.all(
       Array.from({ length: 32 }, async (_, i) => {

@@ -45,7 +45,7 @@ describe('measureModel', () => {
 
   it('takes a fast model less than 300 ms', async () => {
     const clock = new ManualClock()
-    const { tookMs } = await measured(clock, await echo(clock, 'echo:?tps=1000&prefill=20000', 4), 4)
+    const { tookMs } = await measured(clock, await echo(clock, 'echo:?tps=1000&prefill=16000', 4), 4)
     expect(tookMs).toBeLessThan(300)
   })
 
