@@ -20,12 +20,6 @@ interface Entry {
   finish(): void
 }
 
-interface Connection {
-  readonly entries: Set<Entry>
-  /** Settles with the answer to the newest request. */
-  newest: Promise<void>
-}
-
 export interface ActiveRequestsInit {
   /** Called for each request whose client left before its answer was whole. */
   readonly onClientClosed: () => void
@@ -34,7 +28,8 @@ export interface ActiveRequestsInit {
 export class ActiveRequests {
   readonly #init: ActiveRequestsInit
   readonly #entries = new Set<Entry>()
-  readonly #connections = new WeakMap<Socket, Connection>()
+  /** Settles with the answer to the newest request of a connection. */
+  readonly #newest = new WeakMap<Socket, Promise<void>>()
   #idle: PromiseWithResolvers<void> | undefined
   #isRefusing = false
 
@@ -70,16 +65,14 @@ export class ActiveRequests {
   /** @throws SkeinError SHUTTING_DOWN after `refuse`. */
   open(request: IncomingMessage, response: ServerResponse): ActiveRequest {
     if (this.#isRefusing) throw new SkeinError('SHUTTING_DOWN', 'the coordinator is stopping', { retryAfterSeconds: 5 })
-    const connection = this.#connection(request.socket)
-    const turn = connection.newest
+    const turn = this.#newest.get(request.socket) ?? Promise.resolve()
     const controller = new AbortController()
     const answered = Promise.withResolvers<void>()
-    connection.newest = answered.promise
+    this.#newest.set(request.socket, answered.promise)
     const entry: Entry = {
       abort: (reason) => controller.abort(reason),
       finish: () => {
         if (!this.#entries.delete(entry)) return
-        connection.entries.delete(entry)
         if (!response.writableFinished && !controller.signal.aborted) {
           this.#init.onClientClosed()
           controller.abort(new SkeinError('CLIENT_CLOSED', 'the client hung up'))
@@ -90,21 +83,10 @@ export class ActiveRequests {
       },
     }
     this.#entries.add(entry)
-    connection.entries.add(entry)
+    // when a connection ends, also the responses that wait for their turn on it are closed
     response.once('finish', entry.finish)
     response.once('close', entry.finish)
+    if (response.destroyed) entry.finish()
     return { signal: controller.signal, turn, abort: entry.abort }
-  }
-
-  #connection(socket: Socket): Connection {
-    const known = this.#connections.get(socket)
-    if (known) return known
-    const connection: Connection = { entries: new Set(), newest: Promise.resolve() }
-    this.#connections.set(socket, connection)
-    // a response that waits for its turn hears nothing of its connection's end
-    socket.once('close', () => {
-      for (const entry of connection.entries) entry.finish()
-    })
-    return connection
   }
 }

@@ -55,7 +55,7 @@ export function createServer(components: ServerComponents, init: ServerInit): Fa
       counters.protocolErrors++
       answerUnreadable(error, socket)
     },
-    frameworkErrors: (error, request, reply) => sendError(log, error, request, reply),
+    frameworkErrors: (error, request, reply) => void sendError(log, error, request, reply),
   })
   app.server.maxConnections = limits.connectionsMax
   app.server.on('drop', () => counters.connectionsRefused++)

@@ -8,6 +8,8 @@ export const LIMITS = {
   controlFrameBytesMax: 256 * 1024,
   /** Largest frame on an attempt stream: a prompt of `promptBytesMax` and the tokens generated so far fit in. */
   attemptFrameBytesMax: 6 * 1024 * 1024,
+  /** CBOR items (numbers, texts, keys, lists) of one frame: more are refused before any is decoded. */
+  frameItemsMax: 65_536,
   /** Bytes read from a stream but not yet taken by its reader, above which the stream is paused. */
   streamReadBufferBytes: 512 * 1024,
   /** HTTP request body. */
@@ -108,6 +110,7 @@ const relations: readonly [boolean, string][] = [
     LIMITS.attemptFrameBytesMax >= LIMITS.promptBytesMax + 5 * LIMITS.generatedTokensMax,
     'a continuation fits one frame',
   ],
+  [LIMITS.frameItemsMax >= 8 * LIMITS.messagesMax + 1024, 'a chat of the most messages fits one frame'],
   [LIMITS.httpBodyBytesMax <= LIMITS.promptBytesMax, 'what the gateway accepts can be sent to a node'],
   [LIMITS.capabilityRecordBytesMax < LIMITS.controlFrameBytesMax, 'a capability record fits one control frame'],
   [LIMITS.queuedTasksMax <= LIMITS.tasksMax, 'queued tasks are tasks'],

@@ -37,13 +37,12 @@ import {
   probeHardware,
   RecordIssuer,
   type CapabilityContent,
-  type EngineDevice,
   type HostFacts,
   type PowerSource,
   type PowerState,
   type RunCommand,
 } from '../capability/index.ts'
-import type { Engine } from '../engines/index.ts'
+import { probeDevices, type Engine, type EngineDevices } from '../engines/index.ts'
 import { Executor } from '../executor/index.ts'
 import { Digests, ModelSet, type ModelProblem } from '../models/index.ts'
 import { Announcer } from './announcer.ts'
@@ -63,8 +62,8 @@ export interface NodeAgentComponents {
   /** Signs as this peer, under the domain `capability`. */
   readonly sign: (record: CapabilityRecord) => Promise<Signed>
   readonly createEngine: (kind: EngineKind, components: { clock: Clock; log: Logger }) => Engine
-  /** The engine's own list of devices. */
-  readonly probeDevices?: () => Promise<readonly EngineDevice[]>
+  /** What the engine itself can compute on; asked in a process of its own when absent. */
+  readonly probeDevices?: () => Promise<EngineDevices>
   /** Takes over a revocation list that a coordinator handed over, after checking its signature. */
   readonly onRevocations?: (revocations: Signed) => Promise<void>
   /** What `models()` or `problems()` say has changed. */
@@ -237,13 +236,14 @@ class Agent implements NodeAgent {
 
   /** GPUs come with the tools' answers; the record is corrected then. Does not throw. */
   async #probe(): Promise<void> {
-    const { clock, runCommand: run, hostFacts: facts, probeDevices } = this.#components
+    const { clock, log, runCommand: run, hostFacts: facts } = this.#components
+    const probe = this.#components.probeDevices ?? ((): Promise<EngineDevices> => probeDevices({ log }))
     try {
       this.#hardware = await probeHardware({
         clock,
         ...(run && { run }),
         ...(facts && { facts }),
-        ...(probeDevices && { probeDevices }),
+        probeDevices: probe,
       })
     } catch (thrown) {
       this.#log.warn(

@@ -1,9 +1,13 @@
 /** What this machine is: CPU, memory, platform and GPUs. */
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import type { Hardware } from '../../mesh/protocol/index.ts'
-import type { Clock } from '../../mesh/runtime/index.ts'
+import { sleep, type Clock } from '../../mesh/runtime/index.ts'
+import type { EngineDevices } from '../engines/index.ts'
 import { runCommand, type RunCommand } from './command.ts'
 import { gpusOfTools, mergeGpus, type EngineDevice } from './gpu-tools.ts'
+
+/** Starting an engine process and its drivers on a slow disk; beyond that the driver hangs. */
+const ENGINE_PROBE_MS = 20_000
 
 /** The operating system's own figures, as a port so that tests can be other machines. */
 export interface HostFacts {
@@ -48,8 +52,8 @@ export interface HardwareProbeComponents {
   readonly clock: Clock
   readonly run?: RunCommand
   readonly facts?: () => HostFacts
-  /** The engine's own list of devices; it may take seconds, and failing means that nothing is known. */
-  readonly probeDevices?: () => Promise<readonly EngineDevice[]>
+  /** What the engine itself can compute on; it may take seconds, and failing means that nothing is known. */
+  readonly probeDevices: () => Promise<EngineDevices>
 }
 
 /** The whole hardware. Bounded by the tools' own bounds and the engine's probe; does not throw. */
@@ -58,9 +62,29 @@ export async function probeHardware(components: HardwareProbeComponents): Promis
   const base = hardwareOf(facts())
   const [tools, devices] = await Promise.all([
     gpusOfTools(run, clock, base.platform, base.memoryBytes),
-    probeDevices?.().catch(() => undefined),
+    devicesOf(clock, probeDevices),
   ])
   return { ...base, gpus: mergeGpus(tools, devices) }
+}
+
+/** The engine's devices one by one, or `undefined` when it does not say in time. */
+async function devicesOf(clock: Clock, probe: () => Promise<EngineDevices>): Promise<EngineDevice[] | undefined> {
+  const over = new AbortController()
+  const late = sleep(clock, ENGINE_PROBE_MS, over.signal).then(
+    () => undefined,
+    () => undefined,
+  )
+  try {
+    const found = await Promise.race([probe(), late])
+    if (found === undefined) return undefined
+    const { backend, deviceNames, memoryTotalBytes } = found
+    // It tells the sum over its devices alone: equal shares are right for the common case of equal boards.
+    return deviceNames.map((name) => ({ name, backend, memoryBytes: memoryTotalBytes / deviceNames.length }))
+  } catch {
+    return undefined
+  } finally {
+    over.abort()
+  }
 }
 
 /** Measurements made on one fingerprint say nothing about another. Free memory and names of people are not in it. */

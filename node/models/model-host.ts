@@ -85,6 +85,8 @@ export class ModelHost {
   #measuring: AbortController | undefined
   #measurementsFailed = 0
   #cancelIdle: CancelTimer = () => {}
+  /** The last measurement on its way to the disk. */
+  #keeping: Promise<void> = Promise.resolve()
   #loop: Promise<void> | undefined
 
   constructor(components: ModelHostComponents, file: ModelFile, init: ModelHostInit) {
@@ -200,6 +202,7 @@ export class ModelHost {
     this.#measuring?.abort(this.#stopping.signal.reason)
     this.#waiters.notify()
     await this.#loop
+    await this.#keeping
   }
 
   /** Load, wait for a crash, back off, again, until stopped or beyond hope. Does not throw. */
@@ -302,7 +305,7 @@ export class ModelHost {
     try {
       this.#speed = await measureModel(engine, clock, { slots: loaded.slots, signal: measuring.signal })
       this.#log.info({ speed: this.#speed }, 'measured')
-      void measurements.put(key, this.#speed)
+      this.#keeping = measurements.put(key, this.#speed)
       this.#components.onCapability()
     } catch (thrown) {
       const error = asSkeinError(thrown, 'ENGINE_FAILED')

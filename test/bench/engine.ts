@@ -18,7 +18,7 @@ const { values } = parseArgs({
   },
 })
 const SEQUENCES = [1, 2, 4, 8]
-const PREFILL_WORDS = 400
+const PREFILL_WORDS = 150
 const CONTEXT_TOKENS = 2048
 
 const clock = new SystemClock()

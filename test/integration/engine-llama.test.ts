@@ -60,6 +60,8 @@ describe('the llama engine', () => {
 
   it('draws by seed and position', async () => {
     const warm = { prompt: chat('Where does the road go?'), maxTokens: 60 }
+    // from here on the prompt's state is kept: the batches have the same shape, and with it the same last bits
+    await generate({ ...warm, maxTokens: 1 })
     const first = await generate({ ...warm, sampling: sampling({ temperature: 0.8 }) })
     const same = await generate({ ...warm, sampling: sampling({ temperature: 0.8 }) })
     const other = await generate({ ...warm, sampling: sampling({ temperature: 0.8, seed: 2 }) })
@@ -109,7 +111,7 @@ describe('the llama engine', () => {
 
   it('lets neighbours decode while a long prompt is prefilled', async () => {
     const neighbour = await started(engine, { maxTokens: 2000 })
-    const text = 'and another goose takes the lead '.repeat(300)
+    const text = 'and another goose takes the lead '.repeat(150)
     let isFirst = false
     const long = generate({ prompt: { kind: 'text', text }, maxTokens: 1 }).then((answer) => {
       isFirst = true
@@ -131,7 +133,7 @@ describe('the llama engine', () => {
   it('gives a sequence back when it is cancelled in its prefill', async () => {
     const controller = new AbortController()
     const reason = new SkeinError('CLIENT_CLOSED', 'the client hung up')
-    const text = 'the moon over the town '.repeat(400)
+    const text = 'the moon over the town '.repeat(200)
     const cancelled = collect(engine.generate(request({ prompt: { kind: 'text', text } }), controller.signal))
     const refused = expect(cancelled).rejects.toBe(reason)
     controller.abort(reason)

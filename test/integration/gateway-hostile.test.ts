@@ -165,7 +165,7 @@ describe('clients that leave or do not read', () => {
       // lets sockets work, as an engine would
       await new Promise((resolve) => setImmediate(resolve))
     }
-    throw signal.reason
+    throw await aborted(signal)
   }
 
   it('one that does not read is cut when too much waits, and its task cancelled', async () => {

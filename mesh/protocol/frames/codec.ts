@@ -10,6 +10,8 @@ import { decode as decodeCbor, encode as encodeCbor } from 'cborg'
 import type { Static, TObject } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { SkeinError } from '../errors.ts'
+import { LIMITS } from '../limits.ts'
+import { countCborItems } from './cbor-items.ts'
 
 export interface FrameDefinition<N extends string = string, S extends TObject = TObject> {
   readonly tag: number
@@ -98,9 +100,12 @@ export function decodeFrame<F extends AnyFrame>(payload: Uint8Array, allowed: Fr
   const entry = payload.length > 0 ? byTag.get(payload[0]!) : undefined
   if (entry === undefined) throw new SkeinError('FRAME_MALFORMED', 'a frame of unknown type')
   if (!allowed.types.has(entry.type)) throw new SkeinError('FRAME_UNEXPECTED', `${entry.type} is not expected here`)
+  const body = payload.subarray(1)
+  if (countCborItems(body, LIMITS.frameItemsMax) > LIMITS.frameItemsMax)
+    throw new SkeinError('FRAME_MALFORMED', `${entry.type}: more than ${LIMITS.frameItemsMax} items`)
   let fields: unknown
   try {
-    fields = decodeCbor(payload.subarray(1), CBOR_STRICT)
+    fields = decodeCbor(body, CBOR_STRICT)
   } catch (cause) {
     throw new SkeinError('FRAME_MALFORMED', `${entry.type}: not CBOR`, { cause })
   }

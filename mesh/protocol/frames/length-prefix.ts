@@ -2,6 +2,9 @@
 import { SkeinError } from '../errors.ts'
 
 const VARINT_BYTES_MAX = 4
+/** Chunks under this size are copied together: a peer that sends single bytes must not cost an object for each. */
+const SMALL_CHUNK_BYTES = 4096
+const COALESCED_BYTES = 16 * 1024
 
 export function prefixed(payload: Uint8Array): Uint8Array {
   const head: number[] = []
@@ -25,6 +28,9 @@ export class FrameSplitter {
   readonly #frameBytesMax: number
   #chunks: Uint8Array[] = []
   #bytes = 0
+  /** Buffer of our own that small chunks are copied to, and the part of it that is the last of `#chunks`. */
+  #spare = new Uint8Array(0)
+  #spareUsed = new Uint8Array(0)
 
   /** @param frameBytesMax largest payload, in bytes. */
   constructor(frameBytesMax: number) {
@@ -38,8 +44,24 @@ export class FrameSplitter {
 
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return
-    this.#chunks.push(chunk)
     this.#bytes += chunk.length
+    // the first chunk is mostly the whole frame: it stays as it is
+    if (this.#chunks.length === 0 || chunk.length >= SMALL_CHUNK_BYTES) this.#chunks.push(chunk)
+    else this.#append(chunk)
+  }
+
+  #append(chunk: Uint8Array): void {
+    let used = this.#spareUsed.length
+    // what was taken from the buffer in part is no longer its tail, and its bytes are never written again
+    if (this.#chunks.at(-1) === this.#spareUsed && used + chunk.length <= this.#spare.length) {
+      this.#chunks.pop()
+    } else {
+      this.#spare = new Uint8Array(COALESCED_BYTES)
+      used = 0
+    }
+    this.#spare.set(chunk, used)
+    this.#spareUsed = this.#spare.subarray(0, used + chunk.length)
+    this.#chunks.push(this.#spareUsed)
   }
 
   /** True when `next` returns a frame or throws without further bytes. */

@@ -1,10 +1,8 @@
 /** Runs an engine for the process at the other end of the channel, and sends what all attempts bring in one message. */
-import { asSkeinError } from '../../../mesh/protocol/index.ts'
+import { asSkeinError, type EngineKind } from '../../../mesh/protocol/index.ts'
 import type { Clock, Logger } from '../../../mesh/runtime/index.ts'
 import { EchoEngine } from '../echo/echo-engine.ts'
 import type { Engine, GenerationRequest } from '../engine.ts'
-import { describeDevices, openLlama } from '../llama/library.ts'
-import { LlamaEngine } from '../llama/llama-engine.ts'
 import { toWire, type AttemptItem, type ToChild, type ToParent } from './messages.ts'
 
 export interface ChildHostComponents {
@@ -49,13 +47,21 @@ export class ChildHost {
 
   async #load(message: ToChild & { type: 'load' }): Promise<ToParent> {
     const { send } = this.#components
-    const engine = message.engine === 'llama' ? new LlamaEngine(this.#components) : new EchoEngine(this.#components)
+    const engine = await this.#create(message.engine)
     this.#engine = engine
     const model = await engine.load(message.request, (share) => send({ type: 'progress', share }))
     return { type: 'loaded', model }
   }
 
+  async #create(kind: EngineKind): Promise<Engine> {
+    if (kind === 'echo') return new EchoEngine(this.#components)
+    // on demand: the library takes most of a second to load
+    const { LlamaEngine } = await import('../llama/llama-engine.ts')
+    return new LlamaEngine(this.#components)
+  }
+
   async #probe(): Promise<ToParent> {
+    const { describeDevices, openLlama } = await import('../llama/library.ts')
     const llama = await openLlama(this.#components.log)
     const devices = await describeDevices(llama)
     await llama.dispose()

@@ -158,7 +158,7 @@ async function readTensor(cursor: Cursor, totals: TensorTotals): Promise<void> {
   for (let i = 0; i < dimensions; i++) elements *= await cursor.u64(`a dimension of ${name}`, Number.MAX_SAFE_INTEGER)
   if (elements > Number.MAX_SAFE_INTEGER) throw cursor.fail(`the tensor ${name} has more elements than can be counted`)
   const type = await cursor.u32()
-  const offset = await cursor.u64(`the offset of ${name}`, cursor.sizeBytes)
+  const offset = await cursor.u64(`the offset of ${name}`, Number.MAX_SAFE_INTEGER)
   const known = TENSOR_TYPES[type]
   if (known === undefined) throw cursor.fail(`the tensor ${name} has the unknown type ${type}`)
   const [typeName, blockElements, blockBytes] = known

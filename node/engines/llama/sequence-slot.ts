@@ -61,6 +61,8 @@ export class SequenceSlot {
     for (const id of attempt.run.answer) this.#sampler.accept(id as Token)
     attempt.run.admit(Math.min(kept, attempt.run.promptTokens))
     if (kept < this.#state.length) await this.#cutState(kept)
+    // at once: it carries the new load to those who report it
+    this.reportProgress()
   }
 
   /** Frees the slot; its state stays for the next attempt. */

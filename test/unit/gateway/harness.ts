@@ -1,7 +1,7 @@
 /** A gateway over the twin, asked without sockets, in hand-moved time. */
 import type { LightMyRequestResponse } from 'fastify'
 import { createGateway, type GatewayInit } from '../../../coordinator/gateway/index.ts'
-import { HttpGateway } from '../../../coordinator/gateway/gateway.ts'
+import type { HttpGateway } from '../../../coordinator/gateway/gateway.ts'
 import { ManualClock, SeededRandom, silentLogger, type Logger } from '../../../mesh/runtime/index.ts'
 import { MeshServiceTwin } from '../../fixtures/mesh-service-twin.ts'
 

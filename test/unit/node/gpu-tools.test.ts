@@ -99,6 +99,7 @@ describe('probeHardware', () => {
     const probing = probeHardware({
       clock,
       facts: () => FACTS,
+      probeDevices: () => new Promise(() => {}),
       run: (file, _args, signal) =>
         new Promise((_, reject) => signal.addEventListener('abort', () => reject(aborted.push(file)))),
     })
@@ -121,6 +122,27 @@ describe('probeHardware', () => {
       gpus: [],
       platform: 'linux',
     })
+  })
+
+  it('asks the engine what it can compute on', async () => {
+    const devices = {
+      backend: 'cuda',
+      deviceNames: ['NVIDIA H200', 'NVIDIA H200'],
+      memoryTotalBytes: 280 * GIB,
+      memoryFreeBytes: 0,
+      engineBuild: 'b',
+      cpuThreads: 1,
+    } as const
+    const hardware = await probeHardware({
+      clock: new ManualClock(),
+      facts: () => FACTS,
+      run: () => Promise.reject(new RangeError('ENOENT')),
+      probeDevices: async () => devices,
+    })
+    expect(hardware.gpus.map(({ name, backend, memoryBytes }) => [name, backend, memoryBytes])).toEqual([
+      ['NVIDIA H200', 'cuda', 140 * GIB],
+      ['NVIDIA H200', 'cuda', 140 * GIB],
+    ])
   })
 
   it('fingerprints what decides about speed', () => {

@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest'
+import { GREEDY, SkeinError } from '../../../mesh/protocol/index.ts'
+import { ManualClock } from '../../../mesh/runtime/index.ts'
+import {
+  EchoEngine,
+  echoDigest,
+  isEchoPath,
+  parseEchoPath,
+  type GenerationEvent,
+  type GenerationRequest,
+} from '../../../node/engines/index.ts'
+
+const request = (overrides: Partial<GenerationRequest> = {}): GenerationRequest => ({
+  id: 'one',
+  prompt: { kind: 'text', text: 'a b c' },
+  sampling: { ...GREEDY, seed: 1 },
+  stop: [],
+  maxTokens: 4,
+  generated: [],
+  ...overrides,
+})
+
+async function make(path: string): Promise<{ engine: EchoEngine; clock: ManualClock }> {
+  const clock = new ManualClock()
+  const engine = new EchoEngine({ clock })
+  await engine.load({ path, digest: echoDigest(path), slots: 2 })
+  return { engine, clock }
+}
+
+/** Starts reading; the events, and the code of an error, come in as time is moved. */
+async function read(
+  { engine, clock }: { engine: EchoEngine; clock: ManualClock },
+  overrides: Partial<GenerationRequest> = {},
+): Promise<(GenerationEvent | { readonly type: 'error'; readonly code: string })[]> {
+  const events: (GenerationEvent | { type: 'error'; code: string })[] = []
+  const reading = async (): Promise<void> => {
+    for await (const event of engine.generate(request(overrides), new AbortController().signal)) events.push(event)
+  }
+  void reading().catch((error: SkeinError) => events.push({ type: 'error', code: error.code }))
+  await clock.advance(0)
+  return events
+}
+
+describe('parseEchoPath', () => {
+  it('reads the options of a label', () => {
+    expect(parseEchoPath('echo:')).toEqual({ tokensPerStep: 1, contextTokens: 4096 })
+    expect(parseEchoPath('echo:?tps=50&prefill=1000&step=4&ctx=128&answer=9')).toEqual({
+      tokensPerSecond: 50,
+      prefillTokensPerSecond: 1000,
+      tokensPerStep: 4,
+      contextTokens: 128,
+      answerTokens: 9,
+    })
+  })
+
+  it.each(['model.gguf', 'echo:?tps=0', 'echo:?tps=fast', 'echo:?speed=9', 'echo:?step=513', 'echo:?toString=1'])(
+    'refuses %s',
+    (path) => {
+      expect(() => parseEchoPath(path)).toThrow(SkeinError)
+    },
+  )
+
+  it('tells labels from paths, and labels apart', () => {
+    expect([isEchoPath('echo:'), isEchoPath('/models/echo.gguf')]).toEqual([true, false])
+    expect(echoDigest('echo:?tps=1')).toMatch(/^sha256:[0-9a-f]{64}$/)
+    expect(echoDigest('echo:?tps=1')).not.toBe(echoDigest('echo:?tps=2'))
+  })
+})
+
+describe('EchoEngine', () => {
+  it('gives tokens at its pace', async () => {
+    const echo = await make('echo:?tps=10')
+    const { clock } = echo
+    const events = await read(echo)
+    await clock.advance(99)
+    expect(events).toEqual([])
+    await clock.advance(1)
+    expect(events).toEqual([{ type: 'tokens', index: 0, ids: [0], text: 'a ' }])
+    await clock.advance(300)
+    expect(events.map((event) => event.type)).toEqual(['tokens', 'tokens', 'tokens', 'tokens', 'end'])
+    expect(events.at(-1)).toMatchObject({
+      finishReason: 'length',
+      usage: { promptTokens: 3, completionTokens: 4 },
+      timing: { waitMs: 0, prefillMs: 100, decodeMs: 300 },
+    })
+    expect(clock.pendingTimers).toBe(0)
+  })
+
+  it('reports the progress of its prefill at least every second', async () => {
+    const echo = await make('echo:?prefill=1&tps=10')
+    const { engine, clock } = echo
+    const events = await read(echo)
+    await clock.advance(2900)
+    expect(events.length).toBeGreaterThanOrEqual(3)
+    expect(events[0]).toEqual({ type: 'progress', phase: 'prefill', done: 0, total: 3 })
+    expect(engine.stats().prefillTokensPending).toBe(1)
+    await clock.advance(200)
+    expect(events.at(-1)?.type).toBe('tokens')
+    await engine.unload()
+    await clock.advance(0)
+    expect(events.at(-1)).toEqual({ type: 'error', code: 'ENGINE_FAILED' })
+    expect(clock.pendingTimers).toBe(0)
+  })
+
+  it('ends by itself after the tokens that its label says', async () => {
+    const echo = await make('echo:?tps=10&answer=5&step=2')
+    const { clock } = echo
+    const events = await read(echo, { maxTokens: 100 })
+    await clock.advance(1000)
+    expect(events.map((event) => (event.type === 'tokens' ? event.ids.length : event.type))).toEqual([2, 2, 1, 'end'])
+    expect(events.at(-1)).toMatchObject({ finishReason: 'stop', usage: { completionTokens: 5 } })
+  })
+
+  it('drops the tokens of a step that lie behind a stop string', async () => {
+    const echo = await make('echo:?tps=10&step=8')
+    const { clock } = echo
+    const events = await read(echo, { stop: ['c'], maxTokens: 100 })
+    await clock.advance(1000)
+    expect(events).toMatchObject([
+      { type: 'tokens', ids: [0, 1, 2], text: 'a b ' },
+      { type: 'end', finishReason: 'stop', text: '', usage: { completionTokens: 3 } },
+    ])
+  })
+})

@@ -1,0 +1,340 @@
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import {
+  asTaskId,
+  GREEDY,
+  INBOUND,
+  LIMITS,
+  packTokenIds,
+  unpackTokenIds,
+  type AttemptStart,
+  type Frame,
+  type FrameSet,
+} from '../../../mesh/protocol/index.ts'
+import { ManualClock, SeededRandom, silentLogger } from '../../../mesh/runtime/index.ts'
+import { MemoryNetwork, type FrameChannel, type MemoryPeerTransport } from '../../../mesh/network/index.ts'
+import { Measurements } from '../../../node/capability/index.ts'
+import { Executor } from '../../../node/executor/index.ts'
+import { ModelHost } from '../../../node/models/index.ts'
+import { after, digestOf, ScriptedEngine, scriptedFile, temporaryDirectory, until } from './support.ts'
+
+type Channel = FrameChannel<typeof INBOUND.attemptCoordinator extends FrameSet<infer F> ? F : never>
+
+const TASK = `task_${'a'.repeat(24)}`
+
+class Setup {
+  readonly clock = new ManualClock()
+  readonly network = new MemoryNetwork({ clock: this.clock, random: new SeededRandom(2) })
+  readonly coordinator = this.network.join('home', ['coordinator'])
+  readonly node = this.network.join('desk-pc', ['node'])
+  readonly engines: ScriptedEngine[] = []
+  loads = 0
+  host!: ModelHost
+  executor!: Executor
+
+  get engine(): ScriptedEngine {
+    return this.engines.at(-1)!
+  }
+
+  async start(autoLoad: boolean): Promise<void> {
+    const { clock } = this
+    this.host = new ModelHost(
+      {
+        clock,
+        random: new SeededRandom(1),
+        log: silentLogger,
+        createEngine: () => {
+          this.engines.push(new ScriptedEngine(autoLoad))
+          return this.engine
+        },
+        measurements: await Measurements.open(join(await temporaryDirectory(), 'm.json'), silentLogger),
+        hardwareFingerprint: async () => 'machine',
+        onCapability: () => {},
+        onLoad: () => this.loads++,
+        onProblem: () => {},
+      },
+      scriptedFile(),
+      { slots: 2 },
+    )
+    this.executor = new Executor({
+      clock,
+      log: silentLogger,
+      transport: this.node,
+      host: (digest) => (digest === this.host.file.digest ? this.host : undefined),
+      onLoad: () => this.loads++,
+    })
+    this.executor.start()
+    this.host.start()
+    after(() => this.host.stop())
+    if (autoLoad) await until('the model is resident', () => this.host.isResident)
+  }
+
+  open(from: MemoryPeerTransport = this.coordinator): Promise<Channel> {
+    return from.open(this.node.self.peerId, 'attempt', INBOUND.attemptCoordinator)
+  }
+
+  async attempt(init: Partial<AttemptStart> = {}): Promise<Channel> {
+    const channel = await this.open()
+    await channel.send(start(init))
+    return channel
+  }
+}
+
+async function setup(autoLoad = true): Promise<Setup> {
+  const made = new Setup()
+  await made.start(autoLoad)
+  return made
+}
+
+const start = (init: Partial<AttemptStart> = {}): Frame => ({
+  type: 'attempt.start',
+  taskId: asTaskId(TASK),
+  attempt: 1,
+  fence: 1,
+  digest: digestOf('a'),
+  prompt: { kind: 'text', text: 'hello' },
+  sampling: { ...GREEDY, seed: 1 },
+  stop: [],
+  maxTokens: 10_000,
+  generated: new Uint8Array(),
+  ...init,
+})
+
+/** All frames until the node closes. */
+async function rest(channel: Channel): Promise<Frame[]> {
+  const frames: Frame[] = []
+  for (let frame = await channel.receive(); frame !== undefined; frame = await channel.receive()) frames.push(frame)
+  return frames
+}
+
+const failure = async (channel: Channel): Promise<string> => {
+  const frames = await rest(channel)
+  expect(frames).toHaveLength(1)
+  const [frame] = frames
+  return frame?.type === 'attempt.failed' ? frame.code : `${frame?.type}`
+}
+
+describe('an attempt', () => {
+  it('is accepted at once, relayed in order, and ends with one final frame', async () => {
+    const { engine, attempt, host, ...made } = await bound()
+    const channel = await attempt({ generated: packTokenIds([7, 8]), stop: ['END'], maxTokens: 9 })
+    expect(await channel.receive()).toEqual({ type: 'attempt.accepted', fence: 1 })
+    await until('the engine runs it', () => engine().attempts.length === 1)
+    const run = engine().attempts[0]!
+    expect(run.request).toMatchObject({ stop: ['END'], maxTokens: 9, generated: [7, 8], sampling: { seed: 1 } })
+    expect(host.running).toBe(1)
+    run.progress(1, 4)
+    expect(await channel.receive()).toEqual({ type: 'attempt.progress', fence: 1, phase: 'prefill', done: 1, total: 4 })
+    run.tokens([9], 'nine')
+    run.tokens([10, 11], ' and')
+    run.end(' more')
+    const frames = await rest(channel)
+    const tokens = frames.flatMap((frame) => (frame.type === 'attempt.tokens' ? [frame] : []))
+    expect(tokens[0]!.index).toBe(2)
+    expect(tokens.flatMap((frame) => unpackTokenIds(frame.ids)!)).toEqual([9, 10, 11])
+    expect(tokens.map((frame) => frame.text).join('')).toBe('nine and')
+    expect(frames.at(-1)).toEqual({
+      type: 'attempt.end',
+      fence: 1,
+      finishReason: 'stop',
+      text: ' more',
+      usage: { promptTokens: 3, cachedTokens: 0, completionTokens: 5 },
+      timing: { waitMs: 0, prefillMs: 2, decodeMs: 2 },
+    })
+    await until('the slot is free', () => host.running === 0 && made.executor.running === 0)
+  })
+
+  it('cancelled by the coordinator, frees the engine and says so', async () => {
+    const { engine, attempt, host } = await bound()
+    const channel = await attempt()
+    await channel.receive()
+    await until('the engine runs it', () => engine().attempts.length === 1)
+    await channel.send({ type: 'attempt.cancel', fence: 99 })
+    engine().attempts[0]!.tokens([1])
+    expect((await channel.receive())?.type).toBe('attempt.tokens')
+    await channel.send({ type: 'attempt.cancel', fence: 1 })
+    expect(await failure(channel)).toBe('CLIENT_CLOSED')
+    expect(host.running).toBe(0)
+  })
+
+  it.each(['reset', 'closed', 'lost with its connection'])('whose stream is %s frees the engine', async (how) => {
+    const { engine, attempt, host, network, coordinator, node } = await bound()
+    const channel = await attempt()
+    await channel.receive()
+    await until('the engine runs it', () => engine().attempts.length === 1)
+    if (how === 'reset') channel.abort(new RangeError('away'))
+    else if (how === 'closed') await channel.close()
+    else network.cut(coordinator, node)
+    await until('the slot is free', () => host.running === 0)
+  })
+
+  it('tells how far the model is while it loads, at least each second', async () => {
+    const { clock, engine, attempt } = await bound(false)
+    await until('loading has begun', () => engine() !== undefined)
+    const channel = await attempt()
+    expect((await channel.receive())?.type).toBe('attempt.accepted')
+    expect(await channel.receive()).toMatchObject({ type: 'attempt.progress', phase: 'loading', done: 0, total: 100 })
+    engine().onProgress(0.43)
+    const before = clock.nowMs()
+    const next = channel.receive()
+    let told: Frame | undefined
+    void next.then((frame) => (told = frame))
+    await until('progress is told', () => told !== undefined, { clock, stepMs: 50 })
+    expect(told).toMatchObject({ phase: 'loading', done: 43 })
+    expect(clock.nowMs() - before).toBeLessThanOrEqual(1000)
+    engine().finishLoading()
+    await until('the engine runs it', () => engine().attempts.length === 1)
+    engine().attempts[0]!.end()
+    expect((await rest(channel)).at(-1)?.type).toBe('attempt.end')
+  })
+
+  it('fails with ENGINE_CRASHED when the engine dies, and the model is loaded again', async () => {
+    const { clock, engine, engines, attempt, host } = await bound()
+    const channel = await attempt()
+    await channel.receive()
+    await until('the engine runs it', () => engine().attempts.length === 1)
+    engine().attempts[0]!.tokens([1], 'a')
+    engine().crash()
+    const frames = await rest(channel)
+    expect(frames.map((frame) => frame.type)).toEqual(['attempt.tokens', 'attempt.failed'])
+    expect(frames[1]).toMatchObject({ code: 'ENGINE_CRASHED' })
+    expect(host.isResident).toBe(false)
+    await until('it is resident again', () => engines.length === 2 && host.isResident, { clock, stepMs: 50 })
+  })
+
+  it('sends fewer, larger frames to a coordinator that reads slowly', async () => {
+    const { engine, attempt } = await bound()
+    const channel = await attempt({ maxTokens: 100_000 })
+    await until('the engine runs it', () => engine().attempts.length === 1)
+    const run = engine().attempts[0]!
+    const text = 'x'.repeat(1000)
+    for (let i = 0; i < 5000; i++) run.tokens([i], text)
+    run.end()
+    await until('the engine has delivered all', () => run.events.length === 0)
+    const frames = await rest(channel)
+    const tokens = frames.flatMap((frame) => (frame.type === 'attempt.tokens' ? [frame] : []))
+    expect(tokens.flatMap((frame) => unpackTokenIds(frame.ids)!)).toEqual(Array.from({ length: 5000 }, (_, i) => i))
+    expect(tokens.length).toBeLessThan(2500)
+    expect(Math.max(...tokens.map((frame) => frame.ids.length / 4))).toBeLessThanOrEqual(LIMITS.tokensPerFrameMax)
+    expect(tokens.reduce((sum, frame) => sum + frame.text.length, 0)).toBe(5_000_000)
+  })
+
+  it('splits a step that is larger than a frame, its text behind its tokens', async () => {
+    const { engine, attempt } = await bound()
+    const channel = await attempt()
+    await until('the engine runs it', () => engine().attempts.length === 1)
+    engine().attempts[0]!.tokens(
+      Array.from({ length: 1200 }, (_, i) => i),
+      'whole',
+    )
+    engine().attempts[0]!.end()
+    const tokens = (await rest(channel)).flatMap((frame) => (frame.type === 'attempt.tokens' ? [frame] : []))
+    expect(tokens.map((frame) => [frame.index, frame.ids.length / 4, frame.text])).toEqual([
+      [0, 512, ''],
+      [512, 512, ''],
+      [1024, 176, 'whole'],
+    ])
+  })
+
+  it('is given up when the coordinator reads nothing for long', async () => {
+    const { clock, engine, attempt, host } = await bound()
+    const channel = await attempt({ maxTokens: 100_000 })
+    await until('the engine runs it', () => engine().attempts.length === 1)
+    for (let i = 0; i < 2000; i++) engine().attempts[0]!.tokens([i], 'x'.repeat(1000))
+    await until('the stream is cut', () => channel.closed.aborted, { clock, stepMs: 5000 })
+    expect(clock.nowMs()).toBeGreaterThanOrEqual(LIMITS.clientStallMs)
+    await until('the slot is free', () => host.running === 0)
+  })
+})
+
+describe('the executor refuses', () => {
+  it('a model that is not here, and more attempts than slots', async () => {
+    const { attempt } = await bound()
+    expect(await failure(await attempt({ digest: digestOf('b') }))).toBe('MODEL_NOT_FOUND')
+    const task = (letter: string): Partial<AttemptStart> => ({ taskId: asTaskId(`task_${letter.repeat(24)}`) })
+    const held = [await attempt(task('b')), await attempt(task('c'))]
+    for (const channel of held) expect((await channel.receive())?.type).toBe('attempt.accepted')
+    expect(await failure(await attempt(task('d')))).toBe('NO_FREE_SLOT')
+  })
+
+  it('an older fencing token, and ends the attempt under it when a newer one comes', async () => {
+    const { engine, attempt } = await bound()
+    const first = await attempt({ fence: 5 })
+    expect((await first.receive())?.type).toBe('attempt.accepted')
+    expect(await failure(await attempt({ fence: 4 }))).toBe('STALE_FENCING_TOKEN')
+    expect(await failure(await attempt({ fence: 5 }))).toBe('STALE_FENCING_TOKEN')
+    const second = await attempt({ fence: 6 })
+    expect(await failure(first)).toBe('STALE_FENCING_TOKEN')
+    expect((await second.receive())?.type).toBe('attempt.accepted')
+    await until('the engine runs the newer', () => engine().attempts.length === 2)
+  })
+
+  it('no successor for want of the slot that its predecessor still holds', async () => {
+    const { attempt } = await bound()
+    await (await attempt({ taskId: asTaskId(`task_${'z'.repeat(24)}`) })).receive()
+    await (await attempt({ fence: 1 })).receive()
+    const second = await attempt({ fence: 2 })
+    expect((await second.receive())?.type).toBe('attempt.accepted')
+  })
+
+  it('streams of members that are no coordinators', async () => {
+    const { network, open } = await bound()
+    const channel = await open(network.join('other', ['node']))
+    await channel.send(start()).catch(() => {})
+    await expect(channel.receive()).rejects.toMatchObject({ code: 'STREAM_TRUNCATED' })
+  })
+
+  it('a stream that says nothing, or begins with something else', async () => {
+    const { clock, open } = await bound()
+    const silent = await open()
+    await clock.advance(LIMITS.helloMs + 1)
+    await expect(silent.receive()).rejects.toMatchObject({ code: 'STREAM_TRUNCATED' })
+    const wrong = await open()
+    await wrong.send({ type: 'attempt.cancel', fence: 1 })
+    await expect(wrong.receive()).rejects.toMatchObject({ code: 'STREAM_TRUNCATED' })
+  })
+
+  it('new work when it drains; running answers end within their grace', async () => {
+    const { clock, engine, attempt, executor } = await bound()
+    const running = await attempt()
+    await running.receive()
+    await until('the engine runs it', () => engine().attempts.length === 1)
+    const drained = executor.drain(8000)
+    expect(await failure(await attempt({ taskId: asTaskId(`task_${'d'.repeat(24)}`) }))).toBe('NODE_DRAINING')
+    await clock.advance(4000)
+    engine().attempts[0]!.tokens([1], 'last')
+    engine().attempts[0]!.end()
+    await drained
+    expect(clock.nowMs()).toBe(4000)
+    expect((await rest(running)).map((frame) => frame.type)).toEqual(['attempt.tokens', 'attempt.end'])
+  })
+
+  it('to let an answer run on beyond the grace, and says why', async () => {
+    const { clock, attempt, executor, host } = await bound()
+    const running = await attempt()
+    await running.receive()
+    const drained = executor.drain(8000)
+    await clock.advance(8000)
+    expect(await failure(running)).toBe('NODE_DRAINING')
+    await drained
+    expect(host.running).toBe(0)
+  })
+})
+
+/** A setup, taken apart: `engine()` is the newest engine. */
+async function bound(autoLoad = true) {
+  const made = await setup(autoLoad)
+  const { clock, network, coordinator, node, host, executor, engines } = made
+  return {
+    clock,
+    network,
+    coordinator,
+    node,
+    host,
+    executor,
+    engines,
+    engine: (): ScriptedEngine => made.engine,
+    attempt: (init?: Partial<AttemptStart>): Promise<Channel> => made.attempt(init),
+    open: (from?: MemoryPeerTransport): Promise<Channel> => made.open(from),
+  }
+}

@@ -1,0 +1,170 @@
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { SkeinError, type EngineKind } from '../../../mesh/protocol/index.ts'
+import { ManualClock, SeededRandom, silentLogger } from '../../../mesh/runtime/index.ts'
+import { Measurements } from '../../../node/capability/index.ts'
+import { createEngine, type Engine } from '../../../node/engines/index.ts'
+import { ModelHost, type ModelFile } from '../../../node/models/index.ts'
+import { after, ScriptedEngine, scriptedFile, temporaryDirectory, until } from './support.ts'
+
+interface Setup {
+  readonly clock: ManualClock
+  readonly host: ModelHost
+  readonly announced: string[]
+  readonly problems: SkeinError[]
+}
+
+const never = new AbortController().signal
+
+async function setup(
+  engine: (kind: EngineKind, clock: ManualClock) => Engine,
+  file: ModelFile = scriptedFile(),
+  dir?: string,
+): Promise<Setup> {
+  const clock = new ManualClock()
+  const announced: string[] = []
+  const problems: SkeinError[] = []
+  const path = join(dir ?? (await temporaryDirectory()), 'measurements.json')
+  const host: ModelHost = new ModelHost(
+    {
+      clock,
+      random: new SeededRandom(1),
+      log: silentLogger,
+      createEngine: (kind) => engine(kind, clock),
+      measurements: await Measurements.open(path, silentLogger),
+      hardwareFingerprint: async () => 'machine',
+      onCapability: () => announced.push(host.capability.residency),
+      onLoad: () => {},
+      onProblem: (error) => problems.push(error),
+    },
+    file,
+    { slots: 2 },
+  )
+  after(() => host.stop())
+  return { clock, host, announced, problems }
+}
+
+describe('ModelHost', () => {
+  it('is announced as loading with what its file says, then as resident with what the engine found', async () => {
+    const engine = new ScriptedEngine(false)
+    const { host, announced } = await setup(() => engine, { ...scriptedFile(), contextTokens: 77 })
+    host.start()
+    expect(host.capability).toMatchObject({ residency: 'loading', contextTokens: 77, slots: 2 })
+    engine.onProgress(0.5)
+    expect(host.loadedShare).toBe(0.5)
+    engine.finishLoading()
+    await until('it is resident', () => host.isResident)
+    expect(announced).toEqual(['resident'])
+    expect(host.capability).toMatchObject({ contextTokens: 100, numerics: { engineBuild: 'scripted 1' } })
+  })
+
+  it('gives its slots and no more', async () => {
+    const { host } = await setup(() => new ScriptedEngine())
+    host.start()
+    const slots = [host.acquire(), host.acquire(), host.acquire()]
+    expect(slots.map((slot) => slot !== undefined)).toEqual([true, true, false])
+    slots[0]!.release()
+    slots[0]!.release()
+    expect(host.running).toBe(1)
+    expect(host.load.running).toBe(1)
+  })
+
+  it('loads again after a crash, later after each', async () => {
+    const engines: ScriptedEngine[] = []
+    const { clock, host, announced } = await setup(() => {
+      engines.push(new ScriptedEngine())
+      return engines.at(-1)!
+    })
+    host.start()
+    const waits: number[] = []
+    for (let crashes = 1; crashes <= 3; crashes++) {
+      await until('it is resident', () => host.isResident)
+      const crashedAtMs = clock.nowMs()
+      host.crashed(engines.at(-1)!, new SkeinError('ENGINE_CRASHED', 'gone'))
+      expect(host.capability.residency).toBe('loading')
+      await until('it is loaded again', () => engines.length === crashes + 1, { clock, stepMs: 10 })
+      waits.push(clock.nowMs() - crashedAtMs)
+    }
+    expect(waits[0]).toBeGreaterThanOrEqual(250)
+    expect(waits[1]).toBeGreaterThan(waits[0]! * 1.01)
+    expect(waits[2]).toBeGreaterThan(waits[1]! * 1.01)
+    expect(engines.slice(0, 3).every((engine) => engine.isUnloaded)).toBe(true)
+    await until('it is resident', () => host.isResident)
+    expect(announced.filter((residency) => residency === 'loading').length).toBe(3)
+  })
+
+  it('takes no notice of the crash of an engine that was replaced', async () => {
+    const engines: ScriptedEngine[] = []
+    const { clock, host } = await setup(() => {
+      engines.push(new ScriptedEngine())
+      return engines.at(-1)!
+    })
+    host.start()
+    await until('it is resident', () => host.isResident)
+    host.crashed(engines[0]!, new SkeinError('ENGINE_CRASHED', 'gone'))
+    await until('it is loaded again', () => engines.length === 2 && host.isResident, { clock, stepMs: 50 })
+    host.crashed(engines[0]!, new SkeinError('ENGINE_CRASHED', 'gone, told late'))
+    expect(host.isResident).toBe(true)
+  })
+
+  it('gives up a file that is no model, and tells everyone who waits', async () => {
+    const engine = new ScriptedEngine(false)
+    engine.loadError = new SkeinError('MODEL_FILE_INVALID', 'x.gguf: cut')
+    const { host, problems } = await setup(() => engine)
+    host.start()
+    const waiting = expect(host.ready(never)).rejects.toMatchObject({ code: 'MODEL_FILE_INVALID' })
+    engine.finishLoading()
+    await waiting
+    expect(problems.map((error) => error.code)).toEqual(['MODEL_FILE_INVALID'])
+    expect(host.acquire()).toBeUndefined()
+    expect(engine.isUnloaded).toBe(true)
+  })
+
+  it('measures once, keeps it, and takes the kept one after a restart', async () => {
+    const dir = await temporaryDirectory()
+    const file: ModelFile = { ...scriptedFile(), path: 'echo:?tps=500' }
+    const echo = (kind: EngineKind, clock: ManualClock): Engine => createEngine(kind, { clock, log: silentLogger })
+    const first = await setup(echo, file, dir)
+    first.host.start()
+    await until('it is measured', () => first.host.capability.speed !== undefined, { clock: first.clock, stepMs: 1 })
+    const { speed } = first.host.capability
+    expect(speed!.decode.map((point) => point.sequences)).toEqual([1, 2])
+    await first.host.stop()
+    let second = await setup(echo, file, dir)
+    second.host.start()
+    // No time passes on this clock: a paced engine could not be measured.
+    await until('the kept measurement is found', () => second.host.capability.speed !== undefined)
+    expect(second.host.capability.speed).toEqual(speed)
+    second = await setup(echo, file)
+    second.host.start()
+    await until('it is resident', () => second.host.isResident)
+    expect(second.host.capability.speed).toBeUndefined()
+  })
+
+  it('lets a request go before its measurement, and measures when it is idle again', async () => {
+    const file: ModelFile = { ...scriptedFile(), path: 'echo:?tps=10' }
+    const engines: Engine[] = []
+    const { clock, host } = await setup((kind, time) => {
+      engines.push(createEngine(kind, { clock: time, log: silentLogger }))
+      return engines[0]!
+    }, file)
+    host.start()
+    await until('it measures', () => (engines[0]?.stats().running ?? 0) > 0)
+    const slot = host.acquire()!
+    const engine = await host.ready(never)
+    expect(engine.stats().running).toBe(0)
+    await clock.advance(60_000)
+    expect(host.capability.speed).toBeUndefined()
+    slot.release()
+    await until('it is measured', () => host.capability.speed !== undefined, { clock, stepMs: 50 })
+  })
+
+  it('stops while it loads', async () => {
+    const engine = new ScriptedEngine(false)
+    const { host } = await setup(() => engine)
+    host.start()
+    await host.stop()
+    expect(engine.isUnloaded).toBe(true)
+    await expect(host.ready(never)).rejects.toMatchObject({ code: 'NODE_DRAINING' })
+  })
+})
