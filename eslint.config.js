@@ -14,10 +14,7 @@ const RANDOM = 'Take a Random (mesh/runtime): a seed must repeat a run.'
 
 /** Ambient time and chance, which only `mesh/runtime` may touch. */
 const ports = {
-  'no-restricted-globals': [
-    'error',
-    ...['setTimeout', 'setInterval'].map((name) => ({ name, message: CLOCK })),
-  ],
+  'no-restricted-globals': ['error', ...['setTimeout', 'setInterval'].map((name) => ({ name, message: CLOCK }))],
   'no-restricted-properties': [
     'error',
     { object: 'Date', property: 'now', message: CLOCK },

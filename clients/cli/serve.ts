@@ -15,7 +15,14 @@ import {
 } from '../../mesh/runtime/index.ts'
 import { createPeerHost, openCapabilityRecord, openMembership, type PeerHost } from '../../mesh/network/index.ts'
 import { createCoordinator, createGateway, type Coordinator, type Gateway } from '../../coordinator/index.ts'
-import { createEngine, createNodeAgent, engineDevices, isEchoPath, type NodeAgent } from '../../node/index.ts'
+import {
+  createEngine,
+  createNodeAgent,
+  isEchoPath,
+  mayHaveAccelerator,
+  probeDevices,
+  type NodeAgent,
+} from '../../node/index.ts'
 import { gatewayKey } from './api-key.ts'
 import { stopRequested } from './interrupt.ts'
 import { discoveryReport, hostMembership } from './membership.ts'
@@ -129,6 +136,7 @@ function coordinatorOf(host: PeerHost, base: Base): Coordinator {
 
 function agentOf(host: PeerHost, options: ServeOptions, base: Base, onModels: () => void): NodeAgent {
   const { slots, threads, context } = options
+  const hasModelFile = options.model.some((path) => !isEchoPath(path))
   return createNodeAgent(
     {
       ...base,
@@ -137,7 +145,7 @@ function agentOf(host: PeerHost, options: ServeOptions, base: Base, onModels: ()
       sign: (record) => host.sign('capability', record),
       createEngine,
       onModels,
-      ...(options.model.some((path) => !isEchoPath(path)) && { probeDevices: () => engineDevices(base.log) }),
+      ...(hasModelFile && mayHaveAccelerator() && { probeDevices: () => probeDevices({ log: base.log }) }),
       addresses: () => host.addresses(),
       onRevocations: (signed) => host.applyRevocations(signed),
     },

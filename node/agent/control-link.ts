@@ -230,7 +230,8 @@ export class ControlLink {
 
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = this.#components.clock.timer(Math.max(0, ms), resolve)
+      // Whole milliseconds: a remainder below what the clock resolves would be waited for again and again.
+      const cancel = this.#components.clock.timer(Math.max(1, Math.ceil(ms)), resolve)
       this.#wakeWriter = () => {
         cancel()
         resolve()

@@ -8,25 +8,13 @@ import {
   asSkeinError,
   checker,
   CapabilityRecordSchema,
-  type CapabilityRecord,
   LIMITS,
   SkeinError,
-  type EngineKind,
   type Hardware,
   type LoadReport,
-  type ModelCapability,
-  type PeerId,
   type Signed,
 } from '../../mesh/protocol/index.ts'
-import {
-  sleep,
-  type CancelTimer,
-  type Clock,
-  type Logger,
-  type Random,
-  type Startable,
-} from '../../mesh/runtime/index.ts'
-import type { Discovery, PeerTransport } from '../../mesh/network/index.ts'
+import { sleep, type CancelTimer, type Logger } from '../../mesh/runtime/index.ts'
 import {
   createPowerSource,
   hardwareFingerprint,
@@ -37,99 +25,38 @@ import {
   probeHardware,
   RecordIssuer,
   type CapabilityContent,
-  type HostFacts,
   type PowerSource,
   type PowerState,
-  type RunCommand,
 } from '../capability/index.ts'
-import { probeDevices, type Engine, type EngineDevices } from '../engines/index.ts'
+import { probeDevices, type EngineDevices } from '../engines/index.ts'
 import { Executor } from '../executor/index.ts'
 import { Digests, ModelSet, type ModelProblem } from '../models/index.ts'
 import { Announcer } from './announcer.ts'
-import type { LinkState } from './control-link.ts'
 import { CoordinatorLinks } from './coordinator-links.ts'
+import type { ModelStatus, NodeAgent, NodeAgentComponents, NodeAgentInit, NodeStatus } from './types.ts'
 
 /** The first record waits this long for GPUs and digests: small files and absent tools are done by then. */
 const FIRST_RECORD_MS = 250
 const POWER_MS = 15_000
 
-export interface NodeAgentComponents {
-  readonly transport: PeerTransport
-  readonly discovery: Discovery
-  readonly clock: Clock
-  readonly random: Random
-  readonly log: Logger
-  /** Signs as this peer, under the domain `capability`. */
-  readonly sign: (record: CapabilityRecord) => Promise<Signed>
-  readonly createEngine: (kind: EngineKind, components: { clock: Clock; log: Logger }) => Engine
-  /** What the engine itself can compute on; asked in a process of its own when absent. */
-  readonly probeDevices?: () => Promise<EngineDevices>
-  /** Takes over a revocation list that a coordinator handed over, after checking its signature. */
-  readonly onRevocations?: (revocations: Signed) => Promise<void>
-  /** What `models()` or `problems()` say has changed. */
-  readonly onModels?: () => void
-  /** Addresses at which this peer can be dialled, for the record. */
-  readonly addresses?: () => readonly string[]
-  /** For tests: other machines than this one. */
-  readonly power?: PowerSource
-  readonly runCommand?: RunCommand
-  readonly hostFacts?: () => HostFacts
-}
-
-export interface NodeAgentInit {
-  readonly dataDir: string
-  /** Files, directories of `.gguf` files, `echo:` labels. */
-  readonly models: readonly string[]
-  readonly name: string
-  /** Sequences that each model decodes together; the engine's default when absent. */
-  readonly slots?: number
-  /** CPU threads of each engine; all that the process may use when absent. */
-  readonly threads?: number
-  readonly contextTokens?: number
-  readonly labels?: Readonly<Record<string, string>>
-  /** Time for running attempts to end at `stop`, in ms. */
-  readonly graceMs?: number
-}
-
-export interface ModelStatus {
-  readonly path: string
-  readonly capability: ModelCapability
-  readonly loadedShare: number
-  readonly running: number
-  readonly failure?: SkeinError
-}
-
-export interface NodeStatus {
-  readonly peerId: PeerId
-  readonly name: string
-  readonly isDraining: boolean
-  readonly running: number
-  /** Sequence of the record that holds now; absent before the first. */
-  readonly sequence?: number
-  readonly hardware: Hardware
-  readonly power: PowerState
-  readonly coordinators: readonly { readonly peerId: PeerId; readonly state: LinkState }[]
-}
-
-export interface NodeAgent extends Startable {
-  status(): NodeStatus
-  models(): ModelStatus[]
-  /** Models that cannot be used, and why. */
-  problems(): ModelProblem[]
-  /** Refuses new attempts, lets running ones end for `graceMs`, then ends them with NODE_DRAINING. */
-  drain(graceMs?: number): Promise<void>
-}
+const isName = checker(CapabilityRecordSchema.properties.name)
+const LABEL_LENGTH_MAX = 63
+/** As the record has it. */
+const LABEL_KEY = /^[a-z0-9._/-]{1,63}$/
 
 /** @throws SkeinError CONFIG_INVALID naming what in `init` cannot be announced. */
 export function createNodeAgent(components: NodeAgentComponents, init: NodeAgentInit): NodeAgent {
-  const { name, labels } = CapabilityRecordSchema.properties
-  if (!checker(name)(init.name))
+  if (!isName(init.name))
     throw new SkeinError(
       'CONFIG_INVALID',
-      `the name ${JSON.stringify(init.name)} has other characters than A-Z a-z 0-9 . _ -`,
+      `the name ${JSON.stringify(init.name)} has other characters than A-Z a-z 0-9 . _ -, or more than 63`,
     )
-  if (!checker(labels)(init.labels ?? {}))
-    throw new SkeinError('CONFIG_INVALID', 'labels: keys are a-z 0-9 . _ / - and both keys and values at most 63 long')
+  for (const [key, value] of Object.entries(init.labels ?? {}))
+    if (!LABEL_KEY.test(key) || value.length > LABEL_LENGTH_MAX)
+      throw new SkeinError(
+        'CONFIG_INVALID',
+        `the label ${key}=${value}: keys are of a-z 0-9 . _ / -, keys and values at most ${LABEL_LENGTH_MAX} long`,
+      )
   const { slots = 1 } = init
   if (!Number.isInteger(slots) || slots < 1 || slots > LIMITS.slotsPerModelMax)
     throw new SkeinError('CONFIG_INVALID', `slots: a whole number from 1 to ${LIMITS.slotsPerModelMax}`)
@@ -142,6 +69,7 @@ interface Parts {
   readonly executor: Executor
   readonly announcer: Announcer
   readonly links: CoordinatorLinks
+  readonly issuer: RecordIssuer
 }
 
 class Agent implements NodeAgent {
@@ -231,7 +159,7 @@ class Agent implements NodeAgent {
     if (parts === undefined) return
     parts.announcer.stop()
     await parts.executor.drain(this.#init.graceMs ?? LIMITS.shutdownGraceMs)
-    await Promise.all([parts.links.stop('the node is stopping'), parts.models.stop()])
+    await Promise.all([parts.links.stop('the node is stopping'), parts.models.stop(), parts.issuer.settled()])
   }
 
   /** GPUs come with the tools' answers; the record is corrected then. Does not throw. */
@@ -324,7 +252,7 @@ class Agent implements NodeAgent {
       source,
       onRevocations,
     })
-    return { models, executor, announcer, links }
+    return { models, executor, announcer, links, issuer }
   }
 
   #content(models: ModelSet): CapabilityContent {

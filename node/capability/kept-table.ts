@@ -59,6 +59,11 @@ export class KeptTable<T> {
     await this.#writing
   }
 
+  /** Resolves when no write is under way. */
+  async settled(): Promise<void> {
+    await this.#writing
+  }
+
   async #write(): Promise<void> {
     this.#isWriting = true
     while (this.#isDirty) {

@@ -45,6 +45,11 @@ export class RecordIssuer {
     return new RecordIssuer(components, await KeptTable.open({ path, isEntry, entriesMax: 1 }, components.log))
   }
 
+  /** Resolves when the last sequence is on the disk. */
+  settled(): Promise<void> {
+    return this.#kept.settled()
+  }
+
   /**
    * The next record. Models that do not fit into `capabilityRecordBytesMax` are left out, the last ones first.
    *

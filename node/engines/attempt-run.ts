@@ -131,7 +131,7 @@ export async function* eventsOf(
   try {
     for await (const event of run.events) {
       // an abort overtakes what waits in the queue
-      if (signal.aborted && event.type !== 'end') throw signal.reason
+      if (event.type !== 'end') signal.throwIfAborted()
       yield event
     }
   } finally {

@@ -38,7 +38,9 @@ describe('imports between zones', () => {
 
   it('finds a cycle between zones', () => {
     const zone = (folder: string, imports: string[]): { folder: string; imports: string[] } => ({ folder, imports })
-    expect(checks.checkAcyclic([zone('a', ['b']), zone('b', ['c']), zone('c', ['a']), zone('d', ['a'])])).toHaveLength(3)
+    expect(checks.checkAcyclic([zone('a', ['b']), zone('b', ['c']), zone('c', ['a']), zone('d', ['a'])])).toHaveLength(
+      3,
+    )
   })
 })
 

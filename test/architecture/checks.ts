@@ -62,14 +62,16 @@ export function checkAcyclic(zones: readonly { folder: string; imports: readonly
 
 /** Third-party packages stay behind the port that hides them. */
 export const checkFences: ArchitectureCheck = (files) =>
-  files.filter(isSource).flatMap((file) =>
-    importsOf(file).flatMap(({ specifier }) =>
-      PACKAGE_FENCES.filter(
-        (fence) =>
-          isFenced(fence, specifier) && !fence.allowedIn.some((folder) => file.path.startsWith(`${folder}/`)),
-      ).map((fence) => `${file.path} imports ${specifier}: only in ${fence.allowedIn.join(', ')}. ${fence.reason}`),
-    ),
-  )
+  files
+    .filter(isSource)
+    .flatMap((file) =>
+      importsOf(file).flatMap(({ specifier }) =>
+        PACKAGE_FENCES.filter(
+          (fence) =>
+            isFenced(fence, specifier) && !fence.allowedIn.some((folder) => file.path.startsWith(`${folder}/`)),
+        ).map((fence) => `${file.path} imports ${specifier}: only in ${fence.allowedIn.join(', ')}. ${fence.reason}`),
+      ),
+    )
 
 /** Every package of package.json is imported, and every imported package is in it, under the right heading. */
 export const checkDependencies: ArchitectureCheck = (files) => {
@@ -161,7 +163,9 @@ export const checkLeftovers: ArchitectureCheck = (files) =>
 
 /** Links between documents lead somewhere. */
 export const checkLinks: ArchitectureCheck = (files) => {
-  const folders = new Set(files.flatMap((file) => file.path.split('/').map((_, i, parts) => parts.slice(0, i).join('/'))))
+  const folders = new Set(
+    files.flatMap((file) => file.path.split('/').map((_, i, parts) => parts.slice(0, i).join('/'))),
+  )
   const exists = (path: string): boolean =>
     folders.has(path.replace(/\/$/, '')) || files.some((file) => file.path === path)
   return files

@@ -16,7 +16,8 @@ export const ZONES: readonly ZoneRule[] = [
   {
     folder: 'mesh/protocol',
     imports: [],
-    reason: 'The contract is owned by no side and depends on none, so that browsers and other builds can take it whole.',
+    reason:
+      'The contract is owned by no side and depends on none, so that browsers and other builds can take it whole.',
   },
   {
     folder: 'mesh/runtime',

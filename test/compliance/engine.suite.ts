@@ -179,7 +179,7 @@ export function engineSuite(init: EngineSuiteInit): void {
       const running = await Promise.all(Array.from({ length: SUITE_SLOTS }, () => started(engine)))
       expect(engine.stats().running).toBe(SUITE_SLOTS)
       expect(await codeOf(generate(engine))).toBe('NO_FREE_SLOT')
-      await Promise.all(running.map((events) => events.return?.()))
+      for (const events of running) await events.return?.()
       expect((await generate(engine, { maxTokens: 3 })).ids).toHaveLength(3)
     })
 
@@ -207,7 +207,7 @@ export function engineSuite(init: EngineSuiteInit): void {
         })(),
       ).rejects.toBe(reason)
       expect((await generate(engine, { maxTokens: 5 })).ids).toHaveLength(5)
-      await Promise.all(others.map((other) => other.return?.()))
+      for (const other of others) await other.return?.()
       expect(engine.stats().running).toBe(0)
     })
 

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { GatewayLimits } from '../../coordinator/gateway/index.ts'
 import { LIMITS } from '../../mesh/protocol/index.ts'
-import { aborted, end, saysAndHangs, started, tokens } from '../fixtures/mesh-service-twin.ts'
+import { aborted, end, saysAndHangs, started, tokens, TWIN_NODE_VIEW } from '../fixtures/mesh-service-twin.ts'
 import { bytesOf, chatBytes, RawClient, startGateway, type RunningGateway } from './gateway.harness.ts'
 
 let running: RunningGateway
@@ -222,6 +222,30 @@ describe('clients that leave or do not read', () => {
     expect(texts.join('')).toBe(Array.from({ length: count }, (_, i) => `${i} `).join(''))
     expect(texts.length).toBeLessThan(count)
     client.socket.destroy()
+  })
+
+  it('one that does not read an answer which is no stream is cut as well', async () => {
+    await start({ clientStallMs: 300 })
+    // more than the sockets' own buffers hold
+    running.twin.nodeViews = Array.from({ length: 100_000 }, () => TWIN_NODE_VIEW)
+    const client = await raw()
+    client.socket.pause()
+    client.send(bytesOf('GET', '/mesh/v1/nodes'))
+    await expect.poll(() => running.gateway.counters.clientsStalled, { timeout: 10_000 }).toBe(1)
+    client.socket.resume()
+    await client.closed
+  })
+
+  it('one that sends garbage after its request loses its stream, and finds no other answer in it', async () => {
+    await start()
+    running.twin.script = saysAndHangs('a')
+    const client = (await raw()).send(chatBytes({ stream: true }))
+    await client.until(/"content":"a"/)
+    client.send('\0\0 garbage \r\n\r\n')
+    await client.closed
+    expect(client.received.match(/HTTP\/1\.1/g)).toHaveLength(1)
+    expect(client.received).not.toContain('[DONE]')
+    expect(running.twin.calls[0]!.signal.aborted).toBe(true)
   })
 
   it.each(['streamed', 'whole'])('one that resets its connection cancels its %s answer', async (how) => {

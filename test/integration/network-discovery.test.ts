@@ -19,6 +19,7 @@ import {
   components,
   connectedTo,
   disconnectedFrom,
+  eventually,
   inviteOf,
   LISTEN,
   startHost,
@@ -238,15 +239,6 @@ class LateClock extends SystemClock {
 async function firstOf(host: PeerHost, key: string): Promise<string | undefined> {
   for await (const peer of host.find(key)) return peer
   return undefined
-}
-
-/** What `ask` says once it says something; the test's own time limit ends it otherwise. */
-async function eventually<T>(ask: () => Promise<T | undefined>): Promise<T> {
-  for (;;) {
-    const answer = await ask()
-    if (answer !== undefined) return answer
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
 }
 
 async function forgetAddresses(dataDir: string): Promise<void> {

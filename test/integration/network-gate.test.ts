@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { encodeSigned, generateIdentity, sign, type PeerHost } from '../../mesh/network/index.ts'
 import { dhtProtocol, INBOUND, LIMITS, PROTOCOLS, SkeinError } from '../../mesh/protocol/index.ts'
-import { components, connectedTo, inviteOf, startHost } from './network.harness.ts'
+import { components, connectedTo, inviteOf, startHost, until } from './network.harness.ts'
 import { closeOf, dialAsMember, dialRaw, endOf, sayHello, sendFrame } from './network.raw-peer.ts'
 
 const LIBRARY_PROTOCOLS = [
@@ -147,7 +147,3 @@ describe('revocation', () => {
   })
 })
 
-/** Resolves when `holds` does; the test's own time limit ends it otherwise. */
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve))
-}

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterEach } from 'vitest'
 import { createPeerHost, openMembership, type PeerHost, type PeerTransport } from '../../mesh/network/index.ts'
 import type { PeerId, Role } from '../../mesh/protocol/index.ts'
-import { SystemClock, SystemRandom, silentLogger } from '../../mesh/runtime/index.ts'
+import { silentLogger, sleep, SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
 
 export const LISTEN = ['/ip4/127.0.0.1/tcp/0']
 export const clock = new SystemClock(true)
@@ -86,3 +86,17 @@ export function disconnectedFrom(transport: PeerTransport, peer: PeerId): Promis
     })
   })
 }
+
+/** What `ask` says once it says something. @throws TypeError after ten seconds of nothing. */
+export async function eventually<T>(ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
+  const endMs = clock.nowMs() + 10_000
+  for (;;) {
+    const answer = await ask()
+    if (answer !== undefined) return answer
+    if (clock.nowMs() > endMs) throw new TypeError(`nothing came of ${ask.toString()}`)
+    await sleep(clock, 20)
+  }
+}
+
+/** Resolves when `holds` does. @throws TypeError after ten seconds. */
+export const until = async (holds: () => boolean): Promise<void> => void (await eventually(() => holds() || undefined))

@@ -5,7 +5,6 @@ import { freemem, totalmem } from 'node:os'
 import type { Command } from 'commander'
 import { asSkeinError, LIMITS } from '../../../mesh/protocol/index.ts'
 import { DataDir, silentLogger, SystemClock } from '../../../mesh/runtime/index.ts'
-import { probeDevices } from '../../../node/index.ts'
 import { addClientOptions, createContext, type ClientOptions, type Context } from '../context.ts'
 import { DEFAULT_HTTP, findCoordinator } from '../coordinator-client.ts'
 import { formatBytes, type Output } from '../output.ts'
@@ -96,6 +95,7 @@ function memory(): Finding {
 /** Starts an engine process and asks it for its devices: what a node would compute on. */
 async function engine(): Promise<Finding[]> {
   try {
+    const { probeDevices } = await import('../../../node/index.ts')
     const { backend, engineBuild, deviceNames, memoryTotalBytes } = await probeDevices({ log: silentLogger })
     const gpus = `${deviceNames.join(', ')}, ${formatBytes(memoryTotalBytes)}, by ${backend}`
     const detail = deviceNames.length > 0 ? gpus : 'none that the engine can use; models run on the CPU'

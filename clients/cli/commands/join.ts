@@ -1,7 +1,6 @@
 /** `skein join INVITE`: becomes a member and ends; `skein node` then starts without an invite. */
 import { Argument, type Command } from 'commander'
 import { createLogger, DataDir, SystemClock, SystemRandom } from '../../../mesh/runtime/index.ts'
-import { openMembership } from '../../../mesh/network/index.ts'
 import { createOutput } from '../output.ts'
 import { addServeOptions, serveOptions, type ServeOptions } from '../serve-options.ts'
 
@@ -22,6 +21,7 @@ export function registerJoin(program: Command): void {
         random: new SystemRandom(),
         log: createLogger(options.logLevel),
       }
+      const { openMembership } = await import('../../../mesh/network/index.ts')
       const { store } = await openMembership(components, {
         dataDir: data.path,
         name: options.name,

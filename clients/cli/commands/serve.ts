@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { createOutput } from '../output.ts'
 import { addServeOptions, serveOptions, type ServeOptions } from '../serve-options.ts'
-import { serve, type Parts } from '../serve.ts'
+import type { Parts } from '../serve.ts'
 
 const COMMANDS: readonly { readonly name: string; readonly parts: Parts; readonly summary: string }[] = [
   { name: 'up', parts: { coordinator: true, node: true }, summary: 'start coordinator and node in one' },
@@ -19,6 +19,8 @@ export function registerServe(program: Command): void {
     const command = program.command(name).description(summary)
     addServeOptions(command, parts).action(async (parsed: Partial<ServeOptions>) => {
       const options = serveOptions(parsed)
+      // Loaded here: the mesh's libraries take longer to load than most commands take to run.
+      const { serve } = await import('../serve.ts')
       process.exitCode = await serve(parts, options, createOutput(options.json ?? false))
     })
   }

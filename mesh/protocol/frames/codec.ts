@@ -70,7 +70,7 @@ export class FrameSet<F extends AnyFrame> {
 export const frameSet = <const D extends readonly FrameDefinition[]>(...definitions: D): FrameSet<FrameOf<D[number]>> =>
   new FrameSet(definitions)
 
-/** Type byte and CBOR map, without the length. @throws SkeinError INTERNAL for a frame that breaks its own schema. */
+/** Type byte and CBOR map, without the length; fields that are `undefined` are left out. @throws SkeinError INTERNAL. */
 export function encodeFrame(frame: AnyFrame): Uint8Array {
   const entry = byType.get(frame.type)
   if (entry === undefined) throw new SkeinError('INTERNAL', `no frame is named ${frame.type}`)

@@ -141,6 +141,10 @@ export class ChildEngine implements Engine {
         this.#prefillTokensPending = message.prefillTokensPending
         this.#memoryBytes = message.memoryBytes
         for (const item of message.items) this.#deliver(item)
+        return
+      case 'devices':
+        // the answer to a probe, which has a process of its own
+        return
     }
   }
 

@@ -94,8 +94,13 @@ export class DecodeLoop {
     for (const attempt of waiting) {
       const slot = this.#bestSlot(attempt)
       if (slot === undefined) this.#waiting.push(attempt)
-      else await slot.assign(attempt)
+      else await slot.assign(attempt).catch((error) => this.#fail(slot, attempt, error))
     }
+  }
+
+  async #fail(slot: SequenceSlot, attempt: LlamaAttempt, cause: unknown): Promise<void> {
+    attempt.run.fail(new SkeinError('ENGINE_FAILED', `the engine failed: ${cause}`, { cause }))
+    await slot.reset()
   }
 
   /** Of the free slots the one that holds most of the prompt's state, else the lowest: active ones stay contiguous. */
@@ -117,13 +122,9 @@ export class DecodeLoop {
     const outcomes = await Promise.allSettled(steps.map((step) => step.slot.evaluate(step)))
     for (const [i, outcome] of outcomes.entries()) {
       const { slot } = steps[i]!
-      const run = slot.attempt!.run
-      if (outcome.status === 'fulfilled') {
-        if (outcome.value !== undefined && !run.ended) slot.accept(outcome.value)
-        continue
-      }
-      run.fail(new SkeinError('ENGINE_FAILED', `the engine failed: ${outcome.reason}`, { cause: outcome.reason }))
-      await slot.reset()
+      const attempt = slot.attempt!
+      if (outcome.status === 'rejected') await this.#fail(slot, attempt, outcome.reason)
+      else if (outcome.value !== undefined && !attempt.run.ended) slot.accept(outcome.value)
     }
     return true
   }

@@ -52,15 +52,15 @@ export class SequenceSlot {
     return length
   }
 
-  /** Takes an attempt, keeping the state of the prefix that it shares with the one before. */
+  /** Takes an attempt, keeping the state of the prefix that it shares with the one before. @throws what the engine throws. */
   async assign(attempt: LlamaAttempt): Promise<void> {
-    const kept = this.commonPrefix(attempt.input)
+    const { run, input } = attempt
     this.#attempt = attempt
-    this.#pending = attempt.input.slice(kept)
-    this.#sampler = new Sampler(this.#model, attempt.run.request.sampling)
-    for (const id of attempt.run.answer) this.#sampler.accept(id as Token)
-    attempt.run.admit(Math.min(kept, attempt.run.promptTokens))
-    if (kept < this.#state.length) await this.#cutState(kept)
+    this.#sampler = new Sampler(this.#model, run.request.sampling)
+    for (const id of run.answer) this.#sampler.accept(id as Token)
+    await this.#cutState(this.commonPrefix(input))
+    this.#pending = input.slice(this.#state.length)
+    run.admit(Math.min(this.#state.length, run.promptTokens))
     // at once: it carries the new load to those who report it
     this.reportProgress()
   }
@@ -116,13 +116,9 @@ export class SequenceSlot {
   }
 
   async #cutState(length: number): Promise<void> {
+    if (length === this.#state.length) return
     await this.#sequence.eraseContextTokenRanges([{ start: length, end: this.#state.length }])
-    this.#state.length = length
     // some architectures cannot forget a part: then the library has erased more
-    const left = this.#sequence.nextTokenIndex
-    if (left < length) {
-      this.#state.length = left
-      this.#pending = this.#attempt!.input.slice(left)
-    }
+    this.#state.length = Math.min(length, this.#sequence.nextTokenIndex)
   }
 }

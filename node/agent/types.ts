@@ -1,0 +1,83 @@
+/** What the node agent is given, and what it says of itself. */
+import type {
+  CapabilityRecord,
+  EngineKind,
+  Hardware,
+  ModelCapability,
+  PeerId,
+  Signed,
+  SkeinError,
+} from '../../mesh/protocol/index.ts'
+import type { Clock, Logger, Random, Startable } from '../../mesh/runtime/index.ts'
+import type { Discovery, PeerTransport } from '../../mesh/network/index.ts'
+import type { HostFacts, PowerSource, PowerState, RunCommand } from '../capability/index.ts'
+import type { Engine, EngineDevices } from '../engines/index.ts'
+import type { ModelProblem } from '../models/index.ts'
+import type { LinkState } from './control-link.ts'
+
+export interface NodeAgentComponents {
+  readonly transport: PeerTransport
+  readonly discovery: Discovery
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  /** Signs as this peer, under the domain `capability`. */
+  readonly sign: (record: CapabilityRecord) => Promise<Signed>
+  readonly createEngine: (kind: EngineKind, components: { clock: Clock; log: Logger }) => Engine
+  /** What the engine itself can compute on; asked in a process of its own when absent. */
+  readonly probeDevices?: () => Promise<EngineDevices>
+  /** Takes over a revocation list that a coordinator handed over, after checking its signature. */
+  readonly onRevocations?: (revocations: Signed) => Promise<void>
+  /** What `models()` or `problems()` say has changed. */
+  readonly onModels?: () => void
+  /** Addresses at which this peer can be dialled, for the record. */
+  readonly addresses?: () => readonly string[]
+  /** For tests: other machines than this one. */
+  readonly power?: PowerSource
+  readonly runCommand?: RunCommand
+  readonly hostFacts?: () => HostFacts
+}
+
+export interface NodeAgentInit {
+  readonly dataDir: string
+  /** Files, directories of `.gguf` files, `echo:` labels. */
+  readonly models: readonly string[]
+  readonly name: string
+  /** Sequences that each model decodes together; the engine's default when absent. */
+  readonly slots?: number
+  /** CPU threads of each engine; all that the process may use when absent. */
+  readonly threads?: number
+  readonly contextTokens?: number
+  readonly labels?: Readonly<Record<string, string>>
+  /** Time for running attempts to end at `stop`, in ms. */
+  readonly graceMs?: number
+}
+
+export interface ModelStatus {
+  readonly path: string
+  readonly capability: ModelCapability
+  readonly loadedShare: number
+  readonly running: number
+  readonly failure?: SkeinError
+}
+
+export interface NodeStatus {
+  readonly peerId: PeerId
+  readonly name: string
+  readonly isDraining: boolean
+  readonly running: number
+  /** Sequence of the record that holds now; absent before the first. */
+  readonly sequence?: number
+  readonly hardware: Hardware
+  readonly power: PowerState
+  readonly coordinators: readonly { readonly peerId: PeerId; readonly state: LinkState }[]
+}
+
+export interface NodeAgent extends Startable {
+  status(): NodeStatus
+  models(): ModelStatus[]
+  /** Models that cannot be used, and why. */
+  problems(): ModelProblem[]
+  /** Refuses new attempts, lets running ones end for `graceMs`, then ends them with NODE_DRAINING. */
+  drain(graceMs?: number): Promise<void>
+}
