@@ -209,7 +209,7 @@ export class ControlLink {
       if (frame.type === 'control.announce' && this.#state === 'connecting') this.#state = 'announced'
       if (frame.type === 'control.goodbye') return
     }
-    throw signal.reason
+    signal.throwIfAborted()
   }
 
   /** The frame to be sent now, the most important first: the record, the goodbye, the load, a heartbeat. */

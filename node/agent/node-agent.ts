@@ -30,7 +30,7 @@ import {
 } from '../capability/index.ts'
 import { probeDevices, type EngineDevices } from '../engines/index.ts'
 import { Executor } from '../executor/index.ts'
-import { Digests, ModelSet, type ModelProblem } from '../models/index.ts'
+import { Digests, ModelSet, type ModelProblem, type ModelSetInit } from '../models/index.ts'
 import { Announcer } from './announcer.ts'
 import { CoordinatorLinks } from './coordinator-links.ts'
 import type { ModelStatus, NodeAgent, NodeAgentComponents, NodeAgentInit, NodeStatus } from './types.ts'
@@ -193,7 +193,7 @@ class Agent implements NodeAgent {
       createEngine,
       onRevocations = async () => {},
     } = this.#components
-    const { dataDir, models: specs, slots, threads, contextTokens } = this.#init
+    const { dataDir } = this.#init
     const [digests, measurements, issuer] = await Promise.all([
       Digests.open(join(dataDir, 'digests.json'), this.#log),
       Measurements.open(join(dataDir, 'measurements.json'), this.#log),
@@ -218,12 +218,7 @@ class Agent implements NodeAgent {
         },
         onLoad,
       },
-      {
-        specs,
-        ...(slots === undefined ? {} : { slots }),
-        ...(threads === undefined ? {} : { threads }),
-        ...(contextTokens === undefined ? {} : { contextTokens }),
-      },
+      modelSetInit(this.#init),
     )
     const executor = new Executor({ clock, log, transport, host: (digest) => models.host(digest), onLoad })
     const announcer: Announcer = new Announcer({
@@ -278,5 +273,14 @@ class Agent implements NodeAgent {
     }
     if (this.#stopping) return
     this.#cancelPower = this.#components.clock.timer(POWER_MS, () => void this.#readPower())
+  }
+}
+
+function modelSetInit({ models, slots, threads, contextTokens }: NodeAgentInit): ModelSetInit {
+  return {
+    specs: models,
+    ...(slots !== undefined && { slots }),
+    ...(threads !== undefined && { threads }),
+    ...(contextTokens !== undefined && { contextTokens }),
   }
 }

@@ -2,7 +2,7 @@
  * Measures a loaded model through the engine port alone, so that what is announced is what attempts will get. Bounded:
  * it does as much as fits in its budget, and one short run is enough to say something.
  */
-import { GREEDY, SkeinError, type ModelSpeed } from '../../mesh/protocol/index.ts'
+import { asSkeinError, GREEDY, SkeinError, type ModelSpeed } from '../../mesh/protocol/index.ts'
 import { withDeadline, type Clock } from '../../mesh/runtime/index.ts'
 import type { Engine, GenerationRequest } from '../engines/index.ts'
 
@@ -11,13 +11,14 @@ const MEASURE_MS = 10_000
 /** No further single run is begun beyond this, so that the parallel one has its share of the time. */
 const SINGLE_RUNS_MS = 4000
 const SINGLE_RUNS = 3
-/** The first, short run warms up and tells how long a prompt the budget allows. */
-const WARM_UP_WORDS = 16
-const WARM_UP_TOKENS = 4
-/** Long enough to fill an engine's prefill chunks, short enough for a slow machine. */
-const PROMPT_WORDS_MAX = 128
-const PROMPT_MS = 2000
-const DECODE_TOKENS = 16
+/** Prompt words of the first run, which warms up, and of a slow machine; and what fills an engine's prefill chunks. */
+const WORDS_MIN = 16
+const WORDS_MAX = 128
+const TOKENS_MIN = 4
+const TOKENS_MAX = 16
+/** What a run may cost in prefill and in decode, by which its prompt and answer are sized. */
+const PROMPT_MS = 1500
+const DECODE_MS = 750
 /** Many sequences cost memory and time; beyond this the sum hardly grows. */
 const SEQUENCES_MAX = 16
 /** Intervals below what the clock resolves count as this. */
@@ -50,14 +51,14 @@ export async function measureModel(engine: Engine, clock: Clock, init: MeasureIn
   try {
     await withDeadline(clock, MEASURE_MS, outOfTime, init.signal, async (signal) => {
       await singleRuns(engine, clock, runs, signal)
-      if (sequences > 1) decodeParallel = await parallelRun(engine, clock, sequences, signal)
+      if (sequences > 1) decodeParallel = await parallelRun(engine, clock, sequences, decodeTokens(runs), signal)
     })
   } catch (thrown) {
     if (init.signal?.aborted || !(thrown instanceof OutOfTime)) throw thrown
   }
   // The warm-up counts only when there is nothing better.
   const counted = runs.length > 1 ? runs.slice(1) : runs
-  const prefill = median(counted.map((run) => (run.promptTokens * 1000) / Math.max(run.prefillMs, CLOCK_MS)))
+  const prefill = median(counted.map(prefillRate))
   const decode = median(counted.flatMap((run) => decodeRate([run]) ?? []))
   if (prefill === undefined || decode === undefined)
     throw new SkeinError('ENGINE_FAILED', 'the model gave too few tokens in time to be measured')
@@ -81,28 +82,38 @@ const outOfTime = (): SkeinError => new OutOfTime()
 /** Collects into `runs`, so that what ended before the time was over is not lost. */
 async function singleRuns(engine: Engine, clock: Clock, runs: Run[], signal: AbortSignal): Promise<void> {
   const beganMs = clock.nowMs()
-  const warmUp = await generate(engine, clock, request(0, WARM_UP_WORDS, WARM_UP_TOKENS), signal)
-  runs.push(warmUp)
-  const rate = warmUp.promptTokens / Math.max(warmUp.prefillMs, CLOCK_MS)
-  const words = Math.round(Math.max(WARM_UP_WORDS, Math.min(PROMPT_WORDS_MAX, rate * PROMPT_MS)))
-  for (let i = 1; i <= SINGLE_RUNS && clock.nowMs() - beganMs < SINGLE_RUNS_MS; i++)
-    runs.push(await generate(engine, clock, request(i, words, DECODE_TOKENS), signal))
+  runs.push(await generate(engine, clock, request(0, WORDS_MIN, TOKENS_MIN), signal))
+  for (let i = 1; i <= SINGLE_RUNS && clock.nowMs() - beganMs < SINGLE_RUNS_MS; i++) {
+    // Sized by the run before: the first one was cold, and says too little.
+    const words = between(WORDS_MIN, prefillRate(runs.at(-1)!) * (PROMPT_MS / 1000), WORDS_MAX)
+    runs.push(await generate(engine, clock, request(i, words, decodeTokens(runs)), signal))
+  }
 }
+
+const prefillRate = (run: Run): number => (run.promptTokens * 1000) / Math.max(run.prefillMs, CLOCK_MS)
+
+/** As many tokens as the last of `runs` would decode in `DECODE_MS`. */
+const decodeTokens = (runs: readonly Run[]): number =>
+  between(TOKENS_MIN, (decodeRate(runs.slice(-1)) ?? 0) * (DECODE_MS / 1000), TOKENS_MAX)
+
+const between = (least: number, value: number, most: number): number =>
+  Math.round(Math.min(most, Math.max(least, value)))
 
 /** Tokens per second of `sequences` together, or `undefined` when they never ran at once. */
 async function parallelRun(
   engine: Engine,
   clock: Clock,
   sequences: number,
+  maxTokens: number,
   signal: AbortSignal,
 ): Promise<number | undefined> {
   const together = Array.from({ length: sequences }, (_, i) =>
-    generate(engine, clock, request(SINGLE_RUNS + 1 + i, WARM_UP_WORDS, DECODE_TOKENS), signal),
+    generate(engine, clock, request(SINGLE_RUNS + 1 + i, WORDS_MIN, maxTokens), signal),
   )
   // All must have let go of the engine before it is given to anyone else, even when one fails.
   const settled = await Promise.allSettled(together)
   const failed = settled.find((each) => each.status === 'rejected')
-  if (failed) throw failed.reason
+  if (failed) throw asSkeinError(failed.reason, 'ENGINE_FAILED')
   return decodeRate(settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : [])))
 }
 

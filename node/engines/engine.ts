@@ -40,7 +40,7 @@ export interface LoadRequest {
   readonly slots: number
   /** Tokens that one sequence can hold; the model's own context (or what fits in memory) when absent. */
   readonly contextTokens?: number
-  /** CPU threads; all that the process may use when absent. */
+  /** CPU threads; all but one of those that the process may use when absent. */
   readonly threads?: number
 }
 

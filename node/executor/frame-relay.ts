@@ -3,7 +3,14 @@
  * and goes as one frame, so that a slow link gets fewer, larger frames instead of a queue, and memory is bounded by the
  * tokens of the answer.
  */
-import { LIMITS, packTokenIds, SkeinError, type AttemptProgress, type Frame } from '../../mesh/protocol/index.ts'
+import {
+  asSkeinError,
+  LIMITS,
+  packTokenIds,
+  SkeinError,
+  type AttemptProgress,
+  type Frame,
+} from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock } from '../../mesh/runtime/index.ts'
 import type { FrameChannel } from '../../mesh/network/index.ts'
 
@@ -33,7 +40,7 @@ export class FrameRelay {
   #handedOver = 0
   #isSending = false
   #sending: Promise<void> = Promise.resolve()
-  #lost: unknown
+  #lost: SkeinError | undefined
   #sendingSinceMs: number | undefined
   #cancelGuard: CancelTimer | undefined
 
@@ -79,13 +86,13 @@ export class FrameRelay {
     this.#pump()
   }
 
-  /** Sends what waits, then `final`, and resolves when both were handed over. @throws what the channel threw. */
+  /** Sends what waits, then `final`, and resolves when both were handed over. @throws SkeinError of the channel. */
   async finish(final: Frame): Promise<void> {
     this.#progress = undefined
     this.#final = final
     this.#pump()
     await this.#sending
-    if (this.#lost !== undefined) throw this.#lost
+    if (this.#lost) throw this.#lost
   }
 
   #pump(): void {
@@ -103,7 +110,7 @@ export class FrameRelay {
         if (frame.type === 'attempt.tokens') this.#handedOver += frame.ids.length / BYTES_PER_ID
       }
     } catch (thrown) {
-      this.#lost = thrown
+      this.#lost = asSkeinError(thrown, 'STREAM_TRUNCATED')
       this.#pieces.length = 0
     } finally {
       this.#isSending = false

@@ -31,6 +31,8 @@ const KEY_BYTES_MAX = 1024
 /** Of values that are kept; longer ones (chat templates, vocabularies) are skipped. */
 const TEXT_BYTES_MAX = 1024
 
+/** Of the tensors' data, where the file does not name another. */
+const ALIGNMENT_BYTES = 32
 const MAGIC = 'GGUF'
 const TYPE_STRING = 8
 const TYPE_ARRAY = 9
@@ -112,7 +114,10 @@ async function parse(path: string, reader: ByteReader, sizeBytes: number): Promi
   for (let i = 0; i < keys; i++) await readKey(path, reader, values)
   const { parameters, lastOffset } = await readTensors(path, reader, tensors)
   if (tensors === 0) throw invalid(path, 'it has no tensors')
-  if (reader.offset + lastOffset >= sizeBytes)
+  const alignment = values.get('general.alignment')
+  const alignmentBytes = typeof alignment === 'number' && alignment > 0 ? alignment : ALIGNMENT_BYTES
+  const dataStart = Math.ceil(reader.offset / alignmentBytes) * alignmentBytes
+  if (dataStart + lastOffset >= sizeBytes)
     throw invalid(path, `it is truncated: a tensor begins beyond its ${sizeBytes} bytes`)
   return headerOf(path, values, parameters)
 }

@@ -2,24 +2,14 @@
  * Models given by path: which files they are, their digests, and what their headers say. A file that cannot be used is a
  * problem to be reported, never a reason to stop: the others go on.
  */
-import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import {
-  asModelDigest,
-  asSkeinError,
-  LIMITS,
-  SkeinError,
-  type EngineKind,
-  type ModelDigest,
-} from '../../mesh/protocol/index.ts'
+import { asSkeinError, LIMITS, SkeinError, type EngineKind, type ModelDigest } from '../../mesh/protocol/index.ts'
 import type { Logger } from '../../mesh/runtime/index.ts'
+import { echoDigest, isEchoPath, parseEchoPath } from '../engines/index.ts'
 import type { Digests } from './digests.ts'
 import { readGgufHeader, type GgufHeader } from './gguf-header.ts'
 
-/** A model that the echo engine plays: `echo:NAME`, with its options behind the name. */
-const ECHO_PREFIX = 'echo:'
-const ECHO_CONTEXT_TOKENS = 4096
 const EXTENSION = /\.gguf$/i
 const ALIAS_LENGTH_MAX = 128
 
@@ -75,7 +65,7 @@ export class Inventory {
   async *scan(specs: readonly string[], signal: AbortSignal): AsyncGenerator<ModelFile, void, undefined> {
     const files: { path: string; sizeBytes: number }[] = []
     for (const spec of specs) {
-      if (spec.startsWith(ECHO_PREFIX)) yield echoModel(spec)
+      if (isEchoPath(spec)) yield* this.#echo(spec)
       else files.push(...(await this.#expand(resolve(spec))))
     }
     files.sort((a, b) => a.sizeBytes - b.sizeBytes)
@@ -86,10 +76,24 @@ export class Inventory {
         return
       }
       const model = await this.#inspect(path, signal)
-      if (model === undefined || this.#seen.has(model.digest)) continue
-      this.#seen.add(model.digest)
-      yield model
+      if (model !== undefined && this.#isNew(model)) yield model
     }
+  }
+
+  /** The model of an echo label, unless it is malformed. */
+  #echo(label: string): ModelFile[] {
+    try {
+      return [echoModel(label)].filter((model) => this.#isNew(model))
+    } catch (thrown) {
+      this.report(label, asSkeinError(thrown, 'MODEL_FILE_INVALID'))
+      return []
+    }
+  }
+
+  #isNew({ digest }: ModelFile): boolean {
+    const isNew = !this.#seen.has(digest)
+    this.#seen.add(digest)
+    return isNew
   }
 
   async #expand(path: string): Promise<{ path: string; sizeBytes: number }[]> {
@@ -149,16 +153,17 @@ function ggufModel(path: string, header: GgufHeader, digest: ModelDigest, sizeBy
   }
 }
 
-/** Labels are their own content: the digest is over the label, so that two nodes with one label have one model. */
+/** `echo:NAME?OPTIONS`. Labels are their own content: two nodes with one label have one model. */
 function echoModel(label: string): ModelFile {
-  const name = alias(label.slice(ECHO_PREFIX.length).split('?')[0] ?? '')
+  const { contextTokens } = parseEchoPath(label)
+  const name = alias(label.slice(label.indexOf(':') + 1).split('?')[0] ?? '')
   return {
     engine: 'echo',
     path: label,
-    digest: asModelDigest(`sha256:${createHash('sha256').update(label).digest('hex')}`),
+    digest: echoDigest(label),
     aliases: [name === '' ? 'echo' : name],
     sizeBytes: 0,
-    contextTokens: ECHO_CONTEXT_TOKENS,
+    contextTokens,
     parameters: 0,
     quantization: 'none',
     hasChatTemplate: true,

@@ -24,6 +24,7 @@ import {
   LISTEN,
   startHost,
   temporaryDirectory,
+  until,
 } from './network.harness.ts'
 
 const record = (host: PeerHost, sequence: number): CapabilityRecord => ({
@@ -110,7 +111,7 @@ describe('the DHT', () => {
   it('keeps a newer record from being replaced by an older one, and takes none that its peer did not sign', async () => {
     const a = await startHost('a')
     const b = await startHost('b', { invite: await inviteOf(a) })
-    await connectedTo(b, a.self.peerId)
+    await until(() => b.diagnostics().dhtPeers > 0)
     const publish = async (signer: PeerHost, value: CapabilityRecord) =>
       b.publish(encodeSigned(await signer.sign('capability', value)))
     await publish(b, record(b, 5))

@@ -146,4 +146,3 @@ describe('revocation', () => {
     expect(LIMITS.revocationsMax).toBeGreaterThan(1)
   })
 })
-

@@ -79,7 +79,7 @@ export class DhtDiscovery implements Discovery {
         yield peer
       }
     } catch (error) {
-      if (signal?.aborted) throw signal.reason
+      signal?.throwIfAborted()
       // what was found until now counts; a query that ran dry is no error of the caller's
       this.#components.log.debug({ err: error, key }, 'a search in the DHT ended early')
     } finally {
@@ -98,7 +98,7 @@ export class DhtDiscovery implements Discovery {
         this.#components.node().contentRouting.get(capabilityKey(peer), { signal: limited }),
       )
     } catch (error) {
-      if (signal?.aborted) throw signal.reason
+      signal?.throwIfAborted()
       this.#components.log.debug({ err: error, peer }, 'no capability record in the DHT')
       return undefined
     }

@@ -23,6 +23,12 @@ interface Gated {
   }
 }
 
+/**
+ * The relay's search walks the DHT at random, without a pause, until it has found a relay: in an empty mesh it would never
+ * let go of the event loop. Relays are members, and a member that relays says so in its identify.
+ */
+const NO_WALK = { walk: async function* (): AsyncGenerator<never, void, undefined> {} }
+
 export class Gate {
   readonly #links: Links
   readonly #counters: Counters
@@ -51,6 +57,7 @@ export class Gate {
     return new Proxy(components, {
       get: (_target, key) => {
         if (key === 'registrar') return this.#registrar(real.registrar)
+        if (key === 'randomWalk') return NO_WALK
         if (key === 'connectionManager') return this.#connectionManager(real.connectionManager)
         return Reflect.get(real, key) as unknown
       },

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import { noise } from '@chainsafe/libp2p-noise'
 import { circuitRelayServer, circuitRelayTransport } from '@libp2p/circuit-relay-v2'
 import { dcutr } from '@libp2p/dcutr'
-import { identify, identifyPush } from '@libp2p/identify'
+import { identify, identifyPush, type Identify } from '@libp2p/identify'
 import type { PeerInfo } from '@libp2p/interface'
 import { kadDHT, passthroughMapper, type KadDHT, type KadDHTComponents } from '@libp2p/kad-dht'
 import { mdns } from '@libp2p/mdns'
@@ -13,7 +13,7 @@ import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { webSockets } from '@libp2p/websockets'
 import { yamux } from '@libp2p/yamux'
-import { createLibp2p } from 'libp2p'
+import { createLibp2p, type Libp2p } from 'libp2p'
 import { dhtProtocol, LIMITS, type MeshId } from '../../protocol/index.ts'
 import type { Identity } from '../identity.ts'
 import type { Gate } from './gate.ts'
@@ -51,7 +51,7 @@ export interface MeshNodeInit {
 }
 
 /** A host of the mesh, not started. */
-export function createMeshNode(init: MeshNodeInit) {
+export function createMeshNode(init: MeshNodeInit): Promise<MeshNode> {
   const { gate } = init
   const base = connections()
   return createLibp2p({
@@ -119,7 +119,8 @@ function watchedMdns(init: Pick<MeshNodeInit, 'meshId' | 'onMdnsPeer'>) {
   }
 }
 
-export type MeshNode = Awaited<ReturnType<typeof createMeshNode>>
+/** What of the host's services the rest of this folder calls. */
+export type MeshNode = Libp2p<{ identify: Identify; dht: MeshDht }>
 
 export interface JoinNodeInit {
   readonly identity: Identity
@@ -129,7 +130,7 @@ export interface JoinNodeInit {
 }
 
 /** A host that only dials and serves nothing: for a joiner, who has no certificate yet. */
-export function createJoinNode(init: JoinNodeInit) {
+export function createJoinNode(init: JoinNodeInit): Promise<Libp2p> {
   return createLibp2p({
     ...connections(),
     start: false,

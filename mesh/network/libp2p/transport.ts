@@ -26,9 +26,7 @@ import {
   type Logger,
   type Random,
 } from '../../runtime/index.ts'
-import { memoryChannelPair } from '../channels/memory-channel.ts'
-import { StreamFrameChannel } from '../channels/stream-channel.ts'
-import { Counters, type CounterName } from '../counters.ts'
+import { Counters } from '../counters.ts'
 import type { Identity } from '../identity.ts'
 import type { MeshAuthority } from '../membership/authority.ts'
 import { answerJoin } from '../membership/join-service.ts'
@@ -41,6 +39,7 @@ import type {
   OpenOptions,
   PeerTransport,
 } from '../transport.ts'
+import { Channels, dialFailed, GATE_STREAMS_MAX, STREAMS_MAX } from './channels.ts'
 import { Dialer, type DiscoveryPath } from './dialer.ts'
 import { DhtDiscovery } from './discovery.ts'
 import { Gate } from './gate.ts'
@@ -72,33 +71,7 @@ export interface Libp2pInit {
 
 /** Longest that `stop` waits for libp2p, in ms. */
 const STOP_MS = 1500
-/** After a handler returned, the peer may take this long to close its side, in ms. */
-const LINGER_MS = 5000
 const SAVE_MS = 500
-const GATE_STREAMS_MAX = 4
-
-const FRAME_BYTES_MAX: Readonly<Record<ProtocolName, number>> = {
-  join: LIMITS.controlFrameBytesMax,
-  hello: LIMITS.controlFrameBytesMax,
-  control: LIMITS.controlFrameBytesMax,
-  attempt: LIMITS.attemptFrameBytesMax,
-}
-const STREAMS_MAX: Readonly<Record<ProtocolName, number>> = {
-  join: GATE_STREAMS_MAX,
-  hello: GATE_STREAMS_MAX,
-  control: GATE_STREAMS_MAX,
-  attempt: LIMITS.attemptStreamsPerConnectionMax,
-}
-const FAULTS: Readonly<Record<string, CounterName>> = {
-  FRAME_TOO_LARGE: 'frame_too_large',
-  FRAME_UNEXPECTED: 'frame_unexpected',
-}
-
-interface Service {
-  readonly inbound: FrameSet<AnyFrame>
-  readonly handler: ChannelHandler<AnyFrame>
-}
-
 export class Libp2pPeerTransport implements PeerTransport {
   readonly counters = new Counters()
   readonly links: Links
@@ -108,7 +81,7 @@ export class Libp2pPeerTransport implements PeerTransport {
   readonly #init: Libp2pInit
   readonly #hello: Hello
   readonly #renewal: Renewal
-  readonly #services = new Map<ProtocolName, Service>()
+  readonly #channels: Channels
   readonly #dialled = new Set<PeerId>()
   #node: MeshNode | undefined
   #cancelSave: CancelTimer | undefined
@@ -120,6 +93,7 @@ export class Libp2pPeerTransport implements PeerTransport {
     const { clock, random, log, store, authority } = components
     const { counters } = this
     this.links = new Links({ clock, log, store, counters })
+    this.#channels = new Channels({ clock, log, counters, links: this.links })
     this.#hello = new Hello({
       clock,
       log,
@@ -250,7 +224,7 @@ export class Libp2pPeerTransport implements PeerTransport {
   ): Promise<FrameChannel<In>> {
     const { signal } = options
     signal?.throwIfAborted()
-    if (peer === this.self.peerId) return this.#openToSelf(protocol, inbound)
+    if (peer === this.self.peerId) return this.#channels.toSelf(this.self, protocol, inbound)
     const link = await this.#linkTo(peer, signal)
     try {
       const stream = await link.connection.newStream(PROTOCOLS[protocol], {
@@ -258,17 +232,17 @@ export class Libp2pPeerTransport implements PeerTransport {
         runOnLimitedConnection: true,
         maxOutboundStreams: STREAMS_MAX[protocol],
       })
-      return this.#channel(peer, protocol, stream, inbound)
+      return this.#channels.on(peer, protocol, stream, inbound)
     } catch (cause) {
-      if (signal?.aborted) throw signal.reason
+      signal?.throwIfAborted()
       throw dialFailed(peer, cause)
     }
   }
 
   handle<In extends AnyFrame>(protocol: ProtocolName, inbound: FrameSet<In>, handler: ChannelHandler<In>): void {
-    this.#services.set(protocol, { inbound, handler: handler as unknown as ChannelHandler<AnyFrame> })
+    this.#channels.handle(protocol, inbound, handler as unknown as ChannelHandler<AnyFrame>)
     if (this.#node !== undefined)
-      this.#serve(this.#node, protocol).catch((error: unknown) => {
+      this.#channels.serve(this.#node, protocol).catch((error: unknown) => {
         this.#components.log.error({ err: error, protocol }, 'the protocol cannot be served')
       })
   }
@@ -317,7 +291,7 @@ export class Libp2pPeerTransport implements PeerTransport {
   async #introduce(link: Link): Promise<void> {
     try {
       const stream = await link.connection.newStream(PROTOCOLS.hello, { runOnLimitedConnection: true })
-      await this.#hello.call(link, this.#channel(link.peer, 'hello', stream, INBOUND.helloCaller))
+      await this.#hello.call(link, this.#channels.on(link.peer, 'hello', stream, INBOUND.helloCaller))
     } catch (thrown) {
       const error = asSkeinError(thrown, 'DIAL_FAILED')
       this.links.drop(link, error)
@@ -375,42 +349,12 @@ export class Libp2pPeerTransport implements PeerTransport {
         connection = await node.dial(id, { ...(signal && { signal }) })
       }
     } catch (cause) {
-      if (signal?.aborted) throw signal.reason
+      signal?.throwIfAborted()
       throw dialFailed(peer ?? addresses.join(', '), cause)
     }
     const link = this.links.of(connection)
     await raced(link.settled, signal)
     return link.peer
-  }
-
-  #channel<In extends AnyFrame>(
-    peer: PeerId,
-    protocol: ProtocolName,
-    stream: Stream,
-    inbound: FrameSet<In>,
-  ): StreamFrameChannel<In> {
-    const frameBytesMax = FRAME_BYTES_MAX[protocol]
-    const onFault = (error: SkeinError): void => this.#onFault(peer, protocol, error)
-    return new StreamFrameChannel({ peer, stream, inbound, clock: this.#components.clock, frameBytesMax, onFault })
-  }
-
-  #onFault(peer: PeerId, protocol: ProtocolName, error: SkeinError): void {
-    this.counters.add(FAULTS[error.code] ?? 'frame_malformed')
-    this.#components.log.warn({ peer, protocol, code: error.code, reason: error.message }, 'stream reset')
-  }
-
-  #openToSelf<In extends AnyFrame>(protocol: ProtocolName, inbound: FrameSet<In>): FrameChannel<In> {
-    const service = this.#services.get(protocol)
-    if (service === undefined) throw dialFailed(this.self.peerId, new SkeinError('NOT_FOUND', 'we do not serve it'))
-    const peer = this.self.peerId
-    const onFault = (error: SkeinError): void => this.#onFault(peer, protocol, error)
-    const [near, far] = memoryChannelPair(
-      { clock: this.#components.clock, latencyMs: 0, frameBytesMax: FRAME_BYTES_MAX[protocol] },
-      { peer, inbound, onFault },
-      { peer, inbound: service.inbound, onFault },
-    )
-    void this.#run(protocol, service, far, this.self)
-    return near
   }
 
   async #serveProtocols(node: MeshNode): Promise<void> {
@@ -419,7 +363,7 @@ export class Libp2pPeerTransport implements PeerTransport {
       PROTOCOLS.hello,
       async (stream, connection) => {
         const link = this.links.of(connection)
-        const channel = this.#channel(link.peer, 'hello', stream, INBOUND.helloAcceptor)
+        const channel = this.#channels.on(link.peer, 'hello', stream, INBOUND.helloAcceptor)
         await this.#hello.answer(link, channel).then(
           () => this.#onMember(link),
           () => undefined,
@@ -428,53 +372,17 @@ export class Libp2pPeerTransport implements PeerTransport {
       limits,
     )
     await node.handle(PROTOCOLS.join, (stream, connection) => this.#answerJoin(stream, connection), limits)
-    for (const protocol of this.#services.keys()) await this.#serve(node, protocol)
+    for (const protocol of this.#channels.served) await this.#channels.serve(node, protocol)
   }
 
   async #answerJoin(stream: Stream, connection: Connection): Promise<void> {
     const { clock, authority } = this.#components
     const link = this.links.of(connection)
     this.links.extend(link, LIMITS.joinMs)
-    const channel = this.#channel(link.peer, 'join', stream, INBOUND.joinAuthority)
+    const channel = this.#channels.on(link.peer, 'join', stream, INBOUND.joinAuthority)
     await answerJoin({ clock, counters: this.counters, authority }, channel)
     // the joiner leaves by itself; one that does not has nothing more to ask
     this.links.extend(link, LIMITS.helloMs)
-  }
-
-  #serve(node: MeshNode, protocol: ProtocolName): Promise<void> {
-    const gate = new Gate(this.links, this.counters)
-    const handler = gate.guard(async (stream, connection) => {
-      const service = this.#services.get(protocol)
-      if (service === undefined) return stream.abort(new SkeinError('NOT_FOUND', 'not served'))
-      const member = this.links.memberBehind(connection)
-      const channel = this.#channel(member.peerId, protocol, stream, service.inbound)
-      await this.#run(protocol, service, channel, member)
-    })
-    const streamsMax = STREAMS_MAX[protocol]
-    return node.handle(PROTOCOLS[protocol], handler, {
-      maxInboundStreams: streamsMax,
-      maxOutboundStreams: streamsMax,
-      runOnLimitedConnection: true,
-      force: true,
-    })
-  }
-
-  /** Runs a handler on its channel: one that throws resets it, one that returns closes it. */
-  async #run(protocol: ProtocolName, service: Service, channel: FrameChannel<AnyFrame>, member: Member): Promise<void> {
-    try {
-      await service.handler(channel, member)
-      await channel.close()
-    } catch (thrown) {
-      const error = asSkeinError(thrown)
-      this.counters.add('handler_failed')
-      this.#components.log.debug({ peer: member.peerId, protocol, err: error }, 'a handler failed')
-      return channel.abort(error)
-    }
-    if (channel.closed.aborted) return
-    const cancel = this.#components.clock.timer(LINGER_MS, () => {
-      channel.abort(new SkeinError('STREAM_TIMEOUT', 'the peer did not close its side'))
-    })
-    channel.closed.addEventListener('abort', cancel, { once: true })
   }
 
   /** Shows our new certificate on every link, so that none is cut when the old one ends. */
@@ -489,11 +397,6 @@ export class Libp2pPeerTransport implements PeerTransport {
       )
     }
   }
-}
-
-function dialFailed(target: string, cause: unknown): SkeinError {
-  const why = cause instanceof Error ? cause.message : String(cause)
-  return new SkeinError('DIAL_FAILED', `${target} cannot be reached: ${why}`, { cause })
 }
 
 function listenError(cause: unknown): never {

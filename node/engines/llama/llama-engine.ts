@@ -29,6 +29,12 @@ const CHUNK_TOKENS_GPU = 512
 /** Below this size threads wait for each other longer than they compute, the more so on a busy machine. */
 const SINGLE_THREAD_BYTES_MAX = 32 * 1024 * 1024
 
+/**
+ * All but one: the threads of a step wait for each other spinning, and when something else holds a core of theirs (the
+ * coordinator, the owner's browser) a step takes up to fifty times as long (measured: 2 tokens/s instead of 115).
+ */
+const defaultThreads = (): number => Math.max(1, availableParallelism() - 1)
+
 interface Loaded {
   readonly llama: Llama
   readonly model: LlamaModel
@@ -76,7 +82,7 @@ export class LlamaEngine implements Engine {
     const llama = await openLlama(this.#log)
     try {
       const slots = Math.max(1, Math.min(request.slots, LIMITS.slotsPerModelMax))
-      const threads = request.threads ?? (file.sizeBytes <= SINGLE_THREAD_BYTES_MAX ? 1 : availableParallelism())
+      const threads = request.threads ?? (file.sizeBytes <= SINGLE_THREAD_BYTES_MAX ? 1 : defaultThreads())
       const isCpu = llama.gpu === false
       const chunkTokens = isCpu ? CHUNK_TOKENS_CPU : CHUNK_TOKENS_GPU
       const batchTokens = chunkTokens + slots

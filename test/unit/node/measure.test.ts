@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { SkeinError, type ModelSpeed } from '../../../mesh/protocol/index.ts'
+import { asSkeinError, SkeinError, type ModelSpeed } from '../../../mesh/protocol/index.ts'
 import { ManualClock, silentLogger } from '../../../mesh/runtime/index.ts'
 import { measureModel } from '../../../node/capability/index.ts'
 import { createEngine, type Engine } from '../../../node/engines/index.ts'
@@ -19,10 +19,10 @@ async function measured(
 ): Promise<{ speed: ModelSpeed; tookMs: number }> {
   const beganMs = clock.nowMs()
   let speed: ModelSpeed | undefined
-  let error: unknown
+  let error: SkeinError | undefined
   measureModel(engine, clock, { slots }).then(
     (value) => (speed = value),
-    (thrown: unknown) => (error = thrown),
+    (thrown: unknown) => (error = asSkeinError(thrown)),
   )
   await until('the measurement ends', () => speed !== undefined || error !== undefined, { clock, stepMs: 1 })
   if (error) throw error

@@ -119,7 +119,11 @@ async function setup(init: SetupInit = {}) {
     },
     { models: [MODEL], name: 'desk-pc', ...rest, dataDir },
   )
-  after(() => agent.stop())
+  after(async () => {
+    let isStopped = false
+    void agent.stop().then(() => (isStopped = true))
+    await until('the agent stops', () => isStopped, { clock, stepMs: 500 })
+  })
   return { clock, network, transport, agent, dataDir }
 }
 
@@ -235,7 +239,7 @@ describe('the node agent announces', () => {
 
   it.each([
     [{ name: 'two words' }, 'name'],
-    [{ labels: { 'No Good': 'x' } }, 'labels'],
+    [{ labels: { 'No Good': 'x' } }, 'label No Good'],
     [{ slots: 0 }, 'slots'],
   ])('nothing that is malformed: %j', async (wrong, what) => {
     await expect(setup(wrong)).rejects.toMatchObject({
