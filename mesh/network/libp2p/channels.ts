@@ -24,7 +24,8 @@ import type { MeshNode } from './node.ts'
 
 /** After a handler returned, the peer may take this long to close its side, in ms. */
 const LINGER_MS = 5000
-/** Streams of one connection that are open to non-members, by protocol; and control streams, of which one is needed. */
+
+/** Streams of one protocol that a connection may hold open, for protocols of which one is needed at a time. */
 export const GATE_STREAMS_MAX = 4
 
 const FRAME_BYTES_MAX: Readonly<Record<ProtocolName, number>> = {

@@ -9,7 +9,7 @@
  */
 import {
   asSkeinError,
-  INBOUND,
+  type INBOUND,
   LIMITS,
   PROTOCOL_VERSION,
   SkeinError,

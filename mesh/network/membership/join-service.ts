@@ -1,7 +1,7 @@
 /** The `join` stream, both ends: an invite or a certificate that still holds is exchanged for a new certificate. */
 import {
   asSkeinError,
-  INBOUND,
+  type INBOUND,
   isErrorCode,
   LIMITS,
   PROTOCOL_VERSION,
