@@ -83,7 +83,10 @@ export const CapabilityRecordSchema = Type.Object({
   hardware: HardwareSchema,
   models: list(ModelCapabilitySchema, LIMITS.modelsPerNodeMax),
   power: Type.Enum(['mains', 'battery', 'unknown']),
-  labels: Type.Record(Type.String({ pattern: '^[a-z0-9._/-]{1,63}$' }), text(63)),
+  labels: Type.Record(Type.String({ pattern: '^[a-z0-9._/-]{1,63}$' }), text(63), {
+    additionalProperties: false,
+    maxProperties: LIMITS.labelsMax,
+  }),
   addresses: list(text(512), 32),
 })
 export type CapabilityRecord = Static<typeof CapabilityRecordSchema>

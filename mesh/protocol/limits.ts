@@ -54,6 +54,8 @@ export const LIMITS = {
   capabilityRecordBytesMax: 64 * 1024,
   /** Models that one node may advertise. */
   modelsPerNodeMax: 256,
+  /** Labels of one node. */
+  labelsMax: 64,
   /** Sequences that one loaded model may decode together. */
   slotsPerModelMax: 256,
   /** Entries of the revocation list. */
