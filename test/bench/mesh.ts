@@ -14,7 +14,8 @@ import { eventually, SkeinProcess } from '../fixtures/skein-process.ts'
 import { BenchClient } from './client.ts'
 import { machine, median, ms, percentile, print, spread } from './stats.ts'
 
-const ECHO = 'echo:?slots=64'
+const ECHO = 'echo:'
+const SERVE_ECHO = ['--model', ECHO, '--slots', '64']
 const LISTEN = ['--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0']
 const UP = ['up', '--http', '127.0.0.1:0', ...LISTEN]
 const STARTS = 5
@@ -47,7 +48,7 @@ async function startup(): Promise<void> {
     ready.push(performance.now() - beganMs)
     const nodeMs = performance.now()
     const joining = SkeinProcess.start({
-      args: ['node', '--name', 'joiner', '--join', up.ready.invite!, ...LISTEN, '--model', ECHO],
+      args: ['node', '--name', 'joiner', '--join', up.ready.invite!, ...LISTEN, ...SERVE_ECHO],
     })
     await eligible(up, 'joiner')
     joined.push(performance.now() - nodeMs)
@@ -83,10 +84,10 @@ async function bareFirstToken(engine: ReturnType<typeof createEngine>, id: strin
 async function firstTokens(): Promise<void> {
   const engine = createEngine('echo', { clock: new SystemClock(true), log: silentLogger })
   await engine.load({ path: ECHO, digest: echoDigest(ECHO), slots: 64 })
-  const up = await SkeinProcess.start({ args: [...UP, '--name', 'local', '--model', ECHO] })
+  const up = await SkeinProcess.start({ args: [...UP, '--name', 'local', ...SERVE_ECHO] })
   const remoteUp = await SkeinProcess.start({ args: UP })
   const node = await SkeinProcess.start({
-    args: ['node', '--name', 'remote', '--join', remoteUp.ready.invite!, ...LISTEN, '--model', ECHO],
+    args: ['node', '--name', 'remote', '--join', remoteUp.ready.invite!, ...LISTEN, ...SERVE_ECHO],
   })
   await eligible(up, 'local')
   await eligible(remoteUp, 'remote')
@@ -94,8 +95,8 @@ async function firstTokens(): Promise<void> {
   const figures = { bare: [] as number[], local: [] as number[], mesh: [] as number[] }
   for (let i = -20; i < ROUNDS; i++) {
     const bare = await bareFirstToken(engine, `bench-${i}`)
-    const here = (await local.stream(ECHO, 4, 'hello')).firstTokenMs
-    const there = (await mesh.stream(ECHO, 4, 'hello')).firstTokenMs
+    const here = (await local.stream('echo', 4, 'hello')).firstTokenMs
+    const there = (await mesh.stream('echo', 4, 'hello')).firstTokenMs
     if (i < 0) continue
     figures.bare.push(bare)
     figures.local.push(here)
@@ -115,11 +116,11 @@ async function firstTokens(): Promise<void> {
 }
 
 async function relay(client: BenchClient, where: string): Promise<void> {
-  await client.stream(ECHO, RELAY_TOKENS, 'warm up')
+  await client.stream('echo', RELAY_TOKENS, 'warm up')
   for (const streams of RELAY_STREAMS) {
     const beganMs = performance.now()
     const all = await Promise.all(
-      Array.from({ length: streams }, () => client.stream(ECHO, RELAY_TOKENS, 'words to repeat')),
+      Array.from({ length: streams }, () => client.stream('echo', RELAY_TOKENS, 'words to repeat')),
     )
     const tokens = all.reduce((sum, each) => sum + each.tokens, 0)
     const rate = tokens / ((performance.now() - beganMs) / 1000)

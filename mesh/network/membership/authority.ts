@@ -229,7 +229,7 @@ export class MeshAuthority {
     const certificate: Certificate = {
       meshId: this.meshId,
       peerId: subject.peerId,
-      name: subject.name,
+      name: freeName(state, subject),
       roles: [...subject.roles],
       serial,
       issuedAtMs,
@@ -261,6 +261,16 @@ export class MeshAuthority {
     this.#tail = next.catch(() => undefined)
     return next
   }
+}
+
+const NAME_LENGTH_MAX = 63
+
+/** The name that `subject` wishes, with a number behind it when another member has it: people tell nodes apart by name. */
+function freeName(state: AuthorityState, { peerId, name }: Subject): string {
+  const taken = new Set(state.issued.filter((other) => other.peerId !== peerId).map((other) => other.name))
+  let free = name
+  for (let n = 2; taken.has(free); n++) free = `${name.slice(0, NAME_LENGTH_MAX - String(n).length - 1)}-${n}`
+  return free
 }
 
 const revocationsOf = (meshId: MeshId, state: AuthorityState): Revocations => ({

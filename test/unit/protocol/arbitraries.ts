@@ -45,8 +45,7 @@ function textOf(schema: Schema): fc.Arbitrary<string> {
 function numberOf(schema: Schema): fc.Arbitrary<number> {
   const min = schema.minimum!
   const max = schema.maximum!
-  if (schema.type === 'integer')
-    return fc.oneof(fc.integer({ min, max }), fc.constantFrom(min, max))
+  if (schema.type === 'integer') return fc.oneof(fc.integer({ min, max }), fc.constantFrom(min, max))
   return fc.double({ min, max, noNaN: true }).map((n) => (n === 0 ? 0 : n))
 }
 
