@@ -60,7 +60,7 @@ function ensureInstalled() {
     if (read(MARKER) !== digest) {
       if (!matches(lock)) {
         process.stderr.write('skein: installing dependencies (once; needs the network)\n')
-        npm(['ci', '--include=dev', '--no-audit', '--no-fund'])
+        npm(['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'])
       }
       writeFileSync(MARKER, digest)
     }

@@ -66,15 +66,31 @@ export async function serve(parts: Parts, options: ServeOptions, output: Output)
   const lifecycle = new Lifecycle(log)
   try {
     const running = await start(parts, options, base, lifecycle, output)
-    const signal = await stop
+    const signal = await Promise.race([stop, putOut(running.host, output)])
     if (output.json) output.value({ event: 'stopping', signal })
     else output.note('\nstopping; running answers may end …')
     await stopAll(running, lifecycle, base)
-    return signal === 'SIGINT' ? 130 : 0
+    return EXIT_CODES[signal]
   } finally {
     await lifecycle.stop()
     data.close()
   }
+}
+
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 0, revoked: 4 } as const
+
+/** Resolves, having said so, when the owner has revoked this machine: what it could still do is annoy the others. */
+function putOut({ revoked }: PeerHost, output: Output): Promise<'revoked'> {
+  return new Promise((resolve) => {
+    const tell = (): void => {
+      const { message } = revoked.reason as Error
+      if (output.json) output.value({ event: 'revoked', message })
+      output.note(`${message}; to let it in again, give it a new invite (--join INVITE)`)
+      resolve('revoked')
+    }
+    if (revoked.aborted) tell()
+    else revoked.addEventListener('abort', tell, { once: true })
+  })
 }
 
 async function start(

@@ -82,6 +82,8 @@ export interface PeerHost extends Startable, PeerTransport, Discovery {
    * @throws SkeinError NOT_THE_AUTHORITY, or FORBIDDEN for ourselves.
    */
   revoke(peer: PeerId): Promise<Signed>
+  /** Aborts, with CERTIFICATE_REVOKED, when the mesh has put this member out: nothing more can be done as one. */
+  readonly revoked: AbortSignal
   /** The newest signed revocation list that we know. */
   revocations(): Signed | undefined
   /** Takes over a newer list that a member has shown. @throws SkeinError when the mesh did not sign it. */
@@ -138,6 +140,10 @@ class Libp2pPeerHost implements PeerHost {
 
   stop(): Promise<void> {
     return this.#transport.stop()
+  }
+
+  get revoked(): AbortSignal {
+    return this.#transport.revoked
   }
 
   get self(): Member {

@@ -58,8 +58,8 @@ export const LIMITS = {
   labelsMax: 64,
   /** Sequences that one loaded model may decode together. */
   slotsPerModelMax: 256,
-  /** Entries of the revocation list. */
-  revocationsMax: 1024,
+  /** Entries of the revocation list: as many as a signed record holds, at 81 bytes each. */
+  revocationsMax: 768,
   /** Live invites of a mesh. */
   invitesMax: 256,
   /** Text of an invite. */
@@ -115,6 +115,7 @@ const relations: readonly [boolean, string][] = [
   [LIMITS.frameItemsMax >= 8 * LIMITS.messagesMax + 1024, 'a chat of the most messages fits one frame'],
   [LIMITS.httpBodyBytesMax <= LIMITS.promptBytesMax, 'what the gateway accepts can be sent to a node'],
   [LIMITS.capabilityRecordBytesMax < LIMITS.controlFrameBytesMax, 'a capability record fits one control frame'],
+  [LIMITS.capabilityRecordBytesMax >= 82 * LIMITS.revocationsMax, 'the longest revocation list fits a signed record'],
   [LIMITS.queuedTasksMax <= LIMITS.tasksMax, 'queued tasks are tasks'],
   [LIMITS.shutdownGraceMs < LIMITS.shutdownMs, 'time is left to say why an answer was ended'],
   [LIMITS.helloMs < LIMITS.joinMs, 'a join takes longer than a hello'],

@@ -6,7 +6,7 @@ export class PushQueue<T> implements AsyncIterable<T> {
   readonly #itemsMax: number
   #wake: (() => void) | undefined
   #ended = false
-  #error: unknown
+  #failure: { readonly error: unknown } | undefined
 
   /** @param itemsMax items that may wait; `push` throws above it, since the producer broke its own promise. */
   constructor(itemsMax: number) {
@@ -35,14 +35,14 @@ export class PushQueue<T> implements AsyncIterable<T> {
   /** No more items; what waits is delivered, then `error` is thrown. */
   fail(error: unknown): void {
     if (this.#ended) return
-    this.#error = error
+    this.#failure = { error }
     this.end()
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
     for (;;) {
       while (this.#items.length > 0) yield this.#items.shift()!
-      if (this.#error !== undefined) throw this.#error
+      if (this.#failure !== undefined) throw this.#failure.error
       if (this.#ended) return
       await new Promise<void>((resolve) => (this.#wake = resolve))
       this.#wake = undefined

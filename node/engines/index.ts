@@ -3,10 +3,10 @@
  * nothing here loads node-llama-cpp into the importing process.
  */
 export * from './engine.ts'
-export { createEngine, type CreateEngineInit, type EngineComponents } from './create-engine.ts'
+export { createEngine, type CreateEngine, type CreateEngineInit, type EngineComponents } from './create-engine.ts'
 export { ChildEngine, probeDevices, type ChildEngineComponents, type ChildEngineInit } from './child/child-engine.ts'
 export { EchoEngine, type EchoEngineComponents } from './echo/echo-engine.ts'
 export { echoDigest, isEchoPath, parseEchoPath, type EchoOptions } from './echo/echo-path.ts'
-export { readGguf, type GgufSummary } from './llama/gguf-reader.ts'
+export { readGguf, type GgufSummary } from './gguf/gguf-reader.ts'
 export type { EngineDevices } from './llama/library.ts'
 export { mayHaveAccelerator } from './accelerators.ts'

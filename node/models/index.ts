@@ -1,6 +1,5 @@
 /** Models on this machine: found, identified, and kept resident. */
 export { Digests, type FileDigest } from './digests.ts'
-export { readGgufHeader, type GgufHeader } from './gguf-header.ts'
 export { Inventory, type InventoryComponents, type ModelFile, type ModelProblem } from './inventory.ts'
 export { ModelHost, type ModelHostComponents, type ModelHostInit, type Slot } from './model-host.ts'
 export { ModelSet, type ModelSetComponents, type ModelSetInit } from './model-set.ts'

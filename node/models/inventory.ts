@@ -6,9 +6,8 @@ import { readdir, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { asSkeinError, LIMITS, SkeinError, type EngineKind, type ModelDigest } from '../../mesh/protocol/index.ts'
 import type { Logger } from '../../mesh/runtime/index.ts'
-import { echoDigest, isEchoPath, parseEchoPath } from '../engines/index.ts'
+import { echoDigest, isEchoPath, parseEchoPath, readGguf, type GgufSummary } from '../engines/index.ts'
 import type { Digests } from './digests.ts'
-import { readGgufHeader, type GgufHeader } from './gguf-header.ts'
 
 const EXTENSION = /\.gguf$/i
 const ALIAS_LENGTH_MAX = 128
@@ -122,13 +121,12 @@ export class Inventory {
 
   async #inspect(path: string, signal: AbortSignal): Promise<ModelFile | undefined> {
     try {
-      const { size } = await stat(path)
-      // The header first: what is no model is told at once, not after gigabytes were hashed.
-      const header = await readGgufHeader(path, size)
-      if (header.splitFiles > 1)
+      // The head first: what is no model is told at once, not after gigabytes were hashed.
+      const summary = await readGguf(path)
+      if (summary.splitFiles > 1)
         throw new SkeinError('MODEL_FILE_INVALID', `${path}: one part of a split model; merge it with llama-gguf-split`)
-      const { digest, sizeBytes } = await this.#components.digests.of(path, signal)
-      return ggufModel(path, header, digest, sizeBytes)
+      const { digest } = await this.#components.digests.of(path, signal)
+      return ggufModel(path, summary, digest)
     } catch (thrown) {
       if (!signal.aborted) this.report(path, asSkeinError(thrown, 'MODEL_FILE_INVALID'))
       return undefined
@@ -136,20 +134,20 @@ export class Inventory {
   }
 }
 
-function ggufModel(path: string, header: GgufHeader, digest: ModelDigest, sizeBytes: number): ModelFile {
-  const { contextTokens, parameters, quantization, hasChatTemplate } = header
-  const names = [basename(path).replace(EXTENSION, ''), header.name ?? '']
-  const aliases = [...new Set(names.map(alias).filter((name) => name !== ''))]
+function ggufModel(path: string, summary: GgufSummary, digest: ModelDigest): ModelFile {
+  const { sizeBytes, parameters, quantization, trainContextTokens, chatTemplate, name = '' } = summary
+  const names = [basename(path).replace(EXTENSION, ''), name]
+  const aliases = [...new Set(names.map(alias).filter((text) => text !== ''))]
   return {
     engine: 'llama',
     path,
     digest,
     aliases: aliases.length > 0 ? aliases : [digest],
     sizeBytes,
-    contextTokens,
+    contextTokens: trainContextTokens,
     parameters,
     quantization,
-    hasChatTemplate,
+    hasChatTemplate: chatTemplate !== undefined,
   }
 }
 

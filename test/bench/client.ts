@@ -1,5 +1,5 @@
 /** A lean streaming client for measurements: raw HTTP, keep-alive, and no more parsing than the figures need. */
-import { Agent, request } from 'node:http'
+import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http'
 import { once } from 'node:events'
 
 export interface StreamFigures {
@@ -13,6 +13,7 @@ export interface StreamFigures {
 export class BenchClient {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1024 })
   readonly #url: string
+  readonly #sent = new Set<ClientRequest>()
 
   constructor(url: string) {
     this.#url = url
@@ -34,8 +35,10 @@ export class BenchClient {
       agent: this.#agent,
       headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
     })
+    this.#sent.add(sent)
+    sent.once('close', () => this.#sent.delete(sent))
     sent.end(body)
-    const [response] = (await once(sent, 'response')) as [import('node:http').IncomingMessage]
+    const [response] = (await once(sent, 'response')) as [IncomingMessage]
     let firstTokenMs = Number.NaN
     let tail = ''
     for await (const chunk of response) {
@@ -51,6 +54,11 @@ export class BenchClient {
       tokens,
       node: String(response.headers['x-skein-node']),
     }
+  }
+
+  /** Hangs up on every stream that runs. */
+  abortAll(): void {
+    for (const sent of this.#sent) sent.destroy()
   }
 
   close(): void {

@@ -3,7 +3,8 @@
  *
  * - start-up: process start to the ready event; a node's start to its being eligible
  * - idle memory: resident set of `skein up` without a model
- * - time to first token through the mesh beside the bare engine, one after the other in one run
+ * - time to first token through the mesh beside the bare engine, in turn in one run: on an idle mesh, and while 64 other
+ *   streams of 20 tokens/s run
  * - relay throughput with the echo engine, which computes nothing, at 1, 8 and 64 streams
  */
 import { readFile } from 'node:fs/promises'
@@ -15,13 +16,18 @@ import { BenchClient } from './client.ts'
 import { machine, median, ms, percentile, print, spread } from './stats.ts'
 
 const ECHO = 'echo:'
-const SERVE_ECHO = ['--model', ECHO, '--slots', '64']
+const PACED = 'echo:paced?tps=20'
+const SERVE_ECHO = ['--model', ECHO, '--model', PACED, '--slots', '80']
 const LISTEN = ['--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0']
 const UP = ['up', '--http', '127.0.0.1:0', ...LISTEN]
 const STARTS = 5
-const ROUNDS = 200
+const WARM_UP = 400
+const ROUNDS = 300
+const BACKGROUND_STREAMS = 64
+const BACKGROUND_TOKENS = 2000
 const RELAY_STREAMS = [1, 8, 64]
 const RELAY_TOKENS = 2000
+const RELAY_WARM_UP = 5
 
 async function eligible(up: SkeinProcess, name: string): Promise<void> {
   await eventually(`${name} is eligible`, async () => {
@@ -64,12 +70,14 @@ async function startup(): Promise<void> {
   print(`idle memory, skein up without a model: median ${median(memory).toFixed(0)} MB resident`)
 }
 
+let requests = 0
+
 /** Time from asking the engine itself to its first token. */
-async function bareFirstToken(engine: ReturnType<typeof createEngine>, id: string): Promise<number> {
+async function bareFirstToken(engine: ReturnType<typeof createEngine>): Promise<number> {
   const beganMs = performance.now()
   let firstMs = Number.NaN
   const request = {
-    id,
+    id: `bench-${requests++}`,
     prompt: { kind: 'chat' as const, messages: [{ role: 'user' as const, content: 'hello' }] },
     sampling: { ...GREEDY, seed: 1 },
     stop: [],
@@ -92,31 +100,50 @@ async function firstTokens(): Promise<void> {
   await eligible(up, 'local')
   await eligible(remoteUp, 'remote')
   const [local, mesh] = [new BenchClient(up.http), new BenchClient(remoteUp.http)]
-  const figures = { bare: [] as number[], local: [] as number[], mesh: [] as number[] }
-  for (let i = -20; i < ROUNDS; i++) {
-    const bare = await bareFirstToken(engine, `bench-${i}`)
-    const here = (await local.stream('echo', 4, 'hello')).firstTokenMs
-    const there = (await mesh.stream('echo', 4, 'hello')).firstTokenMs
-    if (i < 0) continue
-    figures.bare.push(bare)
-    figures.local.push(here)
-    figures.mesh.push(there)
+  const bare = (): Promise<number> => bareFirstToken(engine)
+  const here = async (): Promise<number> => (await local.stream('echo', 4, 'hello')).firstTokenMs
+  const there = async (): Promise<number> => (await mesh.stream('echo', 4, 'hello')).firstTokenMs
+  await inTurn(WARM_UP, bare, here, there)
+  report('idle', await inTurn(ROUNDS, bare, here, there))
+  for (const [client, probe, where] of [
+    [local, here, 'same process'],
+    [mesh, there, 'over libp2p'],
+  ] as const) {
+    const background = Array.from({ length: BACKGROUND_STREAMS }, () =>
+      client.stream('paced', BACKGROUND_TOKENS, 'go on'),
+    )
+    await client.stream('paced', 20, 'until all have begun')
+    const [alone, loaded] = await inTurn(ROUNDS, bare, probe)
+    print(
+      `first token beside ${BACKGROUND_STREAMS} streams, ${where}: ${spread(loaded!)}; added ${added(loaded!, alone!)}`,
+    )
+    client.abortAll()
+    await Promise.allSettled(background)
   }
-  print(`first token, bare engine process: ${spread(figures.bare)}`)
-  print(
-    `first token, skein up (same process): ${spread(figures.local)}; added p50 ${ms(median(figures.local) - median(figures.bare))}`,
-  )
-  print(
-    `first token, over libp2p: ${spread(figures.mesh)}; added p50 ${ms(median(figures.mesh) - median(figures.bare))}, p99 ${ms(percentile(figures.mesh, 0.99) - percentile(figures.bare, 0.99))}`,
-  )
   await relay(mesh, 'over libp2p')
   await relay(local, 'same process')
   for (const client of [local, mesh]) client.close()
   await Promise.all([up.kill(), node.kill(), remoteUp.kill(), engine.unload()])
 }
 
+/** Figures of each probe, taken one after the other in every round, so that all see the same machine. */
+async function inTurn(rounds: number, ...probes: (() => Promise<number>)[]): Promise<number[][]> {
+  const figures: number[][] = probes.map(() => [])
+  for (let i = 0; i < rounds; i++) for (const [at, probe] of probes.entries()) figures[at]!.push(await probe())
+  return figures
+}
+
+const added = (figures: readonly number[], bare: readonly number[]): string =>
+  `p50 ${ms(median(figures) - median(bare))}, p99 ${ms(percentile(figures, 0.99) - percentile(bare, 0.99))}`
+
+function report(when: string, [bare, here, there]: number[][]): void {
+  print(`first token, ${when}, bare engine: ${spread(bare!)}`)
+  print(`first token, ${when}, skein up (same process): ${spread(here!)}; added ${added(here!, bare!)}`)
+  print(`first token, ${when}, over libp2p: ${spread(there!)}; added ${added(there!, bare!)}`)
+}
+
 async function relay(client: BenchClient, where: string): Promise<void> {
-  await client.stream('echo', RELAY_TOKENS, 'warm up')
+  for (let i = 0; i < RELAY_WARM_UP; i++) await client.stream('echo', RELAY_TOKENS, 'warm up')
   for (const streams of RELAY_STREAMS) {
     const beganMs = performance.now()
     const all = await Promise.all(

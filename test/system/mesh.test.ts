@@ -175,9 +175,12 @@ describe('a coordinator and nodes in processes of their own', () => {
     await eventually('fifth is out', async () =>
       (await nodesOf(up.http)).find((node) => node.name === 'fifth' && !node.eligible),
     )
-    // It goes on trying, and is refused each time
-    await new Promise((resolve) => setTimeout(resolve, 1500))
-    expect((await nodesOf(up.http)).find((node) => node.name === 'fifth')?.eligible).not.toBe(true)
-    expect(fifth.events.some((event) => event.event === 'revoked')).toBe(true)
+    // It is told why, believes the signed list, and ends instead of knocking for ever
+    await fifth.until((event) => event.event === 'revoked', 20_000)
+    await eventually('its process ends', () => Promise.resolve(fifth.exited || undefined), 12_000)
+    expect(fifth.child.exitCode).toBe(4)
+    const again = await skein(['node', '--no-mdns', '--data', fifth.dataDir])
+    expect(again.code).toBe(4)
+    expect(again.stderr).toContain('revoked')
   })
 })

@@ -64,7 +64,7 @@ export class Hello {
       await this.#judge(link, channel, signal)
       await channel.send(this.#ours(), signal)
       const last = await channel.receive(signal)
-      if (last?.type === 'hello.refused') throw told(last)
+      if (last?.type === 'hello.refused') throw await this.#told(last)
       if (last?.type !== 'hello.accepted')
         throw new SkeinError('FRAME_UNEXPECTED', `a hello ended with ${last?.type ?? 'nothing'}`)
     }).catch((error: unknown) => this.#refuse(link, channel, error))
@@ -74,7 +74,7 @@ export class Hello {
 
   async #judge(link: Link, channel: HelloChannel, signal: AbortSignal): Promise<void> {
     const frame = await channel.receive(signal)
-    if (frame?.type === 'hello.refused') throw told(frame)
+    if (frame?.type === 'hello.refused') throw await this.#told(frame)
     if (frame?.type !== 'hello.certificate')
       throw new SkeinError('FRAME_UNEXPECTED', `a hello began with ${frame?.type ?? 'nothing'}`)
     if (frame.version !== PROTOCOL_VERSION)
@@ -82,11 +82,7 @@ export class Hello {
         'VERSION_MISMATCH',
         `the peer speaks version ${frame.version}, we speak ${PROTOCOL_VERSION}; update the older one`,
       )
-    // a list that does not verify proves nothing about the certificate beside it
-    if (frame.revocations)
-      await this.#components.onRevocations(frame.revocations).catch((error: unknown) => {
-        this.#components.log.debug({ err: error, peer: link.peer }, 'a revocation list was refused')
-      })
+    if (frame.revocations) await this.#takeRevocations(frame.revocations)
     await this.#components.links.verify(link, frame.certificate)
   }
 
@@ -98,6 +94,25 @@ export class Hello {
       certificate: store.signedCertificate,
       ...(store.signedRevocations && { revocations: store.signedRevocations }),
     }
+  }
+
+  /** What a revoked peer needs to believe that it is. */
+  #proof(error: SkeinError): { revocations?: Signed } {
+    const { signedRevocations } = this.#components.store
+    return error.code === 'CERTIFICATE_REVOKED' && signedRevocations ? { revocations: signedRevocations } : {}
+  }
+
+  /** The peer refused us; a revocation that it can prove is taken over. */
+  async #told(frame: Extract<Frame, { type: 'hello.refused' }>): Promise<ToldError> {
+    if (frame.revocations) await this.#takeRevocations(frame.revocations)
+    return new ToldError('NOT_A_MEMBER', `the peer refused our certificate: ${frame.message} (${frame.code})`)
+  }
+
+  /** A list that does not verify proves nothing, neither about a certificate beside it nor about us. */
+  async #takeRevocations(revocations: Signed): Promise<void> {
+    await this.#components.onRevocations(revocations).catch((error: unknown) => {
+      this.#components.log.debug({ err: error }, 'a revocation list was refused')
+    })
   }
 
   #timed(link: Link, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
@@ -114,7 +129,7 @@ export class Hello {
       const message = error.message.slice(0, MESSAGE_CHARACTERS_MAX)
       const late = (): Error => error
       await withDeadline(this.#components.clock, LIMITS.heartbeatIntervalMs, late, undefined, async (signal) => {
-        await channel.send({ type: 'hello.refused', code: error.code, message }, signal)
+        await channel.send({ type: 'hello.refused', code: error.code, message, ...this.#proof(error) }, signal)
         await channel.close()
         // the peer closes the connection when it has read why; a reset sent now could overtake the frame
         await aborted(AbortSignal.any([channel.closed, signal]))
@@ -133,6 +148,3 @@ const aborted = (signal: AbortSignal): Promise<void> =>
 
 /** The peer refused us: there is nobody to tell. */
 class ToldError extends SkeinError {}
-
-const told = (frame: { code: string; message: string }): ToldError =>
-  new ToldError('NOT_A_MEMBER', `the peer refused our certificate: ${frame.message} (${frame.code})`)

@@ -84,6 +84,7 @@ export class Libp2pPeerTransport implements PeerTransport {
   readonly #channels: Channels
   readonly #dialled = new Set<PeerId>()
   #node: MeshNode | undefined
+  readonly #revoked = new AbortController()
   #cancelSave: CancelTimer | undefined
   #isStopping = false
 
@@ -247,11 +248,19 @@ export class Libp2pPeerTransport implements PeerTransport {
       })
   }
 
+  /** Aborts, with CERTIFICATE_REVOKED, when a signed list says that this member is revoked. */
+  get revoked(): AbortSignal {
+    return this.#revoked.signal
+  }
+
   /** Takes over a newer revocation list and closes the connections of who is on it. @throws SkeinError when forged. */
   async applyRevocations(signed: Signed): Promise<void> {
     const { store, log } = this.#components
     if (!(await store.offerRevocations(signed))) return
-    if (store.isRevoked) log.error({}, 'the owner has revoked this member; it has to be invited again')
+    if (store.isRevoked) {
+      log.info({}, 'the owner has revoked this member')
+      this.#revoked.abort(new SkeinError('CERTIFICATE_REVOKED', 'the owner has put this machine out of the mesh'))
+    }
     this.links.sweep()
   }
 

@@ -52,7 +52,12 @@ export const HelloCertificate = defineFrame(
   Type.Object({ version: count(65_535), certificate: SignedSchema, revocations: Type.Optional(SignedSchema) }),
 )
 export const HelloAccepted = defineFrame(0x11, 'hello.accepted', Type.Object({}))
-export const HelloRefused = defineFrame(0x12, 'hello.refused', Type.Object(failure))
+export const HelloRefused = defineFrame(
+  0x12,
+  'hello.refused',
+  /** `revocations` proves a CERTIFICATE_REVOKED to whoever it concerns. */
+  Type.Object({ ...failure, revocations: Type.Optional(SignedSchema) }),
+)
 
 // control: node to coordinator, long-lived
 export const ControlAnnounce = defineFrame(0x20, 'control.announce', Type.Object({ capability: SignedSchema }))

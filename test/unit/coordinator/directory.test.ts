@@ -8,7 +8,7 @@ import {
   type Certificate,
   type LoadReport,
 } from '../../../mesh/protocol/index.ts'
-import { ManualClock, silentLogger } from '../../../mesh/runtime/index.ts'
+import { ManualClock, silentLogger, type Clock } from '../../../mesh/runtime/index.ts'
 import { capability, DIGEST } from './snapshots.ts'
 
 const SELF = asPeerId('self')
@@ -77,8 +77,13 @@ describe('Directory', () => {
     directory.connected(member)
     // A clock that jumps over many sweeps at once, as an event loop that was blocked sees it
     const late = new ManualClock()
-    const blocked = new Directory({ clock: { ...bind(late), nowMs: () => nowMs }, log: silentLogger }, SELF)
     let nowMs = 0
+    const jumping: Clock = {
+      wallMs: () => late.wallMs(),
+      nowMs: () => nowMs,
+      timer: (delayMs, fire) => late.timer(delayMs, fire),
+    }
+    const blocked = new Directory({ clock: jumping, log: silentLogger }, SELF)
     blocked.start()
     blocked.connected(member)
     nowMs = 30_000
@@ -155,6 +160,3 @@ describe('Directory', () => {
     expect(entry.failuresAt(clock.nowMs() + 600_000)).toBe(0)
   })
 })
-
-const bind = (clock: ManualClock): ManualClock =>
-  ({ wallMs: () => clock.wallMs(), timer: clock.timer.bind(clock) }) as unknown as ManualClock

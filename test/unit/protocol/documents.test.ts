@@ -88,7 +88,9 @@ describe('docs/PROTOCOL.md', () => {
     const expected = FRAMES.map(({ tag, type, schema }) => ({
       tag,
       type,
-      fields: Object.keys(schema.properties).map((name) => (schema.required?.includes(name) ? name : `${name}?`)),
+      fields: Object.keys(schema.properties).map((name) =>
+        (schema.required as string[]).includes(name) ? name : `${name}?`,
+      ),
     }))
     expect(listed).toEqual(expected)
   })
