@@ -1,6 +1,6 @@
 /** The key of the API: none on loopback unless given; beyond it, one that is made once and kept in the data directory. */
 import { readFile } from 'node:fs/promises'
-import { DataDir, writeFileAtomic, type Random } from '../../mesh/runtime/index.ts'
+import { writeFileAtomic, type DataDir, type Random } from '../../mesh/runtime/index.ts'
 import type { ServeOptions } from './serve-options.ts'
 
 const KEY_FILE = 'http.key'

@@ -121,7 +121,7 @@ export class CoordinatorClient {
         ...(signal && { signal }),
       })
     } catch (cause) {
-      if (signal?.aborted) throw signal.reason
+      signal?.throwIfAborted()
       throw new SkeinError(
         'COORDINATOR_UNREACHABLE',
         `no coordinator answers at ${this.#target.url}; start one with: skein up`,

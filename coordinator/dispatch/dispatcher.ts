@@ -10,7 +10,7 @@ import type { Directory, Reservation } from '../directory/index.ts'
 import { schedule, type Plan, type TaskDemand, type Unschedulable } from '../scheduler/index.ts'
 import { runAttempt } from './attempt.ts'
 import type { TaskEvent } from './events.ts'
-import { Task, type Completion } from './task.ts'
+import type { Completion, Task } from './task.ts'
 import { TokenRatio } from './token-ratio.ts'
 import { WaitingLine } from './waiting-line.ts'
 

@@ -2,11 +2,11 @@
  * Filters, in the order in which they are asked: the first that rejects a node is what people are told, so what is most
  * lasting comes first. Each is a pure predicate; none fails open.
  */
-import { exclusionKey, type NodeSnapshot, type Rejection, type TaskDemand } from './types.ts'
+import { exclusionKey, type ModelSnapshot, type NodeSnapshot, type Rejection, type TaskDemand } from './types.ts'
 
 interface Filter {
   readonly rejection: Rejection
-  rejects(node: NodeSnapshot, demand: TaskDemand): boolean
+  readonly rejects: (node: NodeSnapshot, demand: TaskDemand) => boolean
 }
 
 export const FILTERS: readonly Filter[] = [
@@ -22,12 +22,12 @@ export const FILTERS: readonly Filter[] = [
   { rejection: 'suspect', rejects: (node) => node.isSuspect },
   {
     rejection: 'no free slot',
-    rejects: (node, demand) => {
-      const model = node.models.get(demand.digest)
-      return model === undefined || model.running >= model.capability.slots
-    },
+    rejects: ({ models }, { digest }) => isFull(models.get(digest)),
   },
 ]
+
+const isFull = (model: ModelSnapshot | undefined): boolean =>
+  model === undefined || model.running >= model.capability.slots
 
 /** The first reason against `node`, or `undefined` when it is feasible. */
 export const rejectionOf = (node: NodeSnapshot, demand: TaskDemand): Rejection | undefined =>

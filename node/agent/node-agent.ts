@@ -57,8 +57,8 @@ export function createNodeAgent(components: NodeAgentComponents, init: NodeAgent
         'CONFIG_INVALID',
         `the label ${key}=${value}: keys are of a-z 0-9 . _ / -, keys and values at most ${LABEL_LENGTH_MAX} long`,
       )
-  const { slots = 1 } = init
-  if (!Number.isInteger(slots) || slots < 1 || slots > LIMITS.slotsPerModelMax)
+  const { slots } = init
+  if (slots !== undefined && !(Number.isInteger(slots) && slots >= 1 && slots <= LIMITS.slotsPerModelMax))
     throw new SkeinError('CONFIG_INVALID', `slots: a whole number from 1 to ${LIMITS.slotsPerModelMax}`)
   return new Agent(components, init)
 }

@@ -1,7 +1,6 @@
 /** What the node agent is given, and what it says of itself. */
 import type {
   CapabilityRecord,
-  EngineKind,
   Hardware,
   ModelCapability,
   PeerId,
@@ -11,7 +10,7 @@ import type {
 import type { Clock, Logger, Random, Startable } from '../../mesh/runtime/index.ts'
 import type { Discovery, PeerTransport } from '../../mesh/network/index.ts'
 import type { HostFacts, PowerSource, PowerState, RunCommand } from '../capability/index.ts'
-import type { Engine, EngineDevices } from '../engines/index.ts'
+import type { CreateEngine, EngineDevices } from '../engines/index.ts'
 import type { ModelProblem } from '../models/index.ts'
 import type { LinkState } from './control-link.ts'
 
@@ -23,7 +22,7 @@ export interface NodeAgentComponents {
   readonly log: Logger
   /** Signs as this peer, under the domain `capability`. */
   readonly sign: (record: CapabilityRecord) => Promise<Signed>
-  readonly createEngine: (kind: EngineKind, components: { clock: Clock; log: Logger }) => Engine
+  readonly createEngine: CreateEngine
   /** What the engine itself can compute on; asked in a process of its own when absent. */
   readonly probeDevices?: () => Promise<EngineDevices>
   /** Takes over a revocation list that a coordinator handed over, after checking its signature. */
@@ -45,7 +44,7 @@ export interface NodeAgentInit {
   readonly name: string
   /** Sequences that each model decodes together; the engine's default when absent. */
   readonly slots?: number
-  /** CPU threads of each engine; all that the process may use when absent. */
+  /** CPU threads of each engine; the engine's default when absent. */
   readonly threads?: number
   readonly contextTokens?: number
   readonly labels?: Readonly<Record<string, string>>

@@ -1,5 +1,5 @@
 /** What all engines keep of one running attempt: its answer so far, its text, its times, and the events it owes. */
-import { LIMITS, type FinishReason } from '../../mesh/protocol/index.ts'
+import { LIMITS, SkeinError, type FinishReason } from '../../mesh/protocol/index.ts'
 import { PushQueue, type Clock } from '../../mesh/runtime/index.ts'
 import { AnswerText, type Detokenize } from './answer-text.ts'
 import type { GenerationEvent, GenerationRequest } from './engine.ts'
@@ -11,6 +11,8 @@ export interface AttemptRunInit {
   readonly request: GenerationRequest
   readonly promptTokens: number
   readonly contextTokens: number
+  /** Ids are below it. */
+  readonly vocabularySize: number
   readonly detokenize: Detokenize
   readonly clock: Clock
 }
@@ -30,7 +32,9 @@ export class AttemptRun {
   #firstTokenMs: number | undefined
   #ended = false
 
+  /** @throws SkeinError CONTEXT_LENGTH_EXCEEDED, INVALID_REQUEST: what no engine can run. */
   constructor(init: AttemptRunInit) {
+    checkFits(init)
     this.request = init.request
     this.promptTokens = init.promptTokens
     this.#contextTokens = init.contextTokens
@@ -115,6 +119,16 @@ export class AttemptRun {
     const isFull = this.promptTokens + this.answer.length >= this.#contextTokens
     return isFull || this.answer.length >= this.request.maxTokens ? 'length' : undefined
   }
+}
+
+function checkFits({ request, promptTokens, contextTokens, vocabularySize }: AttemptRunInit): void {
+  if (promptTokens >= contextTokens)
+    throw new SkeinError(
+      'CONTEXT_LENGTH_EXCEEDED',
+      `the prompt has ${promptTokens} tokens, and the context holds ${contextTokens} with the answer`,
+    )
+  if (request.generated.some((id) => !(Number.isInteger(id) && id >= 0 && id < vocabularySize)))
+    throw new SkeinError('INVALID_REQUEST', `generated has ids beyond the ${vocabularySize} of the vocabulary`)
 }
 
 /** The events of `run`, which fails with the signal's reason when that aborts, or is dropped when its reader leaves. */

@@ -1,5 +1,5 @@
 /** The engines that a node can be given. */
-import type { EngineKind } from '../../mesh/protocol/index.ts'
+import type { EngineKind, SkeinError } from '../../mesh/protocol/index.ts'
 import type { Clock, Logger } from '../../mesh/runtime/index.ts'
 import { ChildEngine } from './child/child-engine.ts'
 import { EchoEngine } from './echo/echo-engine.ts'
@@ -8,7 +8,15 @@ import type { Engine } from './engine.ts'
 export interface EngineComponents {
   readonly clock: Clock
   readonly log: Logger
+  /**
+   * The engine's process ended though nobody unloaded the model, while it ran attempts, was idle, or loaded: running
+   * attempts and the load fail too. Called once for each `load`, with ENGINE_CRASHED; the engine is then without a model.
+   */
+  readonly onExit?: (error: SkeinError) => void
 }
+
+/** As `createEngine`, for those who are given it. */
+export type CreateEngine = (kind: EngineKind, components: EngineComponents) => Engine
 
 export interface CreateEngineInit {
   /** Run the echo engine in a child process too; llama always is. */

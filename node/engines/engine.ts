@@ -40,7 +40,7 @@ export interface LoadRequest {
   readonly slots: number
   /** Tokens that one sequence can hold; the model's own context (or what fits in memory) when absent. */
   readonly contextTokens?: number
-  /** CPU threads; all but one of those that the process may use when absent. */
+  /** CPU threads; when absent all but one of those that the process may use, and one for the smallest models. */
   readonly threads?: number
 }
 
@@ -73,7 +73,8 @@ export interface Engine {
    * Events of one attempt, `end` last. Ends by throwing the signal's reason when it aborts (the sequence is free within
    * one decode step or prefill chunk), and when the iteration is left early.
    *
-   * @throws SkeinError CONTEXT_LENGTH_EXCEEDED, NO_FREE_SLOT, ENGINE_FAILED, ENGINE_CRASHED.
+   * @throws SkeinError CONTEXT_LENGTH_EXCEEDED, NO_FREE_SLOT, ENGINE_FAILED, ENGINE_CRASHED; INVALID_REQUEST when
+   *   `generated` has ids that the model does not have.
    */
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>
   stats(): EngineStats

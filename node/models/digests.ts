@@ -26,7 +26,6 @@ type Entry = Static<typeof EntrySchema>
 
 export interface FileDigest {
   readonly digest: ModelDigest
-  readonly sizeBytes: number
   /** True when the file was read for it. */
   readonly isHashed: boolean
 }
@@ -48,8 +47,7 @@ export class Digests {
   async of(path: string, signal: AbortSignal): Promise<FileDigest> {
     const before = await identify(path)
     const known = this.#table.get(path)
-    if (known && same(known, before))
-      return { digest: asModelDigest(known.digest), sizeBytes: Number(before.sizeBytes), isHashed: false }
+    if (known && same(known, before)) return { digest: asModelDigest(known.digest), isHashed: false }
     const hash = createHash('sha256')
     try {
       for await (const slice of createReadStream(path, { highWaterMark: SLICE_BYTES, signal })) hash.update(slice)
@@ -61,7 +59,7 @@ export class Digests {
     if (!same(before, await identify(path)))
       throw new SkeinError('MODEL_FILE_INVALID', `${path}: it changed while it was read`)
     await this.#table.put(path, { digest, ...before })
-    return { digest, sizeBytes: Number(before.sizeBytes), isHashed: true }
+    return { digest, isHashed: true }
   }
 }
 

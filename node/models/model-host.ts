@@ -19,7 +19,7 @@ import {
   type Random,
 } from '../../mesh/runtime/index.ts'
 import { measureModel, type MeasurementKey, type Measurements } from '../capability/index.ts'
-import type { Engine, LoadedModel } from '../engines/index.ts'
+import type { CreateEngine, Engine, LoadedModel } from '../engines/index.ts'
 import type { ModelFile } from './inventory.ts'
 import { Waiters } from './waiters.ts'
 
@@ -43,7 +43,7 @@ export interface ModelHostComponents {
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
-  readonly createEngine: (kind: EngineKind, components: { clock: Clock; log: Logger }) => Engine
+  readonly createEngine: CreateEngine
   readonly measurements: Measurements
   /** Resolves when the hardware has been probed. */
   readonly hardwareFingerprint: () => Promise<string>
@@ -185,12 +185,17 @@ export class ModelHost {
     await this.#waiters.until(() => (this.#running < this.slots ? true : undefined), signal)
   }
 
-  /** An attempt found `engine` dead. It is loaded again; the report of an engine that was replaced changes nothing. */
+  /**
+   * `engine` is dead: it said so, or an attempt found out. It is loaded again. Said again, or of an engine that was
+   * replaced, it changes nothing.
+   */
   crashed(engine: Engine, error: SkeinError): void {
-    if (engine !== this.#engine || !this.#isResident) return
+    if (engine !== this.#engine || this.#crash) return
+    this.#crash = error
+    // a load that it ended fails by itself
+    if (!this.#isResident) return
     this.#log.error({ err: error }, 'the engine crashed; loading it again')
     this.#isResident = false
-    this.#crash = error
     this.#waiters.notify()
     this.#components.onCapability()
   }
@@ -230,9 +235,13 @@ export class ModelHost {
     const { clock, log, createEngine } = this.#components
     const { slots, threads, contextTokens } = this.#init
     const beganMs = clock.nowMs()
-    this.#crash = undefined
     this.#share = 0
-    this.#engine = createEngine(this.file.engine, { clock, log })
+    const engine: Engine = createEngine(this.file.engine, {
+      clock,
+      log,
+      onExit: (error) => this.crashed(engine, error),
+    })
+    this.#engine = engine
     const request = {
       path: this.file.path,
       digest: this.file.digest,
@@ -240,8 +249,9 @@ export class ModelHost {
       ...(threads === undefined ? {} : { threads }),
       ...(contextTokens === undefined ? {} : { contextTokens }),
     }
-    const loading = this.#engine.load(request, (share) => (this.#share = Math.min(1, Math.max(0, share))))
+    const loading = engine.load(request, (share) => (this.#share = Math.min(1, Math.max(0, share))))
     this.#loaded = await Promise.race([loading, aborted(signal)])
+    if (this.#crash) throw this.#crash
     this.#loadMs = clock.nowMs() - beganMs
     this.#isResident = true
     this.#share = 1
@@ -267,6 +277,7 @@ export class ModelHost {
   async #letGo(): Promise<void> {
     const engine = this.#engine
     this.#engine = undefined
+    this.#crash = undefined
     this.#isResident = false
     this.#measuring?.abort(new SkeinError('ENGINE_CRASHED', 'the engine is unloaded'))
     if (engine === undefined) return

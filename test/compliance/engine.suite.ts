@@ -223,6 +223,12 @@ export function engineSuite(init: EngineSuiteInit): void {
       await expect(refused).rejects.toThrow(new RegExp(`\\d{3,} tokens.*${SUITE_CONTEXT_TOKENS}`))
     })
 
+    it.each([-1, 0.5, 2 ** 31])('refuses %d among the tokens so far', async (id) => {
+      const { ids } = await generate(engine, { maxTokens: 2 })
+      expect(await codeOf(generate(engine, { generated: [...ids, id] }))).toBe('INVALID_REQUEST')
+      expect(engine.stats().running).toBe(0)
+    })
+
     it('ends with length when the context is full', async () => {
       const answer = await generate(engine, { maxTokens: 100_000 })
       expect(answer.finishReason).toBe('length')

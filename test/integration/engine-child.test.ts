@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
+import type { SkeinError } from '../../mesh/protocol/index.ts'
 import { silentLogger, sleep, SystemClock } from '../../mesh/runtime/index.ts'
 import { ChildEngine, echoDigest, probeDevices } from '../../node/engines/index.ts'
 import { codeOf, collect, request, started } from '../compliance/engine.suite.ts'
@@ -28,8 +29,22 @@ async function untilEnded(pid: number, withinMs: number): Promise<boolean> {
 }
 
 describe('an engine process', () => {
-  const engine = new ChildEngine({ engine: 'echo' }, { log: silentLogger })
-  afterEach(() => engine.unload())
+  let exits: SkeinError[] = []
+  let onExit = (): void => {}
+  const engine = new ChildEngine(
+    { engine: 'echo' },
+    {
+      log: silentLogger,
+      onExit: (error) => {
+        exits.push(error)
+        onExit()
+      },
+    },
+  )
+  afterEach(async () => {
+    await engine.unload()
+    exits = []
+  })
 
   it('costs its attempts when it is killed, and a new load starts another', async () => {
     await engine.load(LOAD)
@@ -45,11 +60,23 @@ describe('an engine process', () => {
     process.kill(first, 'SIGKILL')
     expect(await Promise.all(codes)).toEqual(['ENGINE_CRASHED', 'ENGINE_CRASHED'])
     expect(engine.pid).toBeUndefined()
+    expect(exits).toHaveLength(1)
     expect(engine.stats().running).toBe(0)
     expect(await codeOf(collect(engine.generate(request(), never)))).toBe('ENGINE_CRASHED')
 
     await engine.load(LOAD)
     expect(engine.pid).not.toBe(first)
+    expect((await collect(engine.generate(request({ maxTokens: 4 }), never))).ids).toHaveLength(4)
+  }, 30_000)
+
+  it('tells its death while nobody uses it', async () => {
+    await engine.load(LOAD)
+    const told = new Promise<void>((resolve) => (onExit = resolve))
+    process.kill(engine.pid!, 'SIGKILL')
+    await told
+    expect(exits).toMatchObject([{ code: 'ENGINE_CRASHED', message: expect.stringContaining('SIGKILL') as string }])
+    expect(engine.pid).toBeUndefined()
+    await engine.load(LOAD)
     expect((await collect(engine.generate(request({ maxTokens: 4 }), never))).ids).toHaveLength(4)
   }, 30_000)
 
@@ -79,6 +106,7 @@ describe('an engine process', () => {
     const pid = engine.pid!
     await engine.unload()
     expect(await untilEnded(pid, 5000)).toBe(true)
+    expect(exits, 'an end that was asked for is not told').toEqual([])
   }, 30_000)
 
   it('dies with its parent, even one that was killed', async () => {

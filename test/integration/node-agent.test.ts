@@ -196,6 +196,20 @@ describe('the node agent on libp2p with a llama engine', () => {
     expect((await rest(await attempt(home, host, digest, 8))).at(-1)?.type).toBe('attempt.end')
   })
 
+  it('brings an idle model back whose engine was killed, and loses no request meanwhile', async () => {
+    const { home, host, control, engines } = await setup([tiny])
+    await expect.poll(() => control.newest?.models[0]?.speed, PATIENCE).toBeDefined()
+    const { digest } = control.newest!.models[0]!
+    const before = control.records.length
+    process.kill(engines[0]!.pid!, 'SIGKILL')
+    await expect.poll(() => control.records.slice(before).some(isLoading), PATIENCE).toBe(true)
+    const frames = await rest(await attempt(home, host, digest, 8))
+    expect(frames[0]?.type).toBe('attempt.accepted')
+    expect(frames.at(-1)).toMatchObject({ type: 'attempt.end', usage: { completionTokens: idsOf(frames).length } })
+    await expect.poll(() => control.newest?.models[0]?.residency, PATIENCE).toBe('resident')
+    expect(engines.length).toBe(2)
+  })
+
   it('says goodbye, leaves no process, and after a restart neither hashes nor measures again', async () => {
     const { home, agent, host, control, engines, dataDir } = await setup([tiny])
     await expect.poll(() => control.newest?.models[0]?.speed, PATIENCE).toBeDefined()

@@ -36,17 +36,15 @@ export function registerDoctor(program: Command): void {
 
 async function examine(context: Context, options: ClientOptions): Promise<Finding[]> {
   const instance = DataDir.instance(context.dataDir)
-  const findings = await Promise.all([
-    node(),
+  const probed = await Promise.all([
     dataDirectory(context.dataDir),
     disk(context.dataDir),
-    memory(),
     engine(),
     port(instance?.http),
     coordinator(context, options),
     discovery(context, options),
   ])
-  return findings.flat()
+  return [node(), memory(), ...probed.flat()]
 }
 
 function node(): Finding {

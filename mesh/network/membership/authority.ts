@@ -63,8 +63,6 @@ export interface IssuedInvite {
 }
 
 const ADDRESSES_MAX = 16
-/** A signed record is at most `capabilityRecordBytesMax` long, and an entry of the list takes 81 bytes of CBOR. */
-const REVOKED_MAX = Math.min(LIMITS.revocationsMax, Math.floor(LIMITS.capabilityRecordBytesMax / 81) - 16)
 const ALL_ROLES: readonly Role[] = ['coordinator', 'node', 'bridge']
 const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
 
@@ -202,8 +200,8 @@ export class MeshAuthority {
       // a certificate issued before then has expired by itself
       const forgottenMs = nowMs - LIMITS.certificateValidityMs - 2 * LIMITS.clockSkewMs
       state.revoked = state.revoked.filter((entry) => entry.peerId !== peerId && entry.revokedAtMs > forgottenMs)
-      if (state.revoked.length >= REVOKED_MAX)
-        throw new SkeinError('INTERNAL', `${REVOKED_MAX} members are revoked already`)
+      if (state.revoked.length >= LIMITS.revocationsMax)
+        throw new SkeinError('INTERNAL', `${LIMITS.revocationsMax} members are revoked already`)
       state.revoked.push({ peerId, serialMax: state.lastSerial, revokedAtMs: nowMs })
       state.issued = state.issued.filter((issued) => issued.peerId !== peerId)
       state.revocationSequence++

@@ -16,6 +16,8 @@ export interface ChildEngineInit {
 
 export interface ChildEngineComponents {
   readonly log: Logger
+  /** The process ended though nobody unloaded the model: at most once for each `load`. */
+  readonly onExit?: (error: SkeinError) => void
 }
 
 interface Attempt {
@@ -35,6 +37,7 @@ const EVENTS_MAX = 2 * LIMITS.generatedTokensMax
 export class ChildEngine implements Engine {
   readonly #engine: EngineKind
   readonly #log: Logger
+  readonly #notifyExit: (error: SkeinError) => void
   readonly #attempts = new Map<string, Attempt>()
   #process: EngineProcess | undefined
   #pendingLoad: PendingLoad | undefined
@@ -46,6 +49,7 @@ export class ChildEngine implements Engine {
   constructor(init: ChildEngineInit, components: ChildEngineComponents) {
     this.#engine = init.engine
     this.#log = components.log.scope('engine')
+    this.#notifyExit = components.onExit ?? (() => {})
   }
 
   /** Of the engine process, while there is one. */
@@ -59,7 +63,7 @@ export class ChildEngine implements Engine {
       message: (message) => {
         if (this.#process === child) this.#receive(message)
       },
-      exit: (error, killed) => this.#onExit(child, error, killed),
+      exit: (error) => this.#onExit(child, error),
     })
     this.#process = child
     try {
@@ -120,10 +124,12 @@ export class ChildEngine implements Engine {
     this.#attempts.clear()
   }
 
-  #onExit(child: EngineProcess, error: SkeinError, killed: boolean): void {
+  /** A process that was dropped is not `#process` any more when it ends: what is left is an end that nobody wanted. */
+  #onExit(child: EngineProcess, error: SkeinError): void {
     if (this.#process !== child) return
-    if (!killed) this.#log.warn({ err: error, attempts: this.#attempts.size }, 'the engine process is gone')
+    this.#log.warn({ err: error, attempts: this.#attempts.size }, 'the engine process is gone')
     this.#end(error)
+    this.#notifyExit(error)
   }
 
   #receive(message: ToParent): void {
@@ -167,7 +173,7 @@ export class ChildEngine implements Engine {
  *
  * @throws SkeinError MODEL_LOAD_FAILED when no binary fits this machine, ENGINE_CRASHED when it dies on the way.
  */
-export async function probeDevices(components: ChildEngineComponents): Promise<EngineDevices> {
+export async function probeDevices(components: Pick<ChildEngineComponents, 'log'>): Promise<EngineDevices> {
   let child: EngineProcess | undefined
   try {
     return await new Promise<EngineDevices>((resolve, reject) => {

@@ -8,8 +8,8 @@ import type { ToChild, ToParent } from './messages.ts'
 
 export interface EngineProcessHandlers {
   message(message: ToParent): void
-  /** Called once. `killed` when `kill` was called before. */
-  exit(error: SkeinError, killed: boolean): void
+  /** Called once, with ENGINE_CRASHED, also after `kill`. */
+  exit(error: SkeinError): void
 }
 
 /** Run from source the file is TypeScript, from `dist` it is JavaScript. */
@@ -20,7 +20,6 @@ const LOG_LENGTH_MAX = 4096
 export class EngineProcess {
   readonly #child: ChildProcess
   readonly #ended: Promise<void>
-  #killed = false
 
   constructor(log: Logger, handlers: EngineProcessHandlers) {
     this.#child = fork(MAIN, [], {
@@ -36,7 +35,7 @@ export class EngineProcess {
     this.#ended = new Promise((resolve) => {
       const onEnd = (why: string): void => {
         resolve()
-        handlers.exit(new SkeinError('ENGINE_CRASHED', `the engine process ended (${why})`), this.#killed)
+        handlers.exit(new SkeinError('ENGINE_CRASHED', `the engine process ended (${why})`))
       }
       this.#child.once('exit', (code, signal) => onEnd(signal ?? `exit code ${code}`))
       this.#child.once('error', (error) => {
@@ -56,7 +55,6 @@ export class EngineProcess {
 
   /** Ends it at once: it holds nothing that is not here too, and the system frees what it held. */
   async kill(): Promise<void> {
-    this.#killed = true
     this.#child.kill('SIGKILL')
     await this.#ended
   }

@@ -81,17 +81,13 @@ export class EchoEngine implements Engine {
     if (this.#runs.size >= this.#slots)
       throw new SkeinError('NO_FREE_SLOT', `all ${this.#slots} slots of the model are taken`)
     const promptTokens = promptPieces(request.prompt)
-    if (promptTokens >= this.#contextTokens)
-      throw new SkeinError(
-        'CONTEXT_LENGTH_EXCEEDED',
-        `the prompt has ${promptTokens} tokens, and the context holds ${this.#contextTokens} with the answer`,
-      )
     const pieces = piecesOf(echoedText(request.prompt))
     const run = new AttemptRun({
       request,
       promptTokens,
       contextTokens: this.#contextTokens,
-      detokenize: (ids) => ids.map((id) => pieces[id % pieces.length]).join(''),
+      vocabularySize: pieces.length,
+      detokenize: (ids) => ids.map((id) => pieces[id]).join(''),
       clock: this.#clock,
     })
     const cancel = new AbortController()
@@ -155,7 +151,8 @@ export class EchoEngine implements Engine {
       const state = this.#runs.get(run)
       if (state) state.prefillTokens = Math.ceil((leftMs * rate) / 1000)
       run.progress('prefill', Math.floor((spentMs * rate) / 1000), total)
-      await sleep(this.#clock, Math.min(leftMs, PROGRESS_INTERVAL_MS), signal)
+      // whole ms: a rest of 1e-13 ms is too short to move the clock, and would be slept for without end
+      await sleep(this.#clock, Math.min(Math.ceil(leftMs), PROGRESS_INTERVAL_MS), signal)
     }
     const state = this.#runs.get(run)
     if (state) state.prefillTokens = 0

@@ -132,17 +132,11 @@ export class LlamaEngine implements Engine {
     const { model, renderer, loop, contextTokens, slots, vocabularySize } = this.#require()
     if (loop.running >= slots) throw new SkeinError('NO_FREE_SLOT', `all ${slots} slots of the model are taken`)
     const prompt = renderer.tokenize(request.prompt)
-    if (prompt.length >= contextTokens)
-      throw new SkeinError(
-        'CONTEXT_LENGTH_EXCEEDED',
-        `the prompt has ${prompt.length} tokens, and the context holds ${contextTokens} with the answer`,
-      )
-    if (request.generated.some((id) => !(Number.isInteger(id) && id >= 0 && id < vocabularySize)))
-      throw new SkeinError('INVALID_REQUEST', `generated has ids beyond the ${vocabularySize} of the vocabulary`)
     const run = new AttemptRun({
       request,
       promptTokens: prompt.length,
       contextTokens,
+      vocabularySize,
       detokenize: (ids) => model.detokenize(ids as readonly Token[], false),
       clock: this.#clock,
     })

@@ -12,7 +12,10 @@ describe('docs/CONFIGURATION.md', () => {
     for (const option of options) {
       const row = rows.find((line) => line.startsWith(`| \`${option.flags}\``))
       expect(row, `${option.flags} has no row`).toBeDefined()
-      if (option.envVar !== undefined) expect(rows.some((line) => line.startsWith(`| \`${option.flags}\``) && line.includes(`\`${option.envVar}\``))).toBe(true)
+      if (option.envVar !== undefined)
+        expect(
+          rows.some((line) => line.startsWith(`| \`${option.flags}\``) && line.includes(`\`${option.envVar}\``)),
+        ).toBe(true)
     }
   })
 

@@ -102,6 +102,18 @@ describe('EchoEngine', () => {
     expect(clock.pendingTimers).toBe(0)
   })
 
+  it('ends its prefill at a pace whose rest is shorter than the clock can tell', async () => {
+    // 3 tokens take 1000/3 ms, which no sum of binary fractions meets
+    const echo = await make('echo:?prefill=9&tps=10')
+    const { clock } = echo
+    await clock.advance(1e6 / 7)
+    const events = await read(echo)
+    await clock.advance(334)
+    expect(echo.engine.stats().prefillTokensPending).toBe(0)
+    await clock.advance(100)
+    expect(events.at(-1)?.type).toBe('tokens')
+  })
+
   it('ends by itself after the tokens that its label says', async () => {
     const echo = await make('echo:?tps=10&answer=5&step=2')
     const { clock } = echo

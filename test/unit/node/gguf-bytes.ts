@@ -4,6 +4,9 @@ export interface GgufBytesInit {
   readonly name?: string
   readonly fileType?: number
   readonly chatTemplate?: string
+  readonly splitFiles?: number
+  /** Its vocabulary. */
+  readonly words?: readonly string[]
 }
 
 const u32 = (value: number): Buffer => {
@@ -21,12 +24,14 @@ const textPair = (key: string, value: string): Buffer => Buffer.concat([text(key
 const numberPair = (key: string, value: number): Buffer => Buffer.concat([text(key), u32(4), u32(value)])
 
 export function ggufBytes(init: GgufBytesInit): Buffer {
+  const { words = ['a', 'bc', ''] } = init
   const pairs = [
     textPair('general.architecture', 'llama'),
     numberPair('llama.context_length', 2048),
-    Buffer.concat([text('tokenizer.ggml.tokens'), u32(9), u32(8), u64(3), text('a'), text('bc'), text('')]),
+    Buffer.concat([text('tokenizer.ggml.tokens'), u32(9), u32(8), u64(words.length), ...words.map(text)]),
     Buffer.concat([text('tokenizer.ggml.scores'), u32(9), u32(6), u64(3), Buffer.alloc(12)]),
     ...(init.name === undefined ? [] : [textPair('general.name', init.name)]),
+    ...(init.splitFiles === undefined ? [] : [numberPair('split.count', init.splitFiles)]),
     ...(init.fileType === undefined ? [] : [numberPair('general.file_type', init.fileType)]),
     ...(init.chatTemplate === undefined ? [] : [textPair('tokenizer.chat_template', init.chatTemplate)]),
   ]

@@ -17,7 +17,7 @@ interface Setup {
 const never = new AbortController().signal
 
 async function setup(
-  engine: (kind: EngineKind, clock: ManualClock) => Engine,
+  engine: (kind: EngineKind, clock: ManualClock, onExit: (error: SkeinError) => void) => Engine,
   file: ModelFile = scriptedFile(),
   dir?: string,
 ): Promise<Setup> {
@@ -30,7 +30,7 @@ async function setup(
       clock,
       random: new SeededRandom(1),
       log: silentLogger,
-      createEngine: (kind) => engine(kind, clock),
+      createEngine: (kind, { onExit }) => engine(kind, clock, onExit!),
       measurements: await Measurements.open(path, silentLogger),
       hardwareFingerprint: async () => 'machine',
       onCapability: () => announced.push(host.capability.residency),
@@ -105,6 +105,36 @@ describe('ModelHost', () => {
     await until('it is loaded again', () => engines.length === 2 && host.isResident, { clock, stepMs: 50 })
     host.crashed(engines[0]!, new SkeinError('ENGINE_CRASHED', 'gone, told late'))
     expect(host.isResident).toBe(true)
+  })
+
+  it.each([
+    ['while it is idle', true],
+    ['while it loads', false],
+  ])('loads again after its engine died %s', async (_, isResident) => {
+    const engines: { engine: ScriptedEngine; exit: (error: SkeinError) => void }[] = []
+    const { clock, host, announced, problems } = await setup((_kind, _clock, exit) => {
+      engines.push({ engine: new ScriptedEngine(false), exit })
+      return engines.at(-1)!.engine
+    })
+    host.start()
+    if (isResident) engines[0]!.engine.finishLoading()
+    await until('it is as far as it shall be', () => host.isResident === isResident)
+    const diedAtMs = clock.nowMs()
+    engines[0]!.exit(new SkeinError('ENGINE_CRASHED', 'killed'))
+    // told, and only then believed to be loaded: what it says of itself came before
+    engines[0]!.engine.finishLoading()
+    expect(host.capability.residency).toBe('loading')
+    const slot = host.acquire()!
+    const ready = host.ready(never)
+    await until('another engine loads', () => engines.length === 2, { clock, stepMs: 10 })
+    expect(clock.nowMs() - diedAtMs).toBeGreaterThanOrEqual(250)
+    engines[1]!.engine.finishLoading()
+    expect(await ready).toBe(engines[1]!.engine)
+    slot.release()
+    engines[0]!.exit(new SkeinError('ENGINE_CRASHED', 'killed, told again'))
+    expect(host.isResident).toBe(true)
+    expect(announced).toEqual(isResident ? ['resident', 'loading', 'resident'] : ['resident'])
+    expect(problems).toEqual([])
   })
 
   it('gives up a file that is no model, and tells everyone who waits', async () => {
