@@ -19,6 +19,11 @@ const SEND_STALL_MS = 2 * LIMITS.clientStallMs
 /** UTF-16 code units of text in one frame; the schema allows more, the token bound keeps ordinary text far below. */
 const TEXT_LENGTH_MAX = 512 * 1024
 const BYTES_PER_ID = 4
+/**
+ * Least time between two frames of tokens. A frame costs both ends more than a token does; above 250 tokens/s tokens
+ * share frames, below it none ever waits.
+ */
+const TOKENS_INTERVAL_MS = 4
 
 interface Piece {
   readonly ids: readonly number[]
@@ -43,6 +48,7 @@ export class FrameRelay {
   #lost: SkeinError | undefined
   #sendingSinceMs: number | undefined
   #cancelGuard: CancelTimer | undefined
+  #endRest: (() => void) | undefined
 
   /** @param firstIndex index in the answer of the first token that this attempt makes. */
   constructor(channel: FrameChannel, clock: Clock, fence: number, firstIndex: number) {
@@ -90,6 +96,7 @@ export class FrameRelay {
   async finish(final: Frame): Promise<void> {
     this.#progress = undefined
     this.#final = final
+    this.#endRest?.()
     this.#pump()
     await this.#sending
     if (this.#lost) throw this.#lost
@@ -103,11 +110,13 @@ export class FrameRelay {
     this.#isSending = true
     try {
       for (let frame = this.#next(); frame !== undefined; frame = this.#next()) {
-        this.#sendingSinceMs = this.#clock.nowMs()
+        const atMs = (this.#sendingSinceMs = this.#clock.nowMs())
         this.#guard(SEND_STALL_MS)
         await this.#channel.send(frame)
         this.#sendingSinceMs = undefined
-        if (frame.type === 'attempt.tokens') this.#handedOver += frame.ids.length / BYTES_PER_ID
+        if (frame.type !== 'attempt.tokens') continue
+        this.#handedOver += frame.ids.length / BYTES_PER_ID
+        await this.#rest(atMs)
       }
     } catch (thrown) {
       this.#lost = asSkeinError(thrown, 'STREAM_TRUNCATED')
@@ -117,6 +126,20 @@ export class FrameRelay {
       this.#cancelGuard?.()
       this.#cancelGuard = undefined
     }
+  }
+
+  /** Keeps the interval between frames of tokens, unless the answer is over. */
+  async #rest(sentAtMs: number): Promise<void> {
+    const leftMs = sentAtMs + TOKENS_INTERVAL_MS - this.#clock.nowMs()
+    if (leftMs <= 0 || this.#final !== undefined) return
+    await new Promise<void>((resolve) => {
+      const cancel = this.#clock.timer(leftMs, resolve)
+      this.#endRest = () => {
+        cancel()
+        resolve()
+      }
+    })
+    this.#endRest = undefined
   }
 
   #next(): Frame | undefined {

@@ -84,6 +84,7 @@ describe('an engine process', () => {
     const loading = codeOf(engine.load(LOAD))
     process.kill(engine.pid!, 'SIGKILL')
     expect(await loading).toBe('ENGINE_CRASHED')
+    expect(exits).toHaveLength(1)
     await engine.load(LOAD)
     expect(engine.pid).toBeDefined()
   }, 30_000)

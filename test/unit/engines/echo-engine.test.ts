@@ -103,12 +103,12 @@ describe('EchoEngine', () => {
   })
 
   it('ends its prefill at a pace whose rest is shorter than the clock can tell', async () => {
-    // 3 tokens take 1000/3 ms, which no sum of binary fractions meets
+    // 3 tokens take 1000/3 ms: begun at this time, a timer of that length leaves 2.8e-13 ms, less than the clock can add
     const echo = await make('echo:?prefill=9&tps=10')
     const { clock } = echo
-    await clock.advance(1e6 / 7)
+    await clock.advance(4096.1)
     const events = await read(echo)
-    await clock.advance(334)
+    await clock.advance(335)
     expect(echo.engine.stats().prefillTokensPending).toBe(0)
     await clock.advance(100)
     expect(events.at(-1)?.type).toBe('tokens')

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import {
   canonicalBytes,
   LIMITS,
@@ -49,8 +49,17 @@ const model = (i: number): ModelCapability => ({
   numerics: { engineBuild: 'b', flashAttention: true, batchTokens: 512, threads: 2 },
 })
 
-const issuerAt = (path: string, clock: ManualClock): Promise<RecordIssuer> =>
-  RecordIssuer.open({ clock, log: silentLogger, sign: (record) => sign(identity, 'capability', record) }, path)
+const issuerAt = async (path: string, clock: ManualClock): Promise<RecordIssuer> => {
+  const components = {
+    clock,
+    log: silentLogger,
+    sign: (record: CapabilityRecord) => sign(identity, 'capability', record),
+  }
+  const issuer = await RecordIssuer.open(components, path)
+  // the directory goes next: nothing may be writing into it
+  onTestFinished(() => issuer.settled())
+  return issuer
+}
 
 describe('RecordIssuer', () => {
   it('signs what its peer’s public key verifies, dated by the wall clock', async () => {
@@ -68,9 +77,9 @@ describe('RecordIssuer', () => {
     const a = (await first.issue(content)).record.sequence
     const b = (await first.issue(content)).record.sequence
     expect(b).toBeGreaterThan(a)
-    await expect
-      .poll(async () => (await issuerAt(path, new ManualClock(1_000))).issue(content).then((i) => i.record.sequence))
-      .toBeGreaterThan(b)
+    await first.settled()
+    const second = await issuerAt(path, new ManualClock(1_000))
+    expect((await second.issue(content)).record.sequence).toBeGreaterThan(b)
   })
 
   it('leaves out the last models when the record would grow beyond its bound', async () => {

@@ -26,7 +26,8 @@ afterEach(async () => {
 
 export async function temporaryDirectory(): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'skein-node-'))
-  after(() => rm(path, { recursive: true, force: true }))
+  // retried: a write that the test did not wait for may still put its file there
+  after(() => rm(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 10 }))
   return path
 }
 
