@@ -134,7 +134,7 @@ export function addServeOptions(command: Command, roles: { coordinator: boolean;
           .argParser(whole(LIMITS.slotsPerModelMax)),
       )
       .addOption(
-        new Option('--threads <n>', 'CPU threads of the engine (default: all)')
+        new Option('--threads <n>', 'CPU threads of the engine (default: all but one)')
           .env('SKEIN_THREADS')
           .argParser(whole(THREADS_MAX)),
       )

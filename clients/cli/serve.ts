@@ -135,6 +135,8 @@ async function createHost(parts: Parts, options: ServeOptions, base: Base): Prom
     announce: options.announce,
     bootstrap: options.bootstrap,
     mdns: options.mdns,
+    // A node behind a router is reached through a coordinator; a coordinator relays and needs no relay itself.
+    relay: { use: !parts.coordinator },
   })
 }
 

@@ -8,6 +8,7 @@ interface NodeRow {
   readonly name: string
   readonly eligible: boolean
   readonly models: readonly { name: string; speed?: { prefillTokensPerSecond: number } }[]
+  readonly load?: { readonly models: readonly { readonly running: number }[] }
 }
 
 const nodesOf = async (url: string): Promise<NodeRow[]> =>
@@ -113,6 +114,39 @@ describe('a coordinator and nodes in processes of their own', () => {
     ])
     expect(run.code, run.stderr).toBe(0)
     expect(run.stdout).toBe(`${streamed}\n`)
+  })
+
+  it('a client that hangs up frees the slot of the engine', async () => {
+    const hangUp = new AbortController()
+    const response = await fetch(`${up.http}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        model: 'tiny',
+        stream: true,
+        max_tokens: 3500,
+        messages: [{ role: 'user', content: 'a long story' }],
+      }),
+      signal: hangUp.signal,
+    })
+    const running = async (): Promise<number> =>
+      (await nodesOf(up.http)).find((node) => node.name === 'second')?.load?.models[0]?.running ?? 0
+    // what the node itself reports, not what the coordinator reckons
+    await eventually('the engine generates', async () => ((await running()) === 1 ? true : undefined))
+    hangUp.abort()
+    await expect(response.text()).rejects.toThrow()
+    await eventually('the engine is free', async () => ((await running()) === 0 ? true : undefined), 3000)
+  })
+
+  it('skein chat converses over a pipe and keeps stdout for the answers', async () => {
+    const args = ['chat', 'tiny', '--max-tokens', '12', '--temperature', '0', '--data', up.dataDir]
+    const chat = await skein(args, { input: '/models\nhello\nand again\n/exit\n' })
+    expect(chat.code, chat.stderr).toBe(0)
+    expect(chat.stderr).toContain('tiny')
+    const answers = chat.stdout.split('\n')
+    expect(answers.length).toBeGreaterThanOrEqual(3)
+    const once = await skein(['run', 'tiny', 'hello', ...args.slice(2)])
+    expect(chat.stdout.startsWith(once.stdout)).toBe(true)
   })
 
   it('eight parallel streams use every node', async () => {

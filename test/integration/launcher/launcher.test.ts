@@ -73,7 +73,9 @@ describe.each([
   ['in a second process', ['--require', './old.cjs']],
 ])('the launcher %s', (where, flags) => {
   const launch = (...args: string[]): Started => {
-    const child = spawn(process.execPath, [...flags, 'bin/skein', ...args], { cwd: root, stdio: 'pipe' })
+    // npm's scripts are launched themselves, and would pass for the first process here
+    const { SKEIN_LAUNCHED: _launched, ...env } = process.env
+    const child = spawn(process.execPath, [...flags, 'bin/skein', ...args], { cwd: root, stdio: 'pipe', env })
     started.add(child)
     return { child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() }
   }
