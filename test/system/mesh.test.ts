@@ -125,6 +125,7 @@ describe('a coordinator and nodes in processes of their own', () => {
         model: 'tiny',
         stream: true,
         max_tokens: 3500,
+        temperature: 0,
         messages: [{ role: 'user', content: 'a long story' }],
       }),
       signal: hangUp.signal,

@@ -62,21 +62,27 @@ class Chat {
     })
     output.note(`${this.#model} · /help for commands`)
     try {
-      await this.#loop(lines)
+      await this.#loop(lines, isTerminal)
     } finally {
       lines.close()
     }
   }
 
-  async #loop(lines: Interface): Promise<void> {
+  async #loop(lines: Interface, isTerminal: boolean): Promise<void> {
+    let isOpen = true
+    lines.once('close', () => (isOpen = false))
+    // A pipe is at its end long before its last lines are answered; nobody reads a prompt there anyway.
+    const prompt = (): void => {
+      if (isTerminal && isOpen) lines.prompt()
+    }
     lines.setPrompt('> ')
-    lines.prompt()
+    prompt()
     for await (const line of lines) {
       const text = line.trim()
       if (text === '/exit' || text === '/quit') return
       if (text.startsWith('/')) await this.#command(text)
       else if (text !== '') await this.#ask(text)
-      lines.prompt()
+      prompt()
     }
   }
 
