@@ -65,6 +65,7 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
     },
     stop: async () => {
       service.close()
+      dispatcher.stop()
       await Promise.all([feed.stop(), control.stop()])
       directory.stop()
     },

@@ -3,7 +3,7 @@ import type { SkeinError } from '../../mesh/protocol/index.ts'
 import type { NodeAgent } from '../../node/index.ts'
 import type { Output } from './output.ts'
 import type { ServeOptions } from './serve-options.ts'
-import type { Running } from './serve.ts'
+import type { Running } from './running.ts'
 
 /** Devices that the invite of the ready event lets in: a household, within a day. */
 const READY_INVITE_USES = 16

@@ -3,16 +3,7 @@
  * were asked for. What started is stopped in reverse; running answers get their grace before anything is taken away.
  */
 import { LIMITS } from '../../mesh/protocol/index.ts'
-import {
-  createLogger,
-  DataDir,
-  Lifecycle,
-  SystemClock,
-  SystemRandom,
-  type Clock,
-  type Logger,
-  type Random,
-} from '../../mesh/runtime/index.ts'
+import { createLogger, DataDir, Lifecycle, SystemClock, SystemRandom, type Clock } from '../../mesh/runtime/index.ts'
 import { createPeerHost, openCapabilityRecord, openMembership, type PeerHost } from '../../mesh/network/index.ts'
 import { createCoordinator, createGateway, type Coordinator, type Gateway } from '../../coordinator/index.ts'
 import {
@@ -28,29 +19,8 @@ import { stopRequested } from './interrupt.ts'
 import { discoveryReport, hostMembership } from './membership.ts'
 import type { Output } from './output.ts'
 import { announceReady, createModelReport, reportEvents } from './serve-report.ts'
+import type { Base, Parts, Running } from './running.ts'
 import type { ServeOptions } from './serve-options.ts'
-
-export interface Parts {
-  readonly coordinator: boolean
-  readonly node: boolean
-}
-
-export interface Base {
-  readonly clock: Clock
-  readonly random: Random
-  readonly log: Logger
-  readonly data: DataDir
-}
-
-/** What runs in this process. */
-export interface Running {
-  readonly host: PeerHost
-  readonly coordinator: Coordinator | undefined
-  readonly gateway: Gateway | undefined
-  readonly agent: NodeAgent | undefined
-  /** Key that the gateway asks for. */
-  readonly apiKey: string | undefined
-}
 
 /**
  * Runs until a signal asks it to stop. Returns the exit code.

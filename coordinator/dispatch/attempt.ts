@@ -4,7 +4,6 @@
  * counted, a gap ends the attempt.
  */
 import {
-  INBOUND,
   isErrorCode,
   LIMITS,
   packTokenIds,
@@ -12,24 +11,21 @@ import {
   unpackTokenIds,
   type AttemptTokens,
   type Frame,
-  type FrameSet,
   type Route,
 } from '../../mesh/protocol/index.ts'
 import { sleep, type Clock } from '../../mesh/runtime/index.ts'
-import type { FrameChannel, PeerTransport } from '../../mesh/network/index.ts'
+import type { AttemptChannel, AttemptFrame, AttemptStreams } from './attempt-streams.ts'
 import type { TaskEvent } from './events.ts'
 import type { NodeSnapshot } from '../scheduler/index.ts'
 import type { Completion, Task } from './task.ts'
 import { Watchdog } from './watchdog.ts'
-
-type AttemptFrame = typeof INBOUND.attemptCoordinator extends FrameSet<infer F> ? F : never
 
 /** A cancel that the node does not confirm within this long is followed by a reset. */
 const CANCEL_MS = 250
 
 export interface AttemptComponents {
   readonly clock: Clock
-  readonly transport: PeerTransport
+  readonly streams: AttemptStreams
   /** Counts dropped frames by reason. */
   readonly count: (reason: 'stale fence' | 'repeated index') => void
   /** From opening the stream to `attempt.accepted`, in ms. */
@@ -49,15 +45,15 @@ export async function* runAttempt(
   fence: number,
   signal: AbortSignal,
 ): AsyncGenerator<TaskEvent, Completion, undefined> {
-  const { clock, transport } = components
+  const { clock, streams } = components
   const watchdog = new Watchdog(clock)
   const bound = AbortSignal.any([signal, watchdog.signal])
-  let channel: FrameChannel<AttemptFrame> | undefined
+  let channel: AttemptChannel | undefined
   let ended = false
   const beganMs = clock.nowMs()
   try {
     watchdog.expect('assign to accept', LIMITS.assignToAcceptMs)
-    channel = await transport.open(node.peerId, 'attempt', INBOUND.attemptCoordinator, { signal: bound })
+    channel = await streams.take(node.peerId, bound)
     await channel.send(startFrame(task, fence), bound)
     for (;;) {
       const frame = await channel.receive(bound)
@@ -149,7 +145,7 @@ const status = (text: string): TaskEvent => ({ type: 'status', text })
 const percent = (done: number, total: number): string => `${total === 0 ? 0 : Math.floor((100 * done) / total)}%`
 
 /** Closes an ended stream; one that has not ended is cancelled, and reset when the node does not confirm in time. */
-function finish(clock: Clock, channel: FrameChannel<AttemptFrame>, fence: number, ended: boolean): void {
+function finish(clock: Clock, channel: AttemptChannel, fence: number, ended: boolean): void {
   const over = async (): Promise<void> => {
     if (ended) return channel.close()
     const reset = new AbortController()

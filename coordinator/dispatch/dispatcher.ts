@@ -8,6 +8,7 @@ import { deadline, PushQueue, type Clock, type Logger, type Random } from '../..
 import type { PeerTransport } from '../../mesh/network/index.ts'
 import type { Directory, Reservation } from '../directory/index.ts'
 import { schedule, type Plan, type TaskDemand, type Unschedulable } from '../scheduler/index.ts'
+import { AttemptStreams } from './attempt-streams.ts'
 import { runAttempt } from './attempt.ts'
 import type { TaskEvent } from './events.ts'
 import type { Completion, Task } from './task.ts'
@@ -37,6 +38,7 @@ export class Dispatcher {
   readonly #components: DispatcherComponents
   readonly #log: Logger
   readonly #line: WaitingLine<Assignment>
+  readonly #streams: AttemptStreams
   readonly #ratio = new TokenRatio()
   readonly #dropped = new Map<string, number>()
   readonly #lost = new Map<string, AbortController>()
@@ -46,6 +48,7 @@ export class Dispatcher {
     this.#components = components
     this.#log = components.log.scope('dispatch')
     this.#line = new WaitingLine(components.clock)
+    this.#streams = new AttemptStreams(components)
     components.directory.watch({
       capacity: () => this.#line.wake(),
       lost: (peerId, session) => {
@@ -54,6 +57,11 @@ export class Dispatcher {
         this.#lost.delete(key)
       },
     })
+  }
+
+  /** Gives up what is held in reserve; running tasks go on. */
+  stop(): void {
+    this.#streams.close()
   }
 
   /** Tasks that were admitted and have not ended. */
@@ -189,14 +197,14 @@ export class Dispatcher {
   }
 
   async *#attempt(task: Task, plan: Plan, signal: AbortSignal): AsyncGenerator<TaskEvent, Completion, undefined> {
-    const { clock, transport, directory } = this.#components
+    const { clock, directory } = this.#components
     const { node } = plan
     task.attempts++
     task.firstAssignedAtMs ??= clock.nowMs()
     if (task.state === 'queued') task.enter('running')
     const components = {
       clock,
-      transport,
+      streams: this.#streams,
       count: (reason: string) => this.#dropped.set(reason, (this.#dropped.get(reason) ?? 0) + 1),
       onAccepted: (acceptMs: number) => directory.entry(node.peerId)?.addLink(acceptMs),
     }

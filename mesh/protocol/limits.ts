@@ -79,6 +79,10 @@ export const LIMITS = {
   loadReportIntervalMs: 250,
   /** A task may wait for a slot this long. */
   queuedMs: 60_000,
+  /** A coordinator keeps an unused attempt stream to a node in reserve this long. */
+  reserveStreamMs: 15_000,
+  /** A node waits this long for `attempt.start` on an attempt stream. */
+  attemptStartMs: 20_000,
   /** From opening the attempt stream to `attempt.accepted`. */
   assignToAcceptMs: 2000,
   /** From `attempt.accepted` to the next sign of progress: prefill or model load, which report every second. */
@@ -106,6 +110,7 @@ export const LIMITS = {
 
 const relations: readonly [boolean, string][] = [
   [LIMITS.lostAfterMs >= 3 * LIMITS.heartbeatIntervalMs, 'a lost verdict needs three missed heartbeats'],
+  [LIMITS.reserveStreamMs < LIMITS.attemptStartMs, 'a stream in reserve is given up before the node gives it up'],
   [LIMITS.suspectAfterMs < LIMITS.lostAfterMs, 'a node is suspected before it is lost'],
   [LIMITS.loadReportIntervalMs <= LIMITS.heartbeatIntervalMs, 'load is never older than a heartbeat'],
   [

@@ -105,7 +105,7 @@ export class Executor {
 
   async #receiveStart(channel: AttemptChannel): Promise<AttemptStart> {
     const late = (): SkeinError => new SkeinError('STREAM_TIMEOUT', 'an attempt stream without attempt.start')
-    const first = await withDeadline(this.#components.clock, LIMITS.helloMs, late, channel.closed, (signal) =>
+    const first = await withDeadline(this.#components.clock, LIMITS.attemptStartMs, late, channel.closed, (signal) =>
       channel.receive(signal),
     )
     if (first?.type !== 'attempt.start')

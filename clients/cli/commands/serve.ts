@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { createOutput } from '../output.ts'
 import { addServeOptions, serveOptions, type ServeOptions } from '../serve-options.ts'
-import type { Parts } from '../serve.ts'
+import type { Parts } from '../running.ts'
 
 const COMMANDS: readonly { readonly name: string; readonly parts: Parts; readonly summary: string }[] = [
   { name: 'up', parts: { coordinator: true, node: true }, summary: 'start coordinator and node in one' },

@@ -287,7 +287,7 @@ describe('the executor refuses', () => {
   it('a stream that says nothing, or begins with something else', async () => {
     const { clock, open } = await bound()
     const silent = await open()
-    await clock.advance(LIMITS.helloMs + 1)
+    await clock.advance(LIMITS.attemptStartMs + 1)
     await expect(silent.receive()).rejects.toMatchObject({ code: 'STREAM_TRUNCATED' })
     const wrong = await open()
     await wrong.send({ type: 'attempt.cancel', fence: 1 })

@@ -1,0 +1,27 @@
+/** What one process of a mesh consists of. */
+import type { Clock, DataDir, Logger, Random } from '../../mesh/runtime/index.ts'
+import type { PeerHost } from '../../mesh/network/index.ts'
+import type { Coordinator, Gateway } from '../../coordinator/index.ts'
+import type { NodeAgent } from '../../node/index.ts'
+
+export interface Parts {
+  readonly coordinator: boolean
+  readonly node: boolean
+}
+
+export interface Base {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly data: DataDir
+}
+
+/** What runs in this process. */
+export interface Running {
+  readonly host: PeerHost
+  readonly coordinator: Coordinator | undefined
+  readonly gateway: Gateway | undefined
+  readonly agent: NodeAgent | undefined
+  /** Key that the gateway asks for. */
+  readonly apiKey: string | undefined
+}
