@@ -1,7 +1,7 @@
 /**
  * Streams for attempts. Negotiating one costs a round trip before the first byte (0.8 ms on loopback, a link's whole
- * latency elsewhere), so that one more is kept in reserve for each node that is being used. It is opened after an attempt
- * has taken its own, off the path of the request.
+ * latency elsewhere), so that one more is kept in reserve for each node that is being used. It is opened once an attempt
+ * has its first token, off the path of the request.
  */
 import { INBOUND, LIMITS, SkeinError, type FrameSet, type PeerId } from '../../mesh/protocol/index.ts'
 import { withDeadline, type CancelTimer, type Clock } from '../../mesh/runtime/index.ts'
@@ -10,14 +10,11 @@ import type { FrameChannel, PeerTransport } from '../../mesh/network/index.ts'
 export type AttemptFrame = typeof INBOUND.attemptCoordinator extends FrameSet<infer F> ? F : never
 export type AttemptChannel = FrameChannel<AttemptFrame>
 
-/** The next reserve waits until the first tokens of the attempt that took the last one are likely through. */
-const REFILL_DELAY_MS = 50
-
 export class AttemptStreams {
   readonly #clock: Clock
   readonly #transport: PeerTransport
   readonly #reserves = new Map<PeerId, { readonly channel: AttemptChannel; readonly cancelExpiry: CancelTimer }>()
-  readonly #refilling = new Set<PeerId>()
+  readonly #opening = new Set<PeerId>()
   #isClosed = false
 
   constructor(components: { readonly clock: Clock; readonly transport: PeerTransport }) {
@@ -26,16 +23,23 @@ export class AttemptStreams {
   }
 
   /** A stream to `peer` on which nothing was sent yet. @throws as `PeerTransport.open`. */
-  async take(peer: PeerId, signal: AbortSignal): Promise<AttemptChannel> {
-    // A stream to ourselves goes through memory: there is nothing to negotiate.
-    const isRemote = peer !== this.#transport.self.peerId
+  take(peer: PeerId, signal: AbortSignal): Promise<AttemptChannel> {
     const reserve = this.#reserves.get(peer)
     this.#reserves.delete(peer)
     reserve?.cancelExpiry()
     const isGood = reserve !== undefined && !reserve.channel.closed.aborted
-    const channel = isGood ? reserve.channel : await this.#open(peer, signal)
-    if (isRemote) this.#refillSoon(peer)
-    return channel
+    return isGood ? Promise.resolve(reserve.channel) : this.#open(peer, signal)
+  }
+
+  /** Opens a stream to `peer` for the next attempt, when there is none. */
+  replenish(peer: PeerId): void {
+    // A stream to ourselves goes through memory: there is nothing to negotiate.
+    if (peer === this.#transport.self.peerId || this.#opening.has(peer) || this.#reserves.has(peer)) return
+    this.#opening.add(peer)
+    this.#openReserve(peer)
+      // a node that cannot be reached now is tried again by the next attempt
+      .catch(() => {})
+      .finally(() => this.#opening.delete(peer))
   }
 
   /** Gives all reserves up. */
@@ -48,19 +52,7 @@ export class AttemptStreams {
     return this.#transport.open(peer, 'attempt', INBOUND.attemptCoordinator, { signal })
   }
 
-  #refillSoon(peer: PeerId): void {
-    if (this.#refilling.has(peer)) return
-    this.#refilling.add(peer)
-    this.#clock.timer(REFILL_DELAY_MS, () => {
-      this.#refill(peer)
-        // a node that cannot be reached now is tried again by the next attempt
-        .catch(() => {})
-        .finally(() => this.#refilling.delete(peer))
-    })
-  }
-
-  async #refill(peer: PeerId): Promise<void> {
-    if (this.#isClosed || this.#reserves.has(peer)) return
+  async #openReserve(peer: PeerId): Promise<void> {
     const late = (): SkeinError => new SkeinError('STREAM_TIMEOUT', 'no stream to hold in reserve')
     const channel = await withDeadline(this.#clock, LIMITS.assignToAcceptMs, late, undefined, (signal) =>
       this.#open(peer, signal),

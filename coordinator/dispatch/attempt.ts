@@ -50,6 +50,7 @@ export async function* runAttempt(
   const bound = AbortSignal.any([signal, watchdog.signal])
   let channel: AttemptChannel | undefined
   let ended = false
+  let hasTokens = false
   const beganMs = clock.nowMs()
   try {
     watchdog.expect('assign to accept', LIMITS.assignToAcceptMs)
@@ -77,6 +78,8 @@ export async function* runAttempt(
           watchdog.expect('between tokens', LIMITS.betweenTokensMs)
           const event = deliver(components, task, frame)
           if (event) yield event
+          if (!hasTokens) streams.replenish(node.peerId)
+          hasTokens = true
           break
         }
         case 'attempt.end':

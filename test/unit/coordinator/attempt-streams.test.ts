@@ -43,21 +43,25 @@ describe('AttemptStreams', () => {
     streams = new AttemptStreams({ clock, transport: counting as PeerTransport })
   })
 
-  it('opens one more behind each that is taken, and hands it out next', async () => {
-    const first = await streams.take(node.self.peerId, never)
-    expect(opened).toBe(1)
+  it('keeps one more for the next attempt, and hands it out', async () => {
+    const { peerId } = node.self
+    const first = await streams.take(peerId, never)
+    streams.replenish(peerId)
+    streams.replenish(peerId)
     await turn(100)
+    streams.replenish(peerId)
     expect(opened).toBe(2)
-    const second = await streams.take(node.self.peerId, never)
+    const second = await streams.take(peerId, never)
     expect(opened).toBe(2)
     expect(second).not.toBe(first)
-    await turn(100)
+    await streams.take(peerId, never)
     expect(opened).toBe(3)
     expect(served).toHaveLength(3)
   })
 
   it('does not hand out one that broke', async () => {
     await streams.take(node.self.peerId, never)
+    streams.replenish(node.self.peerId)
     await turn(100)
     network.crash(node)
     network.attach(node)
@@ -67,12 +71,12 @@ describe('AttemptStreams', () => {
   })
 
   it('gives an unused one up in time, before the node does, and all at the end', async () => {
-    await streams.take(node.self.peerId, never)
+    streams.replenish(node.self.peerId)
     await turn(100)
-    expect(served[1]!.closed.aborted).toBe(false)
+    expect(served[0]!.closed.aborted).toBe(false)
     await turn(LIMITS.reserveStreamMs)
-    expect(served[1]!.closed.aborted).toBe(true)
-    await streams.take(node.self.peerId, never)
+    expect(served[0]!.closed.aborted).toBe(true)
+    streams.replenish(node.self.peerId)
     await turn(100)
     streams.close()
     await turn(1)
@@ -81,9 +85,9 @@ describe('AttemptStreams', () => {
   })
 
   it('takes a stream that is under way when all is given up back at once', async () => {
-    await streams.take(node.self.peerId, never)
+    streams.replenish(node.self.peerId)
     streams.close()
     await turn(100)
-    expect(opened).toBe(1)
+    expect(served.every((channel) => channel.closed.aborted)).toBe(true)
   })
 })
