@@ -47,6 +47,7 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
       invite: (request) => membership.invite(request),
       revoke: async (member) => {
         const revoked = await membership.revoke(member)
+        directory.forget(revoked.peerId)
         control.pushRevocations()
         return revoked
       },

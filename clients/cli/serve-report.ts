@@ -5,6 +5,8 @@ import type { Output } from './output.ts'
 import type { ServeOptions } from './serve-options.ts'
 import type { Running } from './running.ts'
 
+/** How this Skein is called from where it was started. */
+const COMMAND = import.meta.url.includes('/node_modules/') ? 'skein' : 'bin/skein'
 /** Devices that the invite of the ready event lets in: a household, within a day. */
 const READY_INVITE_USES = 16
 
@@ -34,7 +36,7 @@ export async function announceReady(running: Running, options: ServeOptions, out
   if (http !== undefined) {
     output.line(`  API      ${http}/v1   (OpenAI-compatible)`)
     if (running.apiKey !== undefined) output.line(`  Key      ${running.apiKey}`)
-    output.line('  Try      skein chat')
+    output.line(`  Try      ${COMMAND} chat`)
   }
   if (agent && options.model.length === 0)
     output.line(
@@ -42,7 +44,7 @@ export async function announceReady(running: Running, options: ServeOptions, out
         ? '  Models   none: start with --model PATH to a GGUF file'
         : '  Models   none here yet: start with --model PATH to a GGUF file, or let a node join that has one',
     )
-  if (invite !== undefined) output.line(`  Join     skein node --join ${invite} --model PATH`)
+  if (invite !== undefined) output.line(`  Join     ${COMMAND} node --join ${invite} --model PATH`)
 }
 
 /** Reports members as they come and go, until the process stops. */

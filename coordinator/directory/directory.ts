@@ -130,6 +130,14 @@ export class Directory {
     }
   }
 
+  /** Takes a node that is no member any more off the list. */
+  forget(peerId: PeerId): void {
+    const entry = this.#entries.get(peerId)
+    if (entry === undefined) return
+    this.disconnected(peerId, entry.session)
+    this.#entries.delete(peerId)
+  }
+
   /** Counts an attempt of ours on the node until it is released. */
   reserve(peerId: PeerId, digest: ModelDigest): Reservation {
     const entry = this.#obtain(peerId)
@@ -163,6 +171,7 @@ export class Directory {
     if (entry === undefined) {
       this.#forgetOne()
       entry = new NodeEntry(peerId, peerId === this.#self)
+      entry.lastFrameMs = this.#clock.nowMs()
       this.#entries.set(peerId, entry)
     }
     return entry
@@ -191,7 +200,11 @@ export class Directory {
     const lateMs = nowMs - this.#lastSweepMs - SWEEP_MS
     this.#lastSweepMs = nowMs
     for (const entry of this.#entries.values()) {
-      if (entry.liveness === 'disconnected' || entry.isSelf) continue
+      if (entry.isSelf) continue
+      if (entry.liveness === 'disconnected') {
+        if (nowMs - entry.lastFrameMs > LIMITS.forgottenAfterMs) this.#entries.delete(entry.peerId)
+        continue
+      }
       if (lateMs > SWEEP_LATE_MS) entry.lastFrameMs = Math.min(nowMs, entry.lastFrameMs + lateMs)
       const silentMs = nowMs - entry.lastFrameMs
       if (silentMs > LIMITS.lostAfterMs) {

@@ -75,6 +75,8 @@ export const LIMITS = {
   suspectAfterMs: 1500,
   /** No frame on a control stream for this long: the node is lost. */
   lostAfterMs: 2000,
+  /** A node that has been gone this long is no longer listed. */
+  forgottenAfterMs: 600_000,
   /** Load reports are sent on change, at most this often. */
   loadReportIntervalMs: 250,
   /** A task may wait for a slot this long. */
@@ -112,6 +114,7 @@ const relations: readonly [boolean, string][] = [
   [LIMITS.lostAfterMs >= 3 * LIMITS.heartbeatIntervalMs, 'a lost verdict needs three missed heartbeats'],
   [LIMITS.reserveStreamMs < LIMITS.attemptStartMs, 'a stream in reserve is given up before the node gives it up'],
   [LIMITS.suspectAfterMs < LIMITS.lostAfterMs, 'a node is suspected before it is lost'],
+  [LIMITS.lostAfterMs < LIMITS.forgottenAfterMs, 'a node is lost before it is forgotten'],
   [LIMITS.loadReportIntervalMs <= LIMITS.heartbeatIntervalMs, 'load is never older than a heartbeat'],
   [
     LIMITS.attemptFrameBytesMax >= LIMITS.promptBytesMax + 5 * LIMITS.generatedTokensMax,

@@ -150,6 +150,21 @@ describe('Directory', () => {
     expect(directory.resolve('huge')).toEqual([])
   })
 
+  it('forgets who is no member at once, and who stays away in time', async () => {
+    const lost: string[] = []
+    directory.watch({ lost: (peerId) => lost.push(peerId) })
+    directory.connected(member)
+    directory.forget(NODE)
+    expect(lost).toEqual([NODE])
+    expect(directory.snapshot().nodes).toEqual([])
+    const session = directory.connected(member)
+    directory.disconnected(NODE, session)
+    await clock.advance(LIMITS.forgottenAfterMs - 1000)
+    expect(directory.snapshot().nodes).toHaveLength(1)
+    await clock.advance(2000)
+    expect(directory.snapshot().nodes).toEqual([])
+  })
+
   it('forgets failures by half in a minute', async () => {
     directory.connected(member)
     const entry = directory.entry(NODE)!
