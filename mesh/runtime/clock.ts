@@ -16,6 +16,9 @@ export interface Clock {
   timer(delayMs: number, fire: () => void): CancelTimer
 }
 
+/** Above 2^31 - 1 ms (24.8 days) Node's timers fire at once. Whoever waits longer is woken early and looks again. */
+const TIMER_MS_MAX = 2_147_483_647
+
 /** The machine's clock. Its timers do not keep the process alive unless `keepAlive`. */
 export class SystemClock implements Clock {
   readonly #keepAlive: boolean
@@ -33,7 +36,7 @@ export class SystemClock implements Clock {
   }
 
   timer(delayMs: number, fire: () => void): CancelTimer {
-    const handle = setTimeout(fire, delayMs)
+    const handle = setTimeout(fire, Math.min(delayMs, TIMER_MS_MAX))
     if (!this.#keepAlive) handle.unref()
     return () => clearTimeout(handle)
   }

@@ -12,8 +12,8 @@ import {
   openMembership,
   type PeerHost,
 } from '../../mesh/network/index.ts'
-import { asPeerId, INBOUND, LIMITS, type CapabilityRecord } from '../../mesh/protocol/index.ts'
-import { SystemClock } from '../../mesh/runtime/index.ts'
+import { asPeerId, INBOUND, LIMITS, SkeinError, type CapabilityRecord } from '../../mesh/protocol/index.ts'
+import { SystemClock, type Clock } from '../../mesh/runtime/index.ts'
 import {
   after,
   components,
@@ -55,6 +55,14 @@ describe('join', () => {
     expect((await open(single, dataDir)).store.certificate.serial).toBe(first.store.certificate.serial)
     const forged = encodeInvite({ ...decodeInvite(await inviteOf(a)), secret: 'A'.repeat(22) })
     await expect(open(forged, await temporaryDirectory())).rejects.toMatchObject({ code: 'INVITE_INVALID' })
+  })
+
+  it('finds the coordinator with mDNS when the invite has an old address', async () => {
+    const a = await startHost('a', { mdns: true })
+    const stale = encodeInvite({ ...decodeInvite(await inviteOf(a)), addresses: ['/ip4/127.0.0.1/tcp/9'] })
+    const b = await startHost('b', { invite: stale, mdns: true })
+    expect(b.self.certificate.meshId).toBe(a.meshId)
+    await connectedTo(b, a.self.peerId)
   })
 
   it('names the addresses that do not answer, and takes nobody else for the coordinator', async () => {
@@ -191,6 +199,43 @@ describe('losing and finding', () => {
     expect(c.diagnostics().connections.find((link) => link.peerId === b.self.peerId)?.isRelayed).toBe(true)
     const channel = await c.open(b.self.peerId, 'control', INBOUND.controlNode)
     expect(await channel.receive()).toEqual({ type: 'control.heartbeat', sequence: 1 })
+  })
+
+  it('speaks WebSockets where TCP is not offered', async () => {
+    const a = await startHost('a', { listen: ['/ip4/127.0.0.1/tcp/0/ws'] })
+    expect(a.addresses().every((address) => address.includes('/ws'))).toBe(true)
+    a.handle('attempt', INBOUND.attemptNode, async (channel) => {
+      const frame = await channel.receive()
+      if (frame?.type === 'attempt.cancel') await channel.send({ type: 'attempt.accepted', fence: frame.fence })
+      await channel.close()
+    })
+    const b = await startHost('b', { invite: await inviteOf(a), listen: [] })
+    const channel = await b.open(a.self.peerId, 'attempt', INBOUND.attemptCoordinator)
+    await channel.send({ type: 'attempt.cancel', fence: 7 })
+    expect(await channel.receive()).toMatchObject({ type: 'attempt.accepted', fence: 7 })
+    expect(b.diagnostics().connections[0]?.address).toContain('/ws')
+  })
+
+  it('puts a member out whose certificate ends while it is connected', async () => {
+    let aheadMs = 0
+    const machine = new SystemClock(true)
+    const ahead: Clock = {
+      wallMs: () => machine.wallMs() + aheadMs,
+      nowMs: () => machine.nowMs(),
+      // its long waits are over at once when the wall clock jumps
+      timer: (delayMs, fire) => machine.timer(Math.min(delayMs, 200), fire),
+    }
+    const a = await startHost('a')
+    const b = await startHost('b', { invite: await inviteOf(a), clock: ahead })
+    await connectedTo(b, a.self.peerId)
+    const gone = disconnectedFrom(b, a.self.peerId)
+    aheadMs = LIMITS.certificateValidityMs + 2 * LIMITS.clockSkewMs
+    await gone
+    // by the look at all certificates, or by the hello of a renewal that came first
+    const { member_expired: swept = 0, hello_refused: refused = 0 } = b.counters()
+    expect(swept + refused).toBeGreaterThan(0)
+    await expect(b.connect(a.self.peerId)).rejects.toBeInstanceOf(SkeinError)
+    expect(b.members()).toEqual([])
   })
 
   it('renews its certificate when a third of its time is left', async () => {

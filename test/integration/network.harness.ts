@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterEach } from 'vitest'
 import { createPeerHost, openMembership, type PeerHost, type PeerTransport } from '../../mesh/network/index.ts'
 import type { PeerId, Role } from '../../mesh/protocol/index.ts'
-import { silentLogger, sleep, SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
+import { silentLogger, sleep, SystemClock, SystemRandom, type Clock } from '../../mesh/runtime/index.ts'
 
 export const LISTEN = ['/ip4/127.0.0.1/tcp/0']
 export const clock = new SystemClock(true)
@@ -31,6 +31,8 @@ export interface HostInit {
   readonly bootstrap?: readonly string[]
   readonly listen?: readonly string[]
   readonly mdns?: boolean
+  /** Another clock than the machine's. */
+  readonly clock?: Clock
   readonly relay?: { serve?: boolean; use?: boolean }
   /** Sets handlers before the start. */
   readonly prepare?: (host: PeerHost) => void
@@ -38,7 +40,8 @@ export interface HostInit {
 
 /** A started host; without an invite it makes a mesh. */
 export async function startHost(name: string, init: HostInit = {}): Promise<PeerHost> {
-  const membership = await openMembership(components, {
+  const parts = init.clock === undefined ? components : { ...components, clock: init.clock }
+  const membership = await openMembership(parts, {
     dataDir: init.dataDir ?? (await temporaryDirectory()),
     name,
     roles: init.roles ?? (init.invite === undefined ? ['coordinator'] : ['node']),
@@ -46,7 +49,7 @@ export async function startHost(name: string, init: HostInit = {}): Promise<Peer
     mdns: init.mdns ?? false,
     ...(init.invite !== undefined && { invite: init.invite }),
   })
-  const host = createPeerHost(components, {
+  const host = createPeerHost(parts, {
     membership,
     listen: init.listen ?? LISTEN,
     mdns: init.mdns ?? false,
