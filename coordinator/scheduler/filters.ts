@@ -1,34 +1,19 @@
 /**
- * Filters, in the order in which they are asked: the first that rejects a node is what people are told, so what is most
- * lasting comes first. Each is a pure predicate; none fails open.
+ * Filters: may this node take this task now? Asked in the order below, and the first reason is what people are told, so
+ * that what lasts longest comes first. Pure, and none fails open. One function instead of a table of predicates: it runs
+ * for every node of the mesh on every plan.
  */
-import { exclusionKey, type ModelSnapshot, type NodeSnapshot, type Rejection, type TaskDemand } from './types.ts'
-
-interface Filter {
-  readonly rejection: Rejection
-  readonly rejects: (node: NodeSnapshot, demand: TaskDemand) => boolean
-}
-
-export const FILTERS: readonly Filter[] = [
-  { rejection: 'no such model', rejects: (node, demand) => !node.models.has(demand.digest) },
-  { rejection: 'not connected', rejects: (node) => !node.isConnected },
-  { rejection: 'draining', rejects: (node) => node.isDraining },
-  {
-    rejection: 'context too small',
-    rejects: (node, demand) =>
-      demand.prefillTokensMin >= (node.models.get(demand.digest)?.capability.contextTokens ?? 0),
-  },
-  { rejection: 'failed this task', rejects: (node, demand) => demand.excluded.has(exclusionKey(node)) },
-  { rejection: 'suspect', rejects: (node) => node.isSuspect },
-  {
-    rejection: 'no free slot',
-    rejects: ({ models }, { digest }) => isFull(models.get(digest)),
-  },
-]
-
-const isFull = (model: ModelSnapshot | undefined): boolean =>
-  model === undefined || model.running >= model.capability.slots
+import { exclusionKey, type NodeSnapshot, type Rejection, type TaskDemand } from './types.ts'
 
 /** The first reason against `node`, or `undefined` when it is feasible. */
-export const rejectionOf = (node: NodeSnapshot, demand: TaskDemand): Rejection | undefined =>
-  FILTERS.find((filter) => filter.rejects(node, demand))?.rejection
+export function rejectionOf(node: NodeSnapshot, demand: TaskDemand): Rejection | undefined {
+  const model = node.models.get(demand.digest)
+  if (model === undefined) return 'no such model'
+  if (!node.isConnected) return 'not connected'
+  if (node.isDraining) return 'draining'
+  if (demand.prefillTokensMin >= model.capability.contextTokens) return 'context too small'
+  if (demand.excluded.size > 0 && demand.excluded.has(exclusionKey(node))) return 'failed this task'
+  if (node.isSuspect) return 'suspect'
+  if (model.running >= model.capability.slots) return 'no free slot'
+  return undefined
+}

@@ -15,10 +15,12 @@ import type {
   Unschedulable,
 } from './types.ts'
 
-/** Above this many feasible nodes only a sample is scored: the loss is small and the time stays bounded. */
-const SCORED_MAX = 256
-/** Nodes in such a sample. Two would do for balance (Mitzenmacher 2001); more find the fast ones of a mixed fleet. */
+/** In a larger mesh only a sample is looked at: the loss is small and the time does not grow with the mesh. */
+const WHOLE_MAX = 256
+/** Feasible nodes wanted in such a sample. Two would do for balance (Mitzenmacher 2001); more find the fast ones of a mixed fleet. */
 const SAMPLE_SIZE = 32
+/** Nodes drawn for it. When fewer than a quarter of them are feasible the whole mesh is looked at after all. */
+const DRAWS = 128
 /** Predictions this much alike, as a share, are a draw: the lot decides, so that equal nodes share the work. */
 const DRAW_SHARE = 0.02
 /** Rejected nodes named in an explanation or a message. */
@@ -31,16 +33,13 @@ interface Scored {
 }
 
 export function schedule(snapshot: Snapshot, demand: TaskDemand, random: () => number): Plan | Unschedulable {
-  const feasible: NodeSnapshot[] = []
-  const rejected: { node: NodeSnapshot; why: Rejection }[] = []
-  for (const node of snapshot.nodes) {
-    const why = rejectionOf(node, demand)
-    if (why === undefined) feasible.push(node)
-    else rejected.push({ node, why })
-  }
+  const { nodes } = snapshot
+  const sampled = nodes.length > WHOLE_MAX ? filter(draw(nodes, random), demand) : undefined
+  const isEnough = sampled !== undefined && sampled.feasible.length >= SAMPLE_SIZE
+  const { feasible, rejected } = isEnough ? sampled : filter(nodes, demand)
   if (feasible.length === 0) return unschedulable(snapshot, rejected)
 
-  const scored: Scored[] = sample(feasible, random).map((node) => ({
+  const scored: Scored[] = atMost(feasible, random).map((node) => ({
     node,
     prediction: predict(node, node.models.get(demand.digest)!, demand),
   }))
@@ -48,11 +47,31 @@ export function schedule(snapshot: Snapshot, demand: TaskDemand, random: () => n
   return { kind: 'plan', ...chosen, explain: explain(scored, rejected) }
 }
 
-function sample(nodes: readonly NodeSnapshot[], random: () => number): readonly NodeSnapshot[] {
-  if (nodes.length <= SCORED_MAX) return nodes
-  const picked = new Set<number>()
-  while (picked.size < SAMPLE_SIZE) picked.add(Math.floor(random() * nodes.length))
-  return [...picked].map((index) => nodes[index]!)
+interface Filtered {
+  readonly feasible: NodeSnapshot[]
+  readonly rejected: { readonly node: NodeSnapshot; readonly why: Rejection }[]
+}
+
+function filter(nodes: readonly NodeSnapshot[], demand: TaskDemand): Filtered {
+  const filtered: Filtered = { feasible: [], rejected: [] }
+  for (const node of nodes) {
+    const why = rejectionOf(node, demand)
+    if (why === undefined) filtered.feasible.push(node)
+    else filtered.rejected.push({ node, why })
+  }
+  return filtered
+}
+
+/** `DRAWS` different nodes. */
+function draw(nodes: readonly NodeSnapshot[], random: () => number): NodeSnapshot[] {
+  const drawn = new Set<number>()
+  while (drawn.size < DRAWS) drawn.add(Math.floor(random() * nodes.length))
+  return Array.from(drawn, (index) => nodes[index]!)
+}
+
+/** The feasible nodes of a small mesh; some of many. */
+function atMost(feasible: readonly NodeSnapshot[], random: () => number): readonly NodeSnapshot[] {
+  return feasible.length <= WHOLE_MAX ? feasible : draw(feasible, random)
 }
 
 function pick(scored: readonly Scored[], random: () => number): Scored {
@@ -63,7 +82,7 @@ function pick(scored: readonly Scored[], random: () => number): Scored {
   return draw[Math.floor(random() * draw.length)]!
 }
 
-function explain(scored: readonly Scored[], rejected: readonly { node: NodeSnapshot; why: Rejection }[]): Candidate[] {
+function explain(scored: readonly Scored[], rejected: Filtered['rejected']): Candidate[] {
   const byScore = [...scored].sort((a, b) => a.prediction.totalMs - b.prediction.totalMs)
   return [
     ...byScore.map(({ node, prediction }) => ({ peerId: node.peerId, name: node.name, verdict: { prediction } })),
@@ -71,7 +90,7 @@ function explain(scored: readonly Scored[], rejected: readonly { node: NodeSnaps
   ].slice(0, EXPLAINED_MAX)
 }
 
-function unschedulable(snapshot: Snapshot, rejected: readonly { node: NodeSnapshot; why: Rejection }[]): Unschedulable {
+function unschedulable(snapshot: Snapshot, rejected: Filtered['rejected']): Unschedulable {
   const candidates = explain([], rejected)
   const say = (code: Unschedulable['code'], message: string): Unschedulable => ({
     kind: 'unschedulable',

@@ -88,6 +88,20 @@ describe('schedule', () => {
     for (const name of ['a', 'b', 'c']) expect(counts.get(name)).toBeGreaterThan(60)
   })
 
+  it('in a mesh of a thousand finds the one that can, and mostly one of the best where all can', () => {
+    const many = (one: (i: number) => Partial<NodeSnapshot>): NodeSnapshot[] =>
+      Array.from({ length: 1000 }, (_, i) => node(`n${i}`, one(i)))
+    const lonely = many((i) => ({ isDraining: i !== 617 }))
+    expect(planned(schedule({ nodes: lonely }, demand(), draw(3))).node.name).toBe('n617')
+    const nobody = schedule({ nodes: many(() => ({ isDraining: true })) }, demand(), draw(3))
+    expect(nobody).toMatchObject({ kind: 'unschedulable', code: 'NO_ELIGIBLE_NODE' })
+    const mixed = many((i) => withModel(model({ capability: capability({ speed: speed(100 + i, [1, 10 + i]) }) })))
+    const ranks = Array.from({ length: 50 }, (_, seed) =>
+      Number(planned(schedule({ nodes: mixed }, demand(), draw(seed))).node.name.slice(1)),
+    )
+    expect(Math.min(...ranks)).toBeGreaterThan(850)
+  })
+
   it('never plans an infeasible node, explains every candidate, and repeats itself under one seed', () => {
     const anyNode = fc.record({
       name: fc.string({ minLength: 1, maxLength: 8 }),
