@@ -111,6 +111,7 @@ export class Dispatcher {
     while (task.attempts < LIMITS.attemptsMax) {
       const { plan, reservation } = yield* this.#assign(task, cause, signal)
       try {
+        if (cause) yield { type: 'status', text: `${reasonToMove(cause)}, resuming on ${plan.node.name}` }
         return yield* this.#attempt(task, plan, signal)
       } catch (thrown) {
         if (signal.aborted) throw thrown
@@ -118,7 +119,6 @@ export class Dispatcher {
       } finally {
         reservation.release()
       }
-      yield { type: 'status', text: `${plan.node.name}: ${cause.code.toLowerCase().replaceAll('_', ' ')}, resuming` }
     }
     throw new SkeinError('ATTEMPTS_EXHAUSTED', `${task.attempts} attempts failed, the last: ${cause?.message}`, {
       cause,
@@ -256,6 +256,14 @@ export class Dispatcher {
       },
     }
   }
+}
+
+/** For people: why an answer moves. */
+function reasonToMove(cause: SkeinError): string {
+  if (cause.code === 'NODE_DRAINING') return 'node is leaving'
+  if (cause.code === 'NO_FREE_SLOT') return 'node is full'
+  if (cause.code === 'ATTEMPT_STALLED') return 'node is stalled'
+  return cause.row.blame === 'node' && cause.row.retryable ? 'node lost' : 'node failed'
 }
 
 const refusal = (found: Unschedulable): SkeinError =>

@@ -195,7 +195,7 @@ describe('Dispatcher', () => {
     const { events } = await run(newTask())
     expect(textOf(events)).toBe(ANSWER.join(''))
     expect(clock.nowMs() - beganMs).toBeGreaterThanOrEqual(LIMITS.betweenTokensMs)
-    expect(events).toContainEqual({ type: 'status', text: 'stalls: attempt stalled, resuming' })
+    expect(events).toContainEqual({ type: 'status', text: 'node is stalled, resuming on good' })
   })
 
   it('drops frames under another fence and repeated indices, and ends an attempt at a gap', async () => {
