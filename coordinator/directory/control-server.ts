@@ -17,6 +17,9 @@ import type { Directory } from './directory.ts'
 
 type ControlFrame = typeof INBOUND.controlCoordinator extends FrameSet<infer F> ? F : never
 
+/** For the goodbye to get out to a node that does not read. */
+const GOODBYE_MS = 500
+
 export interface ControlServerComponents {
   readonly clock: Clock
   readonly log: Logger
@@ -47,15 +50,9 @@ export class ControlServer {
     })
   }
 
-  /** Says goodbye to every node. */
+  /** Says goodbye to every node. Bounded, does not throw. */
   async stop(): Promise<void> {
-    const goodbye = { type: 'control.goodbye', reason: 'the coordinator is stopping' } as const
-    await Promise.allSettled(
-      [...this.#channels.values()].map(async (channel) => {
-        await channel.send(goodbye)
-        await channel.close()
-      }),
-    )
+    await Promise.allSettled([...this.#channels.values()].map((channel) => this.#farewell(channel)))
   }
 
   /** Hands the newest revocation list to every node. */
@@ -66,6 +63,17 @@ export class ControlServer {
       channel.send({ type: 'control.revocations', revocations }).catch(() => {
         // a channel that cannot be written to is found out by its reader
       })
+  }
+
+  async #farewell(channel: FrameChannel<ControlFrame>): Promise<void> {
+    const late = (): SkeinError => new SkeinError('STREAM_TIMEOUT', `no goodbye taken within ${GOODBYE_MS} ms`)
+    const cancel = this.#components.clock.timer(GOODBYE_MS, () => channel.abort(late()))
+    try {
+      await channel.send({ type: 'control.goodbye', reason: 'the coordinator is stopping' })
+      await channel.close()
+    } finally {
+      cancel()
+    }
   }
 
   async #serve(channel: FrameChannel<ControlFrame>, member: Member): Promise<void> {

@@ -61,10 +61,12 @@ export class DhtFeed {
     for (let round = 0; !signal.aborted; round++) {
       try {
         await this.#round(signal)
-        await sleep(this.#components.clock, round < FIRST_ROUNDS ? FIRST_INTERVAL_MS : INTERVAL_MS, signal)
       } catch (thrown) {
         if (!signal.aborted) this.#log.debug({ err: asSkeinError(thrown) }, 'a look-up failed')
       }
+      // After a failure too: a DHT that fails at once would be asked without end.
+      const pauseMs = round < FIRST_ROUNDS ? FIRST_INTERVAL_MS : INTERVAL_MS
+      await sleep(this.#components.clock, pauseMs, signal).catch(() => {})
     }
   }
 

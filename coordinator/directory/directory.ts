@@ -46,6 +46,8 @@ export class Directory {
   readonly #listeners = new Set<Partial<DirectoryEvents>>()
   #cancelSweep: CancelTimer = () => {}
   #lastSweepMs = 0
+  /** Of all nodes: one that was forgotten and comes back must not get a number that an older stream of it still holds. */
+  #sessions = 0
 
   constructor(components: DirectoryComponents, self: PeerId) {
     this.#clock = components.clock
@@ -83,8 +85,10 @@ export class Directory {
   /** A node opened its control stream. Returns its session, which the other calls about this stream must present. */
   connected(member: Member): number {
     const entry = this.#obtain(member.peerId)
+    // A stream that was not seen to end belonged to an earlier life: what ran there is lost.
+    if (entry.liveness !== 'disconnected') this.#emit('lost', member.peerId, entry.session)
     entry.certificate = member.certificate
-    entry.beginSession(this.#clock.nowMs())
+    entry.beginSession(++this.#sessions, this.#clock.nowMs())
     return entry.session
   }
 

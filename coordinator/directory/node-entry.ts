@@ -23,7 +23,7 @@ export class NodeEntry {
   certificate: Certificate | undefined
   record: CapabilityRecord | undefined
   load: LoadReport | undefined
-  /** Grows with each control stream. */
+  /** Number of its control stream, never given twice; 0 before the first. */
   session = 0
   lastFrameMs = 0
   #liveness: Liveness = 'disconnected'
@@ -54,8 +54,8 @@ export class NodeEntry {
   }
 
   /** A new control stream: earlier load and exclusions belong to an earlier life. */
-  beginSession(nowMs: number): void {
-    this.session++
+  beginSession(session: number, nowMs: number): void {
+    this.session = session
     this.load = undefined
     this.#full.clear()
     this.lastFrameMs = nowMs

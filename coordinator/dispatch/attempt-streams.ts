@@ -42,10 +42,18 @@ export class AttemptStreams {
       .finally(() => this.#opening.delete(peer))
   }
 
+  /** Gives up what is held for `peer`: its life is over, and a stream to it may look open long after. */
+  drop(peer: PeerId): void {
+    const reserve = this.#reserves.get(peer)
+    this.#reserves.delete(peer)
+    reserve?.cancelExpiry()
+    reserve?.channel.abort(new SkeinError('CLIENT_CLOSED', 'the reserve was not needed'))
+  }
+
   /** Gives all reserves up. */
   close(): void {
     this.#isClosed = true
-    for (const peer of [...this.#reserves.keys()]) this.#drop(peer)
+    for (const peer of [...this.#reserves.keys()]) this.drop(peer)
   }
 
   #open(peer: PeerId, signal: AbortSignal): Promise<AttemptChannel> {
@@ -57,15 +65,8 @@ export class AttemptStreams {
     const channel = await withDeadline(this.#clock, LIMITS.assignToAcceptMs, late, undefined, (signal) =>
       this.#open(peer, signal),
     )
-    const cancelExpiry = this.#clock.timer(LIMITS.reserveStreamMs, () => this.#drop(peer))
+    const cancelExpiry = this.#clock.timer(LIMITS.reserveStreamMs, () => this.drop(peer))
     this.#reserves.set(peer, { channel, cancelExpiry })
-    if (this.#isClosed) this.#drop(peer)
-  }
-
-  #drop(peer: PeerId): void {
-    const reserve = this.#reserves.get(peer)
-    this.#reserves.delete(peer)
-    reserve?.cancelExpiry()
-    reserve?.channel.abort(new SkeinError('CLIENT_CLOSED', 'the reserve was not needed'))
+    if (this.#isClosed) this.drop(peer)
   }
 }

@@ -55,6 +55,7 @@ export class Dispatcher {
         const key = `${peerId}#${session}`
         this.#lost.get(key)?.abort(new SkeinError('NODE_LOST', 'the node is gone'))
         this.#lost.delete(key)
+        this.#streams.drop(peerId)
       },
     })
   }
@@ -143,13 +144,15 @@ export class Dispatcher {
     const cancelReprieve =
       reprieveMs === undefined ? undefined : clock.timer(reprieveMs - clock.nowMs(), () => this.#line.wake())
     const waiter = { digest, attempt: () => this.#commit(task), moved: (position: number) => moves.push(position) }
-    const assigned = this.#line.wait(waiter, AbortSignal.any([signal, limit.signal]))
-    assigned.then(
-      (assignment) => moves.push(assignment),
-      (error: unknown) => moves.fail(error),
-    )
+    const left = new AbortController()
+    let assigned: Promise<Assignment> | undefined
     let taken = false
     try {
+      assigned = this.#line.wait(waiter, AbortSignal.any([signal, limit.signal, left.signal]))
+      assigned.then(
+        (assignment) => moves.push(assignment),
+        (error: unknown) => moves.fail(error),
+      )
       for await (const move of moves) {
         if (typeof move !== 'number') {
           taken = true
@@ -161,8 +164,9 @@ export class Dispatcher {
     } finally {
       limit.cancel()
       cancelReprieve?.()
-      // Left while waiting: what was assigned in the same moment must not stay reserved.
-      if (!taken) assigned.then((assignment) => assignment.reservation.release()).catch(() => {})
+      // Left while waiting: the place is given up, and what was assigned in the same moment must not stay reserved.
+      left.abort(new SkeinError('CLIENT_CLOSED', 'the task is not waited for any more'))
+      if (!taken) assigned?.then((assignment) => assignment.reservation.release()).catch(() => {})
     }
   }
 
@@ -213,8 +217,11 @@ export class Dispatcher {
     return yield* runAttempt(components, task, node, fence, AbortSignal.any([signal, this.#lostSignal(node)]))
   }
 
-  /** One signal for each life of a node, shared by its attempts. */
+  /** One signal for each life of a node, shared by its attempts; of a life that is over, one that has aborted. */
   #lostSignal(node: Plan['node']): AbortSignal {
+    const entry = this.#components.directory.entry(node.peerId)
+    if (entry === undefined || entry.session !== node.session || entry.liveness === 'disconnected')
+      return AbortSignal.abort(new SkeinError('NODE_LOST', 'the node is gone'))
     const key = `${node.peerId}#${node.session}`
     let controller = this.#lost.get(key)
     if (controller === undefined) {
@@ -229,7 +236,8 @@ export class Dispatcher {
     const { clock, directory } = this.#components
     const entry = directory.entry(plan.node.peerId)
     this.#log.warn({ task: task.id, attempt: task.attempts, node: plan.node.name, code: error.code }, error.message)
-    if (error.row.blame === 'caller') throw error
+    // A node that no longer has the model says so of itself; others may have it.
+    if (error.row.blame === 'caller' && error.code !== 'MODEL_NOT_FOUND') throw error
     if (error.code === 'NO_FREE_SLOT') entry?.markFull(task.init.digest)
     else {
       const untilMs = clock.nowMs() + Math.min(EXCLUSION_MS * 2 ** (task.attempts - 1), EXCLUSION_MS_MAX)

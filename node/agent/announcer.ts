@@ -53,6 +53,8 @@ export class Announcer {
     } finally {
       this.#isIssuing = false
     }
+    // What changed while the first was being signed is in none yet.
+    if (this.#isDirty) void this.#reissue()
   }
 
   /** What the record says changed: a new one is issued at once. Changes that come meanwhile share the next one. */

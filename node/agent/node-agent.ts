@@ -98,6 +98,8 @@ class Agent implements NodeAgent {
     const probe = this.#probe()
     const parts = (this.#parts = await this.#assemble(probe))
     const { models, executor, announcer, links } = parts
+    // `stop` has found nothing to stop, and will not be asked a second time.
+    if (this.#stopping) throw new SkeinError('SHUTTING_DOWN', 'the node was stopped while it was starting')
     executor.start()
     await this.#readPower()
     const early = new AbortController()

@@ -115,19 +115,25 @@ export class Executor {
 
   /** @throws SkeinError NODE_DRAINING, MODEL_NOT_FOUND, or why the model cannot be loaded. */
   #hostOf(start: AttemptStart): ModelHost {
-    if (this.#isDraining) throw new SkeinError('NODE_DRAINING', 'the node takes no new work')
+    this.#refuseWhenDraining()
     const host = this.#components.host(start.digest)
     if (host === undefined) throw new SkeinError('MODEL_NOT_FOUND', `this node does not have ${start.digest}`)
     if (host.failure) throw host.failure
     return host
   }
 
-  /** @throws SkeinError NO_FREE_SLOT; STALE_FENCING_TOKEN when it was superseded itself meanwhile. */
+  #refuseWhenDraining(): void {
+    if (this.#isDraining) throw new SkeinError('NODE_DRAINING', 'the node takes no new work')
+  }
+
+  /** @throws SkeinError NO_FREE_SLOT, NODE_DRAINING; STALE_FENCING_TOKEN when it was superseded itself meanwhile. */
   async #slotOf(host: ModelHost, entry: FenceEntry, superseded: AbortSignal): Promise<Slot> {
     let slot = host.acquire()
     if (slot === undefined && entry.hasSuperseded) {
       const full = (): SkeinError => noFreeSlot(host)
       await withDeadline(this.#components.clock, SUPERSEDED_MS, full, superseded, (signal) => host.slotFree(signal))
+      // A drain that began meanwhile does not know of this attempt.
+      this.#refuseWhenDraining()
       slot = host.acquire()
     }
     if (slot === undefined) throw noFreeSlot(host)

@@ -84,6 +84,15 @@ describe('AttemptStreams', () => {
     expect(clock.pendingTimers).toBe(0)
   })
 
+  it('gives up what is held for a node whose life is over', async () => {
+    streams.replenish(node.self.peerId)
+    await turn(100)
+    streams.drop(node.self.peerId)
+    await turn(1)
+    expect(served[0]!.closed.aborted).toBe(true)
+    expect(clock.pendingTimers).toBe(0)
+  })
+
   it('takes a stream that is under way when all is given up back at once', async () => {
     streams.replenish(node.self.peerId)
     streams.close()

@@ -142,6 +142,23 @@ describe('Directory', () => {
     expect(directory.snapshot().nodes[0]?.isConnected).toBe(false)
   })
 
+  it('what ran in the life before a newer control stream is lost', () => {
+    const lost: [string, number][] = []
+    directory.watch({ lost: (peerId, session) => lost.push([peerId, session]) })
+    const first = directory.connected(member)
+    expect(lost).toEqual([])
+    directory.connected(member)
+    expect(lost).toEqual([[NODE, first]])
+  })
+
+  it('the end of a control stream from before a node was forgotten does not end a newer one', () => {
+    const first = directory.connected(member)
+    directory.forget(NODE)
+    directory.connected(member)
+    directory.disconnected(NODE, first)
+    expect(directory.snapshot().nodes[0]?.isConnected).toBe(true)
+  })
+
   it('resolves aliases and digests, nodes that are here first', () => {
     directory.connected(member)
     directory.announce(NODE, record(1))

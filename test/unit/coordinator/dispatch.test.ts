@@ -281,6 +281,96 @@ describe('Dispatcher', () => {
     expect(textOf(events)).toBe(ANSWER.join(''))
   })
 
+  /** A script that holds its slot until `release` is called. */
+  const holding = (): { script: Script; release: () => void } => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const script: Script = async (channel, start) => {
+      await accept(channel, start)
+      await promise
+      await tokensFrom(channel, start, 0, ANSWER.length)
+      await end(channel, start)
+    }
+    return { script, release: resolve }
+  }
+  const turnsUntil = async (condition: () => boolean): Promise<void> => {
+    while (!condition()) {
+      await clock.advance(1)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+
+  it('who leaves the iteration while it waits gives its place up', async () => {
+    const { script, release } = holding()
+    node('small', 100, script, answers)
+    const never = new AbortController().signal
+    const one = run(newTask(), never, 1)
+    await turnsUntil(() => starts.length === 1)
+    const leaving = dispatcher.run(newTask(), never)
+    const first = leaving.next()
+    await clock.advance(1)
+    expect((await first).value).toEqual({ type: 'status', text: 'queued 1' })
+    await leaving.return()
+    const two = run(newTask(), never, 1)
+    await turnsUntil(() => clock.pendingTimers > 0)
+    release()
+    await one
+    expect((await two).events[0]).toEqual({ type: 'status', text: 'queued 1' })
+    expect(dispatcher.running).toBe(0)
+  })
+
+  it('who finds the line full leaves no timer behind', async () => {
+    const { script, release } = holding()
+    node('small', 100, script, answers)
+    const leave = new AbortController()
+    const one = run(newTask(), undefined, 1)
+    await turnsUntil(() => starts.length === 1)
+    const waiting = Array.from({ length: LIMITS.queuedTasksMax }, () => dispatcher.run(newTask(), leave.signal).next())
+    await clock.advance(1)
+    const timers = clock.pendingTimers
+    await expect(dispatcher.run(newTask(), leave.signal).next()).rejects.toMatchObject({ code: 'SATURATED' })
+    expect(clock.pendingTimers).toBeLessThanOrEqual(timers)
+    expect((await Promise.all(waiting)).every(({ value }) => value?.type === 'status')).toBe(true)
+    leave.abort(new TypeError('the clients hung up'))
+    release()
+    await one
+  })
+
+  it('does not ask a node that was lost between the plan and the attempt', async () => {
+    const { script, release } = holding()
+    const small = node('small', 100, script, answers)
+    const one = run(newTask(), undefined, 1)
+    await turnsUntil(() => starts.length === 1)
+    const two = dispatcher.run(newTask(), new AbortController().signal)
+    const queued = two.next()
+    await clock.advance(1)
+    await queued
+    release()
+    await one
+    await clock.advance(1)
+    const { peerId } = small.self
+    expect(directory.snapshot().nodes[0]?.models.get(DIGEST)?.running).toBe(1)
+    directory.disconnected(peerId, directory.entry(peerId)!.session)
+    node('other', 100, answers)
+    const events: TaskEvent[] = []
+    let over = false
+    void (async () => {
+      for await (const event of two) events.push(event)
+    })().finally(() => (over = true))
+    await turnsUntil(() => over)
+    expect(events.flatMap((event) => (event.type === 'started' ? [event.node.name] : []))).toEqual(['other'])
+    expect(textOf(events)).toBe(ANSWER.join(''))
+  })
+
+  it('goes on elsewhere when a node no longer has the model', async () => {
+    node('one', 1000, async (channel, start) => {
+      await channel.send({ type: 'attempt.failed', fence: start.fence, code: 'MODEL_NOT_FOUND', message: 'removed' })
+    })
+    node('two', 10, answers)
+    const { events, error } = await run(newTask())
+    expect(error).toBeUndefined()
+    expect(textOf(events)).toBe(ANSWER.join(''))
+  })
+
   it('a caller at fault is told so, and no other node is bothered', async () => {
     const refuses: Script = async (channel, start) => {
       await channel.send({

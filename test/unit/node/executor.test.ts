@@ -309,6 +309,22 @@ describe('the executor refuses', () => {
     expect((await rest(running)).map((frame) => frame.type)).toEqual(['attempt.tokens', 'attempt.end'])
   })
 
+  it('a successor that still waits for its slot when the drain begins', async () => {
+    const { engine, attempt, executor } = await bound()
+    await (await attempt({ taskId: asTaskId(`task_${'z'.repeat(24)}`) })).receive()
+    await (await attempt({ fence: 1 })).receive()
+    await until('the engine runs both', () => engine().attempts.length === 2)
+    const predecessor = engine().attempts[1]!
+    let isSuperseded = false
+    // an engine that is in the middle of a chunk hears of the abort and lets go later
+    predecessor.events.fail = () => (isSuperseded = true)
+    const second = await attempt({ fence: 2 })
+    await until('the predecessor is told', () => isSuperseded)
+    executor.cordon()
+    predecessor.end()
+    expect(await failure(second)).toBe('NODE_DRAINING')
+  })
+
   it('to let an answer run on beyond the grace, and says why', async () => {
     const { clock, attempt, executor, host } = await bound()
     const running = await attempt()

@@ -24,7 +24,8 @@ import {
   type FrameChannel,
   type MemoryPeerTransport,
 } from '../../../mesh/network/index.ts'
-import type { HostFacts } from '../../../node/capability/index.ts'
+import { hardwareOf, RecordIssuer, type HostFacts } from '../../../node/capability/index.ts'
+import { Announcer } from '../../../node/agent/announcer.ts'
 import { createEngine, echoDigest, type Engine } from '../../../node/engines/index.ts'
 import { createNodeAgent, type NodeAgent, type NodeAgentInit } from '../../../node/index.ts'
 import { after, ScriptedEngine, temporaryDirectory, until } from './support.ts'
@@ -199,6 +200,66 @@ describe('the node agent announces', () => {
     ).toEqual(['lab'])
     expect(agent.problems().map(({ path }) => path)).toEqual(expect.arrayContaining([bad, join(dir, 'none.gguf')]))
     expect(agent.models().map((model) => model.capability.aliases[0])).toEqual(['lab'])
+  })
+
+  it('at once what changed while its first record was being signed', async () => {
+    const clock = new ManualClock()
+    const { promise: signed, resolve: release } = Promise.withResolvers<void>()
+    let isSigning = false
+    const issuer = await RecordIssuer.open(
+      {
+        clock,
+        log: silentLogger,
+        sign: async (record) => {
+          isSigning = true
+          await signed
+          return sign(identity, 'capability', record)
+        },
+      },
+      join(await temporaryDirectory(), 'capability.json'),
+    )
+    const network = new MemoryNetwork({ clock, random: new SeededRandom(4) })
+    const { peerId, certificate } = network.join('desk-pc', ['node']).self
+    const powers: string[] = []
+    let power: 'mains' | 'battery' = 'mains'
+    const announcer = new Announcer({
+      clock,
+      log: silentLogger,
+      issuer,
+      discovery: new MemoryDiscovery(network, peerId),
+      content: () => ({
+        meshId: certificate.meshId,
+        peerId,
+        name: 'desk-pc',
+        hardware: hardwareOf(FACTS),
+        models: [],
+        power,
+        labels: {},
+        addresses: [],
+      }),
+      onRecord: ({ record }) => powers.push(record.power),
+    })
+    const starting = announcer.start()
+    await until('the first record is being signed', () => isSigning)
+    power = 'battery'
+    announcer.changed()
+    release()
+    await starting
+    await until('the change is announced', () => powers.length === 2)
+    expect(powers).toEqual(['mains', 'battery'])
+    announcer.stop()
+    await issuer.settled()
+  })
+
+  it('nothing when it is stopped before it has started', async () => {
+    const { agent, network, clock } = await setup()
+    const home = join2(network, clock)
+    const starting = agent.start()
+    await agent.stop()
+    await expect(starting).rejects.toMatchObject({ code: 'SHUTTING_DOWN' })
+    await clock.advance(1000)
+    expect(home.streams).toEqual([])
+    expect(agent.models()).toEqual([])
   })
 
   it('no longer a model that its engine refuses', async () => {
