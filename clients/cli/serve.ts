@@ -3,7 +3,15 @@
  * were asked for. What started is stopped in reverse; running answers get their grace before anything is taken away.
  */
 import { LIMITS } from '../../mesh/protocol/index.ts'
-import { createLogger, DataDir, Lifecycle, SystemClock, SystemRandom, type Clock } from '../../mesh/runtime/index.ts'
+import {
+  createLogger,
+  DataDir,
+  Lifecycle,
+  SystemClock,
+  SystemRandom,
+  type Clock,
+  type Logger,
+} from '../../mesh/runtime/index.ts'
 import { createPeerHost, openCapabilityRecord, openMembership, type PeerHost } from '../../mesh/network/index.ts'
 import { createCoordinator, createGateway, type Coordinator, type Gateway } from '../../coordinator/index.ts'
 import {
@@ -31,6 +39,7 @@ export async function serve(parts: Parts, options: ServeOptions, output: Output)
   // Asked for first: a signal during the start must end it in order too.
   const stop = stopRequested()
   const log = createLogger(options.logLevel)
+  surviveDefects(log)
   const data = DataDir.open(options.data)
   const base: Base = { clock: new SystemClock(true), random: new SystemRandom(), log, data }
   const lifecycle = new Lifecycle(log)
@@ -45,6 +54,15 @@ export async function serve(parts: Parts, options: ServeOptions, output: Output)
     await lifecycle.stop()
     data.close()
   }
+}
+
+/**
+ * A defect in the handling of one peer or one request must not take the others' answers with it: libp2p has had such, and
+ * they could be triggered from outside. Each is an error in the log.
+ */
+function surviveDefects(log: Logger): void {
+  process.on('uncaughtException', (error) => log.error({ err: error }, 'a defect: an exception that nothing caught'))
+  process.on('unhandledRejection', (error) => log.error({ err: error }, 'a defect: a rejection that nothing handled'))
 }
 
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 0, revoked: 4 } as const

@@ -401,8 +401,8 @@ export class Libp2pPeerTransport implements PeerTransport {
     for (const link of this.links.all()) {
       if (link.state !== 'member') continue
       const late = (): Error => new SkeinError('STREAM_TIMEOUT', 'the renewed hello took too long')
-      withDeadline(clock, LIMITS.joinMs, late, undefined, () => this.#introduce(link)).catch((error: unknown) =>
-        log.warn({ err: error, peer: link.peer }, 'the renewed certificate was not taken'),
+      withDeadline(clock, LIMITS.joinMs, late, undefined, (signal) => raced(this.#introduce(link), signal)).catch(
+        (error: unknown) => log.warn({ err: error, peer: link.peer }, 'the renewed certificate was not taken'),
       )
     }
   }
@@ -419,6 +419,7 @@ function raced<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise
   if (signal === undefined) return promise
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason as Error)
+    if (signal.aborted) onAbort()
     signal.addEventListener('abort', onAbort, { once: true })
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
   })
