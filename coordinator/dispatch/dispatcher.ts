@@ -1,7 +1,7 @@
 /**
  * Runs tasks: waits for a slot, commits a plan, runs the attempt, and after a loss goes on with another node from the
  * last delivered token. An attempt is a pure function of what it is given, so that going on is calling it again with the
- * tokens so far (`docs/ARCHITECTURE.md`, "Migration").
+ * tokens so far (`docs/ARCHITECTURE.md`, "An attempt is a pure function").
  */
 import { asSkeinError, isTaskEnd, LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
 import { deadline, PushQueue, type Clock, type Logger, type Random } from '../../mesh/runtime/index.ts'

@@ -1,4 +1,4 @@
-/** Time of one plan over 10 to 10,000 nodes, snapshot included, as dispatch asks for it: `npm run bench scheduler`. */
+/** Time of one plan over 10 to 10,000 nodes, snapshot included, as dispatch asks for it: `node test/bench/scheduler.ts`. */
 import { Directory, type Reservation } from '../../coordinator/directory/index.ts'
 import { schedule, type TaskDemand } from '../../coordinator/scheduler/index.ts'
 import { asMeshId, asModelDigest, asPeerId, type CapabilityRecord } from '../../mesh/protocol/index.ts'
