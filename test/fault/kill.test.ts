@@ -9,8 +9,9 @@ const LOCAL = ['--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0']
 const MODEL = 'echo:paced?tps=60'
 const NAMES = ['one', 'two', 'three', 'four']
 const STREAMS = 48
-const KILLS = 4
-const TOKENS = 240
+const KILLS = 3
+/** Some ten seconds of answer: longer than the kills and restarts take. */
+const TOKENS = 600
 
 interface Answer {
   readonly isWhole: boolean
@@ -21,6 +22,8 @@ interface Answer {
 }
 
 const nodes = new Map<string, SkeinProcess>()
+/** Streams that have begun and not ended, and the node that each says it comes from. */
+const running = new Set<{ node: string }>()
 let up: SkeinProcess
 
 async function startNode(name: string, dataDir?: string): Promise<void> {
@@ -63,7 +66,19 @@ async function ask(question: number): Promise<Answer> {
       messages: [{ role: 'user', content: `the geese fly in a skein over the quiet lake, question ${question}` }],
     }),
   })
-  const body = await response.text()
+  let body = ''
+  const decoder = new TextDecoder()
+  const stream = { node: response.headers.get('x-skein-node') ?? '' }
+  running.add(stream)
+  for await (const chunk of response.body!) {
+    body += decoder.decode(chunk as Uint8Array, { stream: true })
+    stream.node =
+      body
+        .match(/^: node (\S+)$/gm)
+        ?.at(-1)
+        ?.slice(': node '.length) ?? stream.node
+  }
+  running.delete(stream)
   const lines = body.split('\n').filter((line) => line.startsWith('data: '))
   const isWhole = lines.at(-1) === 'data: [DONE]'
   const chunks = lines.slice(0, -1).map((line) => JSON.parse(line.slice('data: '.length)) as StreamChunk)
@@ -75,16 +90,22 @@ interface StreamChunk {
   readonly choices?: readonly { readonly delta: { readonly content?: string } }[]
 }
 
+/** The node that most streams come from. */
+function busiest(): string | undefined {
+  const counts = new Map<string, number>()
+  for (const { node } of running) if (nodes.has(node)) counts.set(node, (counts.get(node) ?? 0) + 1)
+  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0]
+}
+
 it('every answer ends whole and unchanged while the nodes that give it are killed one after the other', async () => {
   const questions = [0, 1, 2]
   const unbroken = await Promise.all(questions.map(ask))
   expect(unbroken.every((answer) => answer.isWhole && answer.moves === 0)).toBe(true)
   const asked = Promise.all(Array.from({ length: STREAMS }, (_, i) => ask(i % questions.length)))
   for (let i = 0; i < KILLS; i++) {
-    const name = NAMES[i % NAMES.length]!
+    const name = await eventually('a node is answering', () => Promise.resolve(busiest()))
     const victim = nodes.get(name)!
-    // alternately as a power cut and as its owner would stop it
-    await victim.stop(i % 2 === 0 ? 'SIGKILL' : 'SIGTERM')
+    await victim.stop('SIGKILL')
     await startNode(name, victim.dataDir)
   }
   const answers = await asked
@@ -92,5 +113,5 @@ it('every answer ends whole and unchanged while the nodes that give it are kille
     expect(answer.isWhole, answer.last).toBe(true)
     expect(answer.text).toBe(unbroken[i % questions.length]!.text)
   }
-  expect(answers.reduce((sum, answer) => sum + answer.moves, 0)).toBeGreaterThan(0)
+  expect(answers.reduce((sum, answer) => sum + answer.moves, 0)).toBeGreaterThanOrEqual(KILLS)
 })

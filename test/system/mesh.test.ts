@@ -1,4 +1,7 @@
 /** A mesh of real processes on one machine: what a person gets from the commands of the README. */
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ensureModel } from '../fixtures/models/index.ts'
@@ -172,6 +175,32 @@ describe('a coordinator and nodes in processes of their own', () => {
       }),
     )
     expect(new Set(used)).toEqual(new Set(['second', 'third', 'fourth']))
+  })
+
+  it('skein join makes a member that then starts without an invite', async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'skein-test-'))
+    const joined = await skein(['join', await invite(), '--name', 'joined', '--no-mdns', '--json', '--data', dataDir])
+    expect(joined.code, joined.stderr).toBe(0)
+    expect(JSON.parse(joined.stdout)).toMatchObject({ name: 'joined', meshId: up.ready['meshId'] })
+    const args = ['node', '--name', 'joined', '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0', '--model', tiny]
+    const node = await SkeinProcess.start({ args, dataDir })
+    try {
+      await eligible('joined')
+    } finally {
+      await node.kill()
+    }
+  })
+
+  it('skein doctor finds nothing wrong with a mesh that works', async () => {
+    const result = await skein(['doctor', '--json', '--data', up.dataDir])
+    const { findings } = JSON.parse(result.stdout) as { findings: { check: string; ok: boolean; detail: string }[] }
+    expect(findings.filter((finding) => !finding.ok)).toEqual([])
+    expect(result.code).toBe(0)
+    const nodes = findings.find((finding) => finding.check === 'nodes')
+    expect(nodes?.detail).toMatch(/^[1-9]\d* of \d+ members can take work$/)
+    expect(findings.map((finding) => finding.check)).toEqual(
+      expect.arrayContaining(['engine', 'GPU', 'clock', 'discovery: mdns']),
+    )
   })
 
   it('an answer survives the death of its node', async () => {
