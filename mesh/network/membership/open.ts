@@ -74,7 +74,11 @@ export async function openMembership(
   if (invite !== undefined) {
     const { name, roles, mdns } = init
     const grant = await joinMesh({ clock, log }, { name, roles, mdns, invite, identity })
-    return membership(await MembershipStore.create(init.dataDir, identity.peerId, grant))
+    const store = await MembershipStore.create(init.dataDir, identity.peerId, grant)
+    // the next start has no invite: this is the one member that is known
+    store.remember(invite.peerId, invite.addresses)
+    await store.save()
+    return membership(store)
   }
   if (problem !== undefined) throw problem
   if (!init.mayCreate)
