@@ -1,5 +1,5 @@
 /** A mesh of real processes on one machine: what a person gets from the commands of the README. */
-import { mkdtemp } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import OpenAI from 'openai'
@@ -201,6 +201,15 @@ describe('a coordinator and nodes in processes of their own', () => {
     expect(findings.map((finding) => finding.check)).toEqual(
       expect.arrayContaining(['engine', 'GPU', 'clock', 'discovery: mdns']),
     )
+  })
+
+  it('docs/CONFIGURATION.md names every file that a data directory gets', async () => {
+    const page = await readFile(new URL('../../docs/CONFIGURATION.md', import.meta.url), 'utf8')
+    const files = new Set((await Promise.all(started.map(({ dataDir }) => readdir(dataDir)))).flat())
+    // SQLite's own, beside the lock
+    files.delete('lock.db-journal')
+    expect(files.size).toBeGreaterThan(6)
+    expect([...files].filter((name) => !page.includes(`\`${name}\``))).toEqual([])
   })
 
   it('an answer survives the death of its node', async () => {
