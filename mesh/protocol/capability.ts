@@ -60,7 +60,8 @@ export const ModelCapabilitySchema = Type.Object({
   sizeBytes: count(),
   /** Tokens of prompt and answer together that one sequence can hold. */
   contextTokens: count(100_000_000, 1),
-  features: list(Type.Enum(['chat', 'completion']), 8),
+  /** `json`: answers can be held to a JSON schema; `logprobs`: log probabilities of the tokens can be had. */
+  features: list(Type.Enum(['chat', 'completion', 'json', 'logprobs']), 8),
   residency: Type.Enum(['resident', 'loading', 'disk']),
   /** Expected time from disk to resident in ms, when not resident. */
   loadMs: amount(),
@@ -71,6 +72,13 @@ export const ModelCapabilitySchema = Type.Object({
   numerics: NumericsSchema,
 })
 export type ModelCapability = Static<typeof ModelCapabilitySchema>
+
+export const TierSchema = Type.Enum(['edge', 'cloud'])
+export type Tier = Static<typeof TierSchema>
+
+/** In units of the owner's currency for a million tokens. */
+export const PriceSchema = Type.Object({ inputPerMillion: amount(1e6), outputPerMillion: amount(1e6) })
+export type Price = Static<typeof PriceSchema>
 
 export const CapabilityRecordSchema = Type.Object({
   meshId: meshId(),
@@ -83,6 +91,10 @@ export const CapabilityRecordSchema = Type.Object({
   hardware: HardwareSchema,
   models: list(ModelCapabilitySchema, LIMITS.modelsPerNodeMax),
   power: Type.Enum(['mains', 'battery', 'unknown']),
+  /** `cloud`: a rented machine. Nothing that is marked local-only goes there. */
+  tier: TierSchema,
+  /** What its owner is billed; nothing when absent. */
+  price: Type.Optional(PriceSchema),
   labels: Type.Record(Type.String({ pattern: '^[a-z0-9._/-]{1,63}$' }), text(63), {
     additionalProperties: false,
     maxProperties: LIMITS.labelsMax,

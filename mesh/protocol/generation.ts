@@ -49,6 +49,26 @@ export const GREEDY: Omit<Sampling, 'seed'> = {
 
 export const StopSchema = list(text(LIMITS.stopStringLengthMax, 1), LIMITS.stopStringsMax)
 
+/** What an answer is held to: any JSON object, or JSON of a schema (JSON Schema as text). */
+export const OutputFormatSchema = Type.Union([
+  Type.Object({ kind: Type.Literal('json') }),
+  Type.Object({ kind: Type.Literal('json-schema'), schema: text(LIMITS.outputSchemaLengthMax, 2) }),
+])
+export type OutputFormat = Static<typeof OutputFormatSchema>
+
+const tokenShare = {
+  /** The token's own bytes; part of a character, maybe. */
+  bytes: bytes(LIMITS.tokenBytesMax),
+  /** Natural logarithm of the probability before sampling options were applied. */
+  logprob: Type.Number({ minimum: -1e9, maximum: 0 }),
+}
+/** One token of an answer with its log probability, and the likeliest at its place. */
+export const TokenLogprobSchema = Type.Object({
+  ...tokenShare,
+  top: list(Type.Object(tokenShare), LIMITS.topLogprobsMax),
+})
+export type TokenLogprob = Static<typeof TokenLogprobSchema>
+
 /** Why a generation ended by itself. */
 export const FinishReasonSchema = Type.Enum(['stop', 'length'])
 export type FinishReason = Static<typeof FinishReasonSchema>

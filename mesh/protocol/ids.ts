@@ -19,12 +19,20 @@ export type ModelDigest = Branded<string, 'ModelDigest'>
 /** Grows by one with every attempt of a task. A frame that bears an older one is dropped and counted. */
 export type FencingToken = Branded<number, 'FencingToken'>
 
+/** A task as OpenAI's responses API names it: `resp_` and the characters of its task id. */
+export type ResponseId = Branded<string, 'ResponseId'>
+
 export const asPeerId = (text: string): PeerId => text as PeerId
 export const asMeshId = (text: string): MeshId => text as MeshId
 export const asRequestId = (text: string): RequestId => text as RequestId
 export const asTaskId = (text: string): TaskId => text as TaskId
 export const asModelDigest = (text: string): ModelDigest => text as ModelDigest
 export const asFencingToken = (value: number): FencingToken => value as FencingToken
+
+export const responseIdOf = (taskId: TaskId): ResponseId => taskId.replace('task_', 'resp_') as ResponseId
+/** `undefined` when `text` is no response id. */
+export const taskIdOfResponse = (text: string): TaskId | undefined =>
+  /^resp_[a-z2-7]{24}$/.test(text) ? (text.replace('resp_', 'task_') as TaskId) : undefined
 
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567'
 const ID_CHARACTERS = 24

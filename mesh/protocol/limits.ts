@@ -32,12 +32,28 @@ export const LIMITS = {
   generatedTokensMax: 131_072,
   /** Tokens of one `attempt.tokens` frame; an engine step that made more is split. */
   tokensPerFrameMax: 512,
+  /** Text of the JSON schema that an answer is held to, in UTF-16 code units. */
+  outputSchemaLengthMax: 64 * 1024,
+  /** Likeliest tokens told beside each token (OpenAI allows 20). */
+  topLogprobsMax: 20,
+  /** Bytes of one token. */
+  tokenBytesMax: 256,
   /** Tasks admitted and not ended, queued ones included. */
   tasksMax: 4096,
   /** Tasks waiting for a slot; a further one is shed with `SATURATED`. */
   queuedTasksMax: 1024,
-  /** Attempts of one task before it fails. */
-  attemptsMax: 8,
+  /** Attempts of one task, moves included, before it fails. */
+  attemptsMax: 64,
+  /** Attempts in a row that end without a token before a task fails. */
+  fruitlessAttemptsMax: 8,
+  /** Attempts that a node keeps for a coordinator that has gone; the one that ended first is dropped. */
+  heldAttemptsMax: 512,
+  /** Ended tasks that the ledger lists in one page. */
+  tasksPageMax: 200,
+  /** Candidates kept in the explanation of one assignment. */
+  explainedCandidatesMax: 64,
+  /** Length of an `Idempotency-Key`. */
+  idempotencyKeyLengthMax: 255,
   /** Text that may wait in the gateway for a client that does not read; above it the stream is cut. */
   clientBacklogBytesMax: 1024 * 1024,
   /** A client that reads nothing for this long while text waits is cut. */
@@ -74,7 +90,7 @@ export const LIMITS = {
   /** No frame on a control stream for this long: the node gets no new work. */
   suspectAfterMs: 1500,
   /** No frame on a control stream for this long: the node is lost. */
-  lostAfterMs: 2000,
+  lostAfterMs: 1800,
   /** A node that has been gone this long is no longer listed. */
   forgottenAfterMs: 600_000,
   /** Load reports are sent on change, at most this often. */
@@ -87,10 +103,26 @@ export const LIMITS = {
   attemptStartMs: 20_000,
   /** From opening the attempt stream to `attempt.accepted`. */
   assignToAcceptMs: 2000,
-  /** From `attempt.accepted` to the next sign of progress: prefill or model load, which report every second. */
-  progressMs: 10_000,
-  /** Between two tokens once decoding has begun. */
-  betweenTokensMs: 10_000,
+  /** From `attempt.accepted` to the next sign of progress: prefill and model load report every half second. */
+  progressMs: 4000,
+  /** Longest time without a token once decoding has begun; the bound adapts to the node's own rhythm below it. */
+  tokenStallMs: 2000,
+  /** A node keeps a running or ended attempt this long when its coordinator has gone. */
+  heldAttemptMs: 30_000,
+  /** A restarted coordinator waits this long for the nodes that may still hold an attempt. */
+  reattachMs: 8000,
+  /** A resumable answer goes on this long without its client. */
+  detachedMs: 60_000,
+  /** The tokens of a running answer that may be resumed are made durable this often. */
+  checkpointMs: 1000,
+  /** A prepared attempt waits this long for its commit. */
+  preparedMs: 15_000,
+  /** A planned move prepares its target this long before it is given up. */
+  prepareMs: 60_000,
+  /** Text of an ended task is kept this long, unless its client asked for it to be stored. */
+  resultRetentionMs: 24 * 3_600_000,
+  /** Stored answers, and what is left of tasks without their text, are kept this long. */
+  taskRetentionMs: 30 * 24 * 3_600_000,
   /** A whole task. */
   taskMs: 3_600_000,
   /** SIGTERM: running answers may end within this long, then they are ended with an explicit error. */
@@ -125,6 +157,10 @@ const relations: readonly [boolean, string][] = [
   [LIMITS.capabilityRecordBytesMax < LIMITS.controlFrameBytesMax, 'a capability record fits one control frame'],
   [LIMITS.capabilityRecordBytesMax >= 82 * LIMITS.revocationsMax, 'the longest revocation list fits a signed record'],
   [LIMITS.queuedTasksMax <= LIMITS.tasksMax, 'queued tasks are tasks'],
+  [LIMITS.fruitlessAttemptsMax <= LIMITS.attemptsMax, 'fruitless attempts are attempts'],
+  [LIMITS.reattachMs < LIMITS.heldAttemptMs, 'a node holds an attempt for as long as a restart takes'],
+  [LIMITS.checkpointMs < LIMITS.heldAttemptMs, 'what a checkpoint lacks is still held by the node'],
+  [LIMITS.resultRetentionMs <= LIMITS.taskRetentionMs, 'a result is part of its task'],
   [LIMITS.shutdownGraceMs < LIMITS.shutdownMs, 'time is left to say why an answer was ended'],
   [LIMITS.helloMs < LIMITS.joinMs, 'a join takes longer than a hello'],
 ]

@@ -15,7 +15,9 @@ export const LoadReportSchema = Type.Object({
   sequence: count(),
   models: list(ModelLoadSchema, LIMITS.modelsPerNodeMax),
   memoryFreeBytes: count(),
-  /** No new work: the owner or a drain said so. */
+  /** No new work; what runs may end here: the owner said so. */
+  cordoned: Type.Boolean(),
+  /** No new work, and what runs is to be handed over: the node is about to leave. */
   draining: Type.Boolean(),
 })
 export type LoadReport = Static<typeof LoadReportSchema>

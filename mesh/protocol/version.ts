@@ -6,10 +6,15 @@
 /** One line per version: what changed on the wire, oldest first. */
 export const WIRE_HISTORY: readonly { version: number; date: string; change: string }[] = [
   { version: 1, date: '2026-11-21', change: 'first: join, hello, control and attempt streams; capability record 1' },
+  {
+    version: 2,
+    date: '2026-11-21',
+    change: 'attempts can be attached to, prepared and committed; log probabilities, JSON output; drain, cordon; tiers',
+  },
 ]
 
 /** What this build speaks. A peer that names another in its hello is refused with `VERSION_MISMATCH`. */
-export const PROTOCOL_VERSION = 1
+export const PROTOCOL_VERSION = 2
 
 const id = (name: string): string => `/skein/${name}/${PROTOCOL_VERSION}.0.0`
 

@@ -42,12 +42,99 @@ export class SystemClock implements Clock {
   }
 }
 
+interface Timer {
+  readonly atMs: number
+  readonly order: number
+  /** Gone once it was cancelled. */
+  fire: (() => void) | undefined
+}
+
+const isBefore = (a: Timer, b: Timer): boolean => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order)
+
+/** Timers in the order of their times, then of their making: a binary heap, since a simulation has thousands. */
+export class TimerQueue {
+  readonly #heap: Timer[] = []
+  #order = 0
+  #size = 0
+
+  /** Timers that were neither taken nor cancelled. */
+  get size(): number {
+    return this.#size
+  }
+
+  /** Time of the next one; infinite when there is none. */
+  get nextAtMs(): number {
+    return this.#next()?.atMs ?? Number.POSITIVE_INFINITY
+  }
+
+  add(atMs: number, fire: () => void): CancelTimer {
+    const timer: Timer = { atMs, order: this.#order++, fire }
+    this.#heap.push(timer)
+    this.#size++
+    this.#rise(this.#heap.length - 1)
+    return () => {
+      if (timer.fire === undefined) return
+      timer.fire = undefined
+      this.#size--
+    }
+  }
+
+  /** Takes the next one out; `undefined` when there is none. */
+  take(): (() => void) | undefined {
+    const timer = this.#next()
+    if (timer?.fire === undefined) return undefined
+    const { fire } = timer
+    timer.fire = undefined
+    this.#size--
+    this.#removeFirst()
+    return fire
+  }
+
+  /** The first that was not cancelled. */
+  #next(): Timer | undefined {
+    while (this.#heap.length > 0 && this.#heap[0]!.fire === undefined) this.#removeFirst()
+    return this.#heap[0]
+  }
+
+  #removeFirst(): void {
+    const last = this.#heap.pop()!
+    if (this.#heap.length === 0) return
+    this.#heap[0] = last
+    this.#sink(0)
+  }
+
+  #rise(at: number): void {
+    const heap = this.#heap
+    const timer = heap[at]!
+    while (at > 0) {
+      const parent = (at - 1) >> 1
+      if (!isBefore(timer, heap[parent]!)) break
+      heap[at] = heap[parent]!
+      at = parent
+    }
+    heap[at] = timer
+  }
+
+  #sink(at: number): void {
+    const heap = this.#heap
+    const timer = heap[at]!
+    for (;;) {
+      let child = 2 * at + 1
+      if (child >= heap.length) break
+      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++
+      if (!isBefore(heap[child]!, timer)) break
+      heap[at] = heap[child]!
+      at = child
+    }
+    heap[at] = timer
+  }
+}
+
 /** A clock that stands still until `advance`. Timers fire in the order of their times, then of their making. */
 export class ManualClock implements Clock {
   #nowMs = 0
-  #order = 0
   readonly #epochMs: number
-  readonly #timers = new Set<{ atMs: number; order: number; fire: () => void }>()
+  readonly #timers = new TimerQueue()
 
   constructor(epochMs = 1_800_000_000_000) {
     this.#epochMs = epochMs
@@ -62,9 +149,7 @@ export class ManualClock implements Clock {
   }
 
   timer(delayMs: number, fire: () => void): CancelTimer {
-    const timer = { atMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, fire }
-    this.#timers.add(timer)
-    return () => this.#timers.delete(timer)
+    return this.#timers.add(this.#nowMs + Math.max(0, delayMs), fire)
   }
 
   /** Timers that have not fired nor been cancelled. */
@@ -75,18 +160,9 @@ export class ManualClock implements Clock {
   /** Moves time by `ms`, firing what falls due on the way and letting promises settle after each. */
   async advance(ms: number): Promise<void> {
     const endMs = this.#nowMs + ms
-    for (;;) {
-      let next: { atMs: number; order: number; fire: () => void } | undefined
-      for (const timer of this.#timers)
-        if (
-          timer.atMs <= endMs &&
-          (!next || timer.atMs < next.atMs || (timer.atMs === next.atMs && timer.order < next.order))
-        )
-          next = timer
-      if (!next) break
-      this.#timers.delete(next)
-      this.#nowMs = next.atMs
-      next.fire()
+    while (this.#timers.nextAtMs <= endMs) {
+      this.#nowMs = this.#timers.nextAtMs
+      this.#timers.take()?.()
       await settle()
     }
     this.#nowMs = endMs

@@ -1,18 +1,13 @@
-/**
- * The data directory of one Skein: identity, membership, measurements, and a lock so that two processes never share it.
- * The lock is an exclusive SQLite transaction: the kernel gives it back when its process dies, however it dies, so that
- * there is no stale lock and no guess about process ids.
- */
+/** The data directory of one Skein: identity, membership, ledger, and a lock so that two processes never share it. */
 import { chmodSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { asSkeinError, SkeinError } from '../protocol/index.ts'
+import { FileLock } from './file-lock.ts'
 import { writeFileAtomic } from './files.ts'
 
 const LOCK_FILE = 'lock.db'
 const INSTANCE_FILE = 'instance.json'
-const SQLITE_BUSY = 5
 
 /** What the running process says about itself to commands of the same machine. */
 export interface Instance {
@@ -39,9 +34,9 @@ function unusable(dir: string, cause: unknown): never {
 
 export class DataDir {
   readonly path: string
-  readonly #lock: DatabaseSync
+  readonly #lock: FileLock
 
-  private constructor(path: string, lock: DatabaseSync) {
+  private constructor(path: string, lock: FileLock) {
     this.path = path
     this.#lock = lock
   }
@@ -52,23 +47,15 @@ export class DataDir {
    * @throws SkeinError DATA_DIR_UNUSABLE, DATA_DIR_LOCKED naming the process that holds it.
    */
   static open(path: string): DataDir {
+    let lock: FileLock | undefined
     try {
       mkdirSync(path, { recursive: true, mode: 0o700 })
       chmodSync(path, 0o700)
-    } catch (cause) {
-      unusable(path, cause)
-    }
-    let lock: DatabaseSync
-    try {
-      lock = new DatabaseSync(join(path, LOCK_FILE), { timeout: 0 })
+      lock = FileLock.acquire(join(path, LOCK_FILE))
     } catch (cause) {
       return unusable(path, cause)
     }
-    try {
-      lock.exec('PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; CREATE TABLE IF NOT EXISTS held (pid INTEGER)')
-    } catch (cause) {
-      lock.close()
-      if ((cause as { errcode?: number }).errcode !== SQLITE_BUSY) return unusable(path, cause)
+    if (lock === undefined) {
       const holder = DataDir.instance(path)
       const who = holder ? ` (process ${holder.pid}${holder.http ? `, ${holder.http}` : ''})` : ''
       throw new SkeinError(
@@ -99,6 +86,6 @@ export class DataDir {
   /** Gives the lock back. */
   close(): void {
     rmSync(this.file(INSTANCE_FILE), { force: true })
-    this.#lock.close()
+    this.#lock.release()
   }
 }

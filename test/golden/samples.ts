@@ -6,6 +6,7 @@ const PEER = '12D3KooWBCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuv' as PeerId
 const TASK = 'task_abcdefghijklmnopqrstuvwx' as TaskId
 const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}` as ModelDigest
 const signed = { payload: Uint8Array.of(1, 2, 3), signature: new Uint8Array(64).fill(9) }
+const share = (text: string, logprob: number) => ({ bytes: new TextEncoder().encode(text), logprob })
 const failure = { code: 'CERTIFICATE_EXPIRED', message: 'the certificate is over' }
 const sampling = {
   temperature: 0.7,
@@ -18,11 +19,11 @@ const sampling = {
 }
 
 export const SAMPLES: readonly Frame[] = [
-  { type: 'join.request', version: 1, inviteId: 'invite_abc', secret: 'c2VjcmV0', name: 'desk-pc', roles: ['node'] },
-  { type: 'join.renew', version: 1, certificate: signed },
+  { type: 'join.request', version: 2, inviteId: 'invite_abc', secret: 'c2VjcmV0', name: 'desk-pc', roles: ['node'] },
+  { type: 'join.renew', version: 2, certificate: signed },
   { type: 'join.granted', certificate: signed, revocations: signed },
   { type: 'join.refused', ...failure },
-  { type: 'hello.certificate', version: 1, certificate: signed, revocations: signed },
+  { type: 'hello.certificate', version: 2, certificate: signed, revocations: signed },
   { type: 'hello.accepted' },
   { type: 'hello.refused', ...failure },
   { type: 'control.announce', capability: signed },
@@ -32,6 +33,7 @@ export const SAMPLES: readonly Frame[] = [
       sequence: 3,
       models: [{ digest: DIGEST, running: 2, prefillTokensPending: 512 }],
       memoryFreeBytes: 8 * 1024 ** 3,
+      cordoned: true,
       draining: false,
     },
   },
@@ -39,6 +41,9 @@ export const SAMPLES: readonly Frame[] = [
   { type: 'control.goodbye', reason: 'stopping' },
   { type: 'control.welcome', sequence: 12, coordinator: PEER, heartbeatIntervalMs: 500 },
   { type: 'control.revocations', revocations: signed },
+  { type: 'control.held', attempts: [{ taskId: TASK, fence: 3 * 2 ** 20 + 7, index: 41, ended: true }] },
+  { type: 'control.release', attempts: [{ taskId: TASK, fence: 3 * 2 ** 20 + 7 }] },
+  { type: 'control.directive', directive: 'drain' },
   {
     type: 'attempt.start',
     taskId: TASK,
@@ -50,6 +55,9 @@ export const SAMPLES: readonly Frame[] = [
     stop: ['\n\n'],
     maxTokens: 256,
     generated: packTokenIds([1, 50_000, 0xffff_ffff]),
+    logprobs: 2,
+    format: { kind: 'json-schema', schema: '{"type":"object"}' },
+    hold: true,
   },
   {
     type: 'attempt.start',
@@ -62,11 +70,24 @@ export const SAMPLES: readonly Frame[] = [
     stop: [],
     maxTokens: 1,
     generated: new Uint8Array(0),
+    format: { kind: 'json' },
   },
+  { type: 'attempt.attach', taskId: TASK, heldFence: 3 * 2 ** 20 + 7, fence: 4 * 2 ** 20 + 8, from: 41 },
+  { type: 'attempt.commit', fence: 7, generated: packTokenIds([42, 43]) },
   { type: 'attempt.cancel', fence: 7 },
   { type: 'attempt.accepted', fence: 7 },
   { type: 'attempt.progress', fence: 7, phase: 'prefill', done: 100, total: 4096 },
+  { type: 'attempt.progress', fence: 7, phase: 'decode', done: 5, total: 256 },
+  { type: 'attempt.prepared', fence: 7 },
   { type: 'attempt.tokens', fence: 7, index: 3, ids: packTokenIds([42]), text: ' goose' },
+  {
+    type: 'attempt.tokens',
+    fence: 7,
+    index: 4,
+    ids: packTokenIds([43]),
+    text: ' 🪿',
+    logprobs: [{ ...share(' 🪿', -0.25), top: [share(' 🪿', -0.25), share(' goose', -1.5)] }],
+  },
   {
     type: 'attempt.end',
     fence: 7,
@@ -75,5 +96,5 @@ export const SAMPLES: readonly Frame[] = [
     usage: { promptTokens: 10, cachedTokens: 4, completionTokens: 5 },
     timing: { waitMs: 0, prefillMs: 120, decodeMs: 900 },
   },
-  { type: 'attempt.failed', fence: 7, code: 'ENGINE_FAILED', message: 'out of memory' },
+  { type: 'attempt.failed', fence: 7, code: 'INVALID_REQUEST', message: 'no such type', param: 'response_format' },
 ]

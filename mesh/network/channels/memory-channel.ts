@@ -14,31 +14,28 @@ import {
   type FrameSet,
   type PeerId,
 } from '../../protocol/index.ts'
-import type { Clock } from '../../runtime/index.ts'
 import type { FrameChannel } from '../transport.ts'
+
+/** Brings what one end sends to the other: calls `deliver` now or later, each call after those before it. */
+export type Carry = (deliver: () => void) => void
 
 export interface MemoryEnd<In extends AnyFrame> {
   /** Who is at the other end. */
   readonly peer: PeerId
   readonly inbound: FrameSet<In>
   readonly onFault: (error: SkeinError) => void
-}
-
-export interface MemoryPairInit {
-  readonly clock: Clock
-  /** One way, in ms; 0 delivers at once. */
-  readonly latencyMs: number
-  readonly frameBytesMax: number
+  /** How what the other end sends comes here; at once when absent. */
+  readonly carry?: Carry
 }
 
 /** Two ends: what one sends, the other receives. */
 export function memoryChannelPair<A extends AnyFrame, B extends AnyFrame>(
-  init: MemoryPairInit,
+  frameBytesMax: number,
   near: MemoryEnd<A>,
   far: MemoryEnd<B>,
 ): [MemoryFrameChannel<A>, MemoryFrameChannel<B>] {
-  const a = new MemoryFrameChannel(init, near)
-  const b = new MemoryFrameChannel(init, far)
+  const a = new MemoryFrameChannel(frameBytesMax, near)
+  const b = new MemoryFrameChannel(frameBytesMax, far)
   a.connect(b)
   b.connect(a)
   return [a, b]
@@ -54,7 +51,7 @@ interface Remote {
 }
 
 export class MemoryFrameChannel<In extends AnyFrame> implements FrameChannel<In>, Remote {
-  readonly #init: MemoryPairInit
+  readonly #frameBytesMax: number
   readonly #end: MemoryEnd<In>
   readonly #closed = new AbortController()
   readonly #inbox: Uint8Array[] = []
@@ -69,8 +66,8 @@ export class MemoryFrameChannel<In extends AnyFrame> implements FrameChannel<In>
   #error: SkeinError | undefined
   #wake: (() => void) | undefined
 
-  constructor(init: MemoryPairInit, end: MemoryEnd<In>) {
-    this.#init = init
+  constructor(frameBytesMax: number, end: MemoryEnd<In>) {
+    this.#frameBytesMax = frameBytesMax
     this.#end = end
   }
 
@@ -99,7 +96,7 @@ export class MemoryFrameChannel<In extends AnyFrame> implements FrameChannel<In>
     if (this.#error !== undefined) throw this.#truncated(this.#error)
     if (this.#hasEnded) throw this.#truncated(new SkeinError('STREAM_TRUNCATED', 'it was closed'))
     const payload = encodeFrame(frame)
-    if (payload.length > this.#init.frameBytesMax)
+    if (payload.length > this.#frameBytesMax)
       throw new SkeinError('FRAME_TOO_LARGE', `${frame.type} takes ${payload.length} bytes`)
     this.#remote.accept(payload)
     while (this.#remote.backlogBytes > LIMITS.streamReadBufferBytes) await this.#room(signal)
@@ -130,6 +127,11 @@ export class MemoryFrameChannel<In extends AnyFrame> implements FrameChannel<In>
     this.#inbox.length = 0
     this.#fail(this.#truncated(reason))
     this.#remote.reset(reason)
+  }
+
+  /** The connection under it broke: this end is told, and the other one learns it in its own way. */
+  lose(reason: Error): void {
+    if (!this.#closed.signal.aborted) this.#fail(this.#truncated(reason))
   }
 
   /** The other end sent a frame. */
@@ -171,11 +173,10 @@ export class MemoryFrameChannel<In extends AnyFrame> implements FrameChannel<In>
   }
 
   #later(deliver: () => void): void {
-    if (this.#init.latencyMs > 0)
-      this.#init.clock.timer(this.#init.latencyMs, () => {
-        if (!this.#closed.signal.aborted) deliver()
-      })
-    else if (!this.#closed.signal.aborted) deliver()
+    const { carry = atOnce } = this.#end
+    carry(() => {
+      if (!this.#closed.signal.aborted) deliver()
+    })
   }
 
   #closeWhenBothEnded(): void {
@@ -220,6 +221,8 @@ export class MemoryFrameChannel<In extends AnyFrame> implements FrameChannel<In>
     return new SkeinError('STREAM_TRUNCATED', `the stream to ${this.peer} broke: ${cause.message}`, { cause })
   }
 }
+
+const atOnce: Carry = (deliver) => deliver()
 
 function wakeAll(waiters: Set<() => void>): void {
   const calls = [...waiters]

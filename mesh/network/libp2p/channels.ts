@@ -100,7 +100,7 @@ export class Channels {
     const peer = self.peerId
     const onFault = (error: SkeinError): void => this.#onFault(peer, protocol, error)
     const [near, far] = memoryChannelPair(
-      { clock: this.#components.clock, latencyMs: 0, frameBytesMax: FRAME_BYTES_MAX[protocol] },
+      FRAME_BYTES_MAX[protocol],
       { peer, inbound, onFault },
       { peer, inbound: service.inbound, onFault },
     )

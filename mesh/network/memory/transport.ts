@@ -9,7 +9,8 @@ import {
   type PeerId,
   type ProtocolName,
 } from '../../protocol/index.ts'
-import { memoryChannelPair } from '../channels/memory-channel.ts'
+import type { Clock } from '../../runtime/index.ts'
+import { memoryChannelPair, type Carry, type MemoryFrameChannel } from '../channels/memory-channel.ts'
 import { Counters } from '../counters.ts'
 import type {
   ChannelHandler,
@@ -26,16 +27,25 @@ interface Service {
   readonly handler: ChannelHandler<AnyFrame>
 }
 
+/** As much of a channel as its connection needs to break it. */
+export interface LosableChannel {
+  readonly closed: AbortSignal
+  lose(reason: Error): void
+}
+
 export class MemoryPeerTransport implements PeerTransport {
   readonly self: Member
   readonly counters = new Counters()
   readonly #network: MemoryNetwork
+  readonly #clock: Clock | undefined
   readonly #members = new Map<PeerId, Member>()
   readonly #watchers = new Set<Partial<MembershipEvents>>()
   readonly #services = new Map<ProtocolName, Service>()
 
-  constructor(network: MemoryNetwork, certificate: Certificate) {
+  /** @param clock as `MemoryNetwork.join`. */
+  constructor(network: MemoryNetwork, certificate: Certificate, clock?: Clock) {
     this.#network = network
+    this.#clock = clock
     this.self = { peerId: certificate.peerId, certificate, isSelf: true }
   }
 
@@ -49,52 +59,45 @@ export class MemoryPeerTransport implements PeerTransport {
     return () => this.#watchers.delete(events)
   }
 
-  connect(peer: PeerId, signal?: AbortSignal): Promise<Member> {
-    return attempt(() => {
-      signal?.throwIfAborted()
-      return peer === this.self.peerId ? this.self : { ...this.#network.dial(this, peer).self, isSelf: false }
-    })
+  async connect(peer: PeerId, signal?: AbortSignal): Promise<Member> {
+    signal?.throwIfAborted()
+    if (peer === this.self.peerId) return this.self
+    await this.#heard(peer, signal)
+    return { ...this.#network.dial(this, peer).self, isSelf: false }
   }
 
-  open<In extends AnyFrame>(
+  async open<In extends AnyFrame>(
     peer: PeerId,
     protocol: ProtocolName,
     inbound: FrameSet<In>,
     options: OpenOptions = {},
   ): Promise<FrameChannel<In>> {
-    return attempt(() => {
-      options.signal?.throwIfAborted()
-      const target = peer === this.self.peerId ? this : this.#network.dial(this, peer)
-      return target.accept(this, protocol, inbound)
-    })
+    const { signal } = options
+    signal?.throwIfAborted()
+    if (peer === this.self.peerId) return this.#serve(this, protocol, inbound).near
+    await this.#heard(peer, signal)
+    const target = this.#network.dial(this, peer)
+    const { near, far, accept } = target.#serve(this, protocol, inbound)
+    this.#network.track(
+      [
+        { owner: this, channel: near },
+        { owner: target, channel: far },
+      ],
+      peer,
+      this.self.peerId,
+    )
+    await this.#opened(near, accept, signal)
+    return near
   }
 
   handle<In extends AnyFrame>(protocol: ProtocolName, inbound: FrameSet<In>, handler: ChannelHandler<In>): void {
     this.#services.set(protocol, { inbound, handler: handler as unknown as ChannelHandler<AnyFrame> })
   }
 
-  /** Serves a stream of `from`; returns its end. @throws SkeinError DIAL_FAILED when the protocol is not served. */
-  accept<In extends AnyFrame>(
-    from: MemoryPeerTransport,
-    protocol: ProtocolName,
-    inbound: FrameSet<In>,
-  ): FrameChannel<In> {
-    const service = this.#services.get(protocol)
-    const { peerId } = this.self
-    if (service === undefined) throw new SkeinError('DIAL_FAILED', `${peerId} does not serve ${protocol}`)
-    const frameBytesMax = protocol === 'attempt' ? LIMITS.attemptFrameBytesMax : LIMITS.controlFrameBytesMax
-    const { clock, latencyMs } = this.#network
-    const [near, far] = memoryChannelPair(
-      { clock, latencyMs: from === this ? 0 : latencyMs, frameBytesMax },
-      { peer: peerId, inbound, onFault: (error) => from.onFault(error) },
-      { peer: from.self.peerId, inbound: service.inbound, onFault: (error) => this.onFault(error) },
-    )
-    if (from !== this) {
-      this.#network.track(peerId, from.self.peerId, near as unknown as FrameChannel)
-      this.#network.track(peerId, from.self.peerId, far as unknown as FrameChannel)
-    }
-    void this.#run(service, far, from === this ? this.self : { ...from.self, isSelf: false })
-    return near
+  /** Calls in a turn of this member's process: at once, unless that has a clock of its own. */
+  tell(call: () => void): void {
+    if (this.#clock) this.#clock.timer(0, call)
+    else call()
   }
 
   onFault(error: SkeinError): void {
@@ -103,16 +106,92 @@ export class MemoryPeerTransport implements PeerTransport {
   }
 
   onConnected(other: Member): void {
-    const member = { ...other, isSelf: false }
-    this.#members.set(member.peerId, member)
-    for (const watcher of [...this.#watchers]) watcher.connected?.(member)
+    this.tell(() => {
+      const member = { ...other, isSelf: false }
+      this.#members.set(member.peerId, member)
+      for (const watcher of [...this.#watchers]) watcher.connected?.(member)
+    })
   }
 
   onDisconnected(other: Member): void {
-    const member = this.#members.get(other.peerId)
-    if (member === undefined) return
-    this.#members.delete(other.peerId)
-    for (const watcher of [...this.#watchers]) watcher.disconnected?.(member)
+    this.tell(() => {
+      const member = this.#members.get(other.peerId)
+      if (member === undefined) return
+      this.#members.delete(other.peerId)
+      for (const watcher of [...this.#watchers]) watcher.disconnected?.(member)
+    })
+  }
+
+  /** Waits where nobody answers: until the signal aborts, or for ever. */
+  async #heard(peer: PeerId, signal: AbortSignal | undefined): Promise<void> {
+    if (!this.#network.isSilent(peer) && !this.#network.isStalled(this.self.peerId, peer)) return
+    await new Promise<never>((_, reject) => {
+      signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
+    })
+  }
+
+  /**
+   * Both ends of a new stream of `from`; `accept` calls the handler of ours, whenever the stream has arrived.
+   *
+   * @throws SkeinError DIAL_FAILED when the protocol is not served.
+   */
+  #serve<In extends AnyFrame>(
+    from: MemoryPeerTransport,
+    protocol: ProtocolName,
+    inbound: FrameSet<In>,
+  ): { near: MemoryFrameChannel<In>; far: MemoryFrameChannel<AnyFrame>; accept: (answer: () => void) => void } {
+    const service = this.#services.get(protocol)
+    const { peerId } = this.self
+    if (service === undefined) throw new SkeinError('DIAL_FAILED', `${peerId} does not serve ${protocol}`)
+    const frameBytesMax = protocol === 'attempt' ? LIMITS.attemptFrameBytesMax : LIMITS.controlFrameBytesMax
+    const there = this.#lane(from)
+    const back = from.#lane(this)
+    const [near, far] = memoryChannelPair(
+      frameBytesMax,
+      { peer: peerId, inbound, onFault: (error) => from.onFault(error), carry: back },
+      { peer: from.self.peerId, inbound: service.inbound, onFault: (error) => this.onFault(error), carry: there },
+    )
+    const run = (): void => void this.#run(service, far, from === this ? this.self : { ...from.self, isSelf: false })
+    if (from === this) run()
+    return {
+      near,
+      far,
+      accept: (answer) =>
+        there(() => {
+          if (!far.closed.aborted) run()
+          back(answer)
+        }),
+    }
+  }
+
+  /** A stream from `from` to this member. */
+  #lane(from: MemoryPeerTransport): Carry {
+    if (from === this) return (deliver) => deliver()
+    const path = this.#network.path(from.self.peerId, this.self.peerId)
+    return path.lane(this.#clock ?? this.#network.clock, this.#clock !== undefined)
+  }
+
+  /** Resolves when the other side has answered. @throws SkeinError STREAM_TRUNCATED; the signal's reason. */
+  #opened(
+    near: MemoryFrameChannel<AnyFrame>,
+    accept: (answer: () => void) => void,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = (act: () => void): void => {
+        signal?.removeEventListener('abort', onAbort)
+        near.closed.removeEventListener('abort', onLost)
+        act()
+      }
+      const onLost = (): void => settle(() => reject(near.closed.reason))
+      const onAbort = (): void => {
+        settle(() => reject(signal!.reason))
+        near.abort(asSkeinError(signal!.reason))
+      }
+      signal?.addEventListener('abort', onAbort, { once: true })
+      near.closed.addEventListener('abort', onLost, { once: true })
+      accept(() => settle(resolve))
+    })
   }
 
   async #run(service: Service, channel: FrameChannel<AnyFrame>, member: Member): Promise<void> {
@@ -125,6 +204,3 @@ export class MemoryPeerTransport implements PeerTransport {
     }
   }
 }
-
-/** What `work` returns or throws, as a promise that settles at once. */
-const attempt = <T>(work: () => T): Promise<T> => new Promise((resolve) => resolve(work()))

@@ -6,10 +6,12 @@ import { Type } from 'typebox'
 import { SignedSchema } from '../capability.ts'
 import {
   FinishReasonSchema,
+  OutputFormatSchema,
   PromptSchema,
   SamplingSchema,
   StopSchema,
   TokenIdsSchema,
+  TokenLogprobSchema,
   UsageSchema,
 } from '../generation.ts'
 import { LIMITS } from '../limits.ts'
@@ -73,6 +75,39 @@ export const ControlWelcome = defineFrame(
 )
 export const ControlRevocations = defineFrame(0x25, 'control.revocations', Type.Object({ revocations: SignedSchema }))
 
+/** Attempts that run or ended here without a coordinator on their stream; sent after the record and on change. */
+export const ControlHeld = defineFrame(
+  0x26,
+  'control.held',
+  Type.Object({
+    attempts: list(
+      Type.Object({
+        taskId: taskId(),
+        fence: count(),
+        /** Index in the answer behind the last token made. */
+        index: count(LIMITS.generatedTokensMax),
+        /** True when it has made its final frame. */
+        ended: Type.Boolean(),
+      }),
+      LIMITS.heldAttemptsMax,
+    ),
+  }),
+)
+/** From the coordinator: these attempts are not wanted any more. */
+export const ControlRelease = defineFrame(
+  0x27,
+  'control.release',
+  Type.Object({
+    attempts: list(Type.Object({ taskId: taskId(), fence: count() }), LIMITS.heldAttemptsMax),
+  }),
+)
+/** From the coordinator: what the owner wants of the node. It answers by its next load report. */
+export const ControlDirective = defineFrame(
+  0x28,
+  'control.directive',
+  Type.Object({ directive: Type.Enum(['cordon', 'uncordon', 'drain']) }),
+)
+
 // attempt: coordinator to node, one stream each
 export const AttemptStart = defineFrame(
   0x30,
@@ -89,15 +124,46 @@ export const AttemptStart = defineFrame(
     maxTokens: count(LIMITS.generatedTokensMax, 1),
     /** Tokens that earlier attempts generated, packed; the first new one has the index of their number. */
     generated: TokenIdsSchema,
+    /** How many of the likeliest tokens are told beside each token; no log probabilities when absent. */
+    logprobs: Type.Optional(count(LIMITS.topLogprobsMax)),
+    format: Type.Optional(OutputFormatSchema),
+    /** Prefill, answer `attempt.prepared`, and make no token before `attempt.commit`. */
+    hold: Type.Optional(Type.Boolean()),
   }),
 )
+/** In place of `attempt.start`: goes on with an attempt whose stream was lost, from token `from` on. */
+export const AttemptAttach = defineFrame(
+  0x37,
+  'attempt.attach',
+  Type.Object({
+    taskId: taskId(),
+    /** Of the attempt that the node holds. */
+    heldFence: count(),
+    /** The attempt's from now on. */
+    fence: count(),
+    from: count(LIMITS.generatedTokensMax),
+  }),
+)
+/** To a held attempt: `generated` are the tokens made elsewhere since `attempt.start`; go on behind them. */
+export const AttemptCommit = defineFrame(
+  0x38,
+  'attempt.commit',
+  Type.Object({ fence: count(), generated: TokenIdsSchema }),
+)
+/** The prompt and all tokens of `attempt.start` are prefilled. */
+export const AttemptPrepared = defineFrame(0x39, 'attempt.prepared', Type.Object({ fence: count() }))
 export const AttemptCancel = defineFrame(0x31, 'attempt.cancel', Type.Object({ fence: count() }))
 export const AttemptAccepted = defineFrame(0x32, 'attempt.accepted', Type.Object({ fence: count() }))
-/** Sent at least every second while a model is loaded or a prompt is prefilled. */
+/** Sent at least every second while no token is: the node lives, and this is what it does. */
 export const AttemptProgress = defineFrame(
   0x33,
   'attempt.progress',
-  Type.Object({ fence: count(), phase: Type.Enum(['waiting', 'loading', 'prefill']), done: count(), total: count() }),
+  Type.Object({
+    fence: count(),
+    phase: Type.Enum(['waiting', 'loading', 'prefill', 'decode']),
+    done: count(),
+    total: count(),
+  }),
 )
 export const AttemptTokens = defineFrame(
   0x34,
@@ -109,6 +175,8 @@ export const AttemptTokens = defineFrame(
     ids: TokenIdsSchema,
     /** Text that these tokens release; what may still become a stop string or a character is held back. */
     text: text(1_048_576),
+    /** One for each id, when they were asked for. */
+    logprobs: Type.Optional(list(TokenLogprobSchema, LIMITS.tokensPerFrameMax)),
   }),
 )
 /** A final frame: the answer is whole. */
@@ -126,7 +194,12 @@ export const AttemptEnd = defineFrame(
   }),
 )
 /** A final frame: this attempt will not end the answer. */
-export const AttemptFailed = defineFrame(0x36, 'attempt.failed', Type.Object({ fence: count(), ...failure }))
+export const AttemptFailed = defineFrame(
+  0x36,
+  'attempt.failed',
+  /** `param` is the field of the client's request at fault. */
+  Type.Object({ fence: count(), ...failure, param: Type.Optional(text(128)) }),
+)
 
 /** Every frame of this version. */
 export const FRAMES = [
@@ -143,10 +216,16 @@ export const FRAMES = [
   ControlGoodbye,
   ControlWelcome,
   ControlRevocations,
+  ControlHeld,
+  ControlRelease,
+  ControlDirective,
   AttemptStart,
+  AttemptAttach,
+  AttemptCommit,
   AttemptCancel,
   AttemptAccepted,
   AttemptProgress,
+  AttemptPrepared,
   AttemptTokens,
   AttemptEnd,
   AttemptFailed,
@@ -155,7 +234,11 @@ export const FRAMES = [
 /** Any frame, typed: what a channel takes. */
 export type Frame = FrameOf<(typeof FRAMES)[number]>
 export type JoinRequest = FrameOf<typeof JoinRequest>
+export type ControlHeld = FrameOf<typeof ControlHeld>
+export type ControlDirective = FrameOf<typeof ControlDirective>
 export type AttemptStart = FrameOf<typeof AttemptStart>
+export type AttemptAttach = FrameOf<typeof AttemptAttach>
+export type AttemptCommit = FrameOf<typeof AttemptCommit>
 export type AttemptProgress = FrameOf<typeof AttemptProgress>
 export type AttemptTokens = FrameOf<typeof AttemptTokens>
 export type AttemptEnd = FrameOf<typeof AttemptEnd>
@@ -166,8 +249,22 @@ export const INBOUND = {
   joinCaller: frameSet(JoinGranted, JoinRefused),
   helloAcceptor: frameSet(HelloCertificate, HelloAccepted, HelloRefused),
   helloCaller: frameSet(HelloCertificate, HelloRefused),
-  controlCoordinator: frameSet(ControlAnnounce, ControlLoad, ControlHeartbeat, ControlGoodbye),
-  controlNode: frameSet(ControlWelcome, ControlHeartbeat, ControlRevocations, ControlGoodbye),
-  attemptNode: frameSet(AttemptStart, AttemptCancel),
-  attemptCoordinator: frameSet(AttemptAccepted, AttemptProgress, AttemptTokens, AttemptEnd, AttemptFailed),
+  controlCoordinator: frameSet(ControlAnnounce, ControlLoad, ControlHeartbeat, ControlHeld, ControlGoodbye),
+  controlNode: frameSet(
+    ControlWelcome,
+    ControlHeartbeat,
+    ControlRevocations,
+    ControlRelease,
+    ControlDirective,
+    ControlGoodbye,
+  ),
+  attemptNode: frameSet(AttemptStart, AttemptAttach, AttemptCommit, AttemptCancel),
+  attemptCoordinator: frameSet(
+    AttemptAccepted,
+    AttemptProgress,
+    AttemptPrepared,
+    AttemptTokens,
+    AttemptEnd,
+    AttemptFailed,
+  ),
 } as const

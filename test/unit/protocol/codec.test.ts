@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
+  asTaskId,
   decodeFrame,
   defineFrame,
   encodeFrame,
@@ -16,6 +17,7 @@ import {
   unpackTokenIds,
   type AnyFrame,
   type ErrorCode,
+  type Frame,
   type FrameSet,
 } from '../../../mesh/protocol/index.ts'
 import { countCborItems } from '../../../mesh/protocol/frames/cbor-items.ts'
@@ -147,6 +149,40 @@ function hiddenReason(): Uint8Array {
     0x61,
   )
 }
+
+describe('the largest frames that their schemas allow', () => {
+  it('lets the largest list of held attempts into a control frame', () => {
+    const attempts = Array.from({ length: LIMITS.heldAttemptsMax }, () => ({
+      taskId: asTaskId(`task_${'a'.repeat(24)}`),
+      fence: Number.MAX_SAFE_INTEGER,
+      index: LIMITS.generatedTokensMax,
+      ended: true,
+    }))
+    const frame: Frame = { type: 'control.held', attempts }
+    const encoded = encodeFrame(frame)
+    expect(encoded.length).toBeLessThanOrEqual(LIMITS.controlFrameBytesMax)
+    expect(decodeFrame(encoded, INBOUND.controlCoordinator)).toEqual(frame)
+    const more: Frame = { type: 'control.held', attempts: [...attempts, attempts[0]!] }
+    expect(codeOf(() => decodeFrame(encodeFrame(more), ANY))).toBe('FRAME_MALFORMED')
+  })
+
+  it('lets the log probabilities of a full token frame into its items and bytes', () => {
+    const share = { bytes: new Uint8Array(LIMITS.tokenBytesMax), logprob: -1.234567890123 }
+    const top = Array.from({ length: LIMITS.topLogprobsMax }, () => share)
+    const count = LIMITS.tokensPerFrameMax
+    const frame: Frame = {
+      type: 'attempt.tokens',
+      fence: Number.MAX_SAFE_INTEGER,
+      index: LIMITS.generatedTokensMax,
+      ids: packTokenIds(new Array<number>(count).fill(0xffff_ffff)),
+      text: 'x'.repeat(count * LIMITS.tokenBytesMax),
+      logprobs: Array.from({ length: count }, () => ({ ...share, top })),
+    }
+    const encoded = encodeFrame(frame)
+    expect(encoded.length).toBeLessThanOrEqual(LIMITS.attemptFrameBytesMax)
+    expect(decodeFrame(encoded, INBOUND.attemptCoordinator).type).toBe('attempt.tokens')
+  })
+})
 
 describe('encodeFrame and the registry', () => {
   it('refuses a frame that nobody defined', () => {

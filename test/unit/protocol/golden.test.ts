@@ -42,16 +42,16 @@ describe('the wire of this version', () => {
     expect(FRAMES.map((frame) => frame.tag)).toEqual([
       ...[0x01, 0x02, 0x03, 0x04],
       ...[0x10, 0x11, 0x12],
-      ...[0x20, 0x21, 0x22, 0x23, 0x24, 0x25],
-      ...[0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36],
+      ...[0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28],
+      ...[0x30, 0x37, 0x38, 0x31, 0x32, 0x33, 0x39, 0x34, 0x35, 0x36],
     ])
     expect(PROTOCOLS).toEqual({
-      join: '/skein/join/1.0.0',
-      hello: '/skein/hello/1.0.0',
-      control: '/skein/control/1.0.0',
-      attempt: '/skein/attempt/1.0.0',
+      join: '/skein/join/2.0.0',
+      hello: '/skein/hello/2.0.0',
+      control: '/skein/control/2.0.0',
+      attempt: '/skein/attempt/2.0.0',
     })
-    expect(dhtProtocol('tag')).toBe('/skein/tag/kad/1.0.0')
+    expect(dhtProtocol('tag')).toBe('/skein/tag/kad/2.0.0')
     expect(SIGNATURE_DOMAINS).toEqual({
       capability: 'skein-capability-1',
       certificate: 'skein-certificate-1',

@@ -1,6 +1,14 @@
 /** Time that is moved by hand, and what waits for it. */
 import { describe, expect, it } from 'vitest'
-import { deadline, ManualClock, sleep, SystemClock, withDeadline } from '../../../mesh/runtime/index.ts'
+import {
+  deadline,
+  ManualClock,
+  SeededRandom,
+  sleep,
+  SystemClock,
+  TimerQueue,
+  withDeadline,
+} from '../../../mesh/runtime/index.ts'
 
 const late = (): Error => new RangeError('late')
 
@@ -55,6 +63,38 @@ describe('ManualClock', () => {
     cancel()
     await clock.advance(20)
     expect([fired, clock.pendingTimers]).toEqual([0, 0])
+  })
+})
+
+describe('TimerQueue', () => {
+  it('gives what was not cancelled in the order of time and making, whatever the order of adding', () => {
+    const random = new SeededRandom(5)
+    const queue = new TimerQueue()
+    const expected: { atMs: number; order: number }[] = []
+    const taken: number[] = []
+    for (let order = 0; order < 500; order++) {
+      const atMs = Math.floor(random.next() * 40)
+      const cancel = queue.add(atMs, () => taken.push(order))
+      if (random.next() < 0.3) {
+        cancel()
+        cancel()
+      } else expected.push({ atMs, order })
+    }
+    expect(queue.size).toBe(expected.length)
+    expected.sort((a, b) => a.atMs - b.atMs || a.order - b.order)
+    expect(queue.nextAtMs).toBe(expected[0]!.atMs)
+    for (let fire = queue.take(); fire !== undefined; fire = queue.take()) fire()
+    expect(taken).toEqual(expected.map(({ order }) => order))
+    expect([queue.size, queue.nextAtMs]).toEqual([0, Number.POSITIVE_INFINITY])
+  })
+
+  it('takes a cancel after the taking for nothing', () => {
+    const queue = new TimerQueue()
+    const cancel = queue.add(1, () => {})
+    queue.add(2, () => {})
+    queue.take()
+    cancel()
+    expect(queue.size).toBe(1)
   })
 })
 
