@@ -1,0 +1,177 @@
+/**
+ * What can happen to a task, in the past tense. The ledger is the list of these events; the state of a task is what
+ * `apply` makes of them (`state.ts`). Times are wall-clock ms since 1970: another process may read them after a restart.
+ */
+import type {
+  AttemptOutcome,
+  ErrorCode,
+  FinishReason,
+  ModelDigest,
+  OutputFormat,
+  PeerId,
+  Price,
+  Prompt,
+  RequestId,
+  Route,
+  Sampling,
+  TaskId,
+  TaskOutcome,
+  TokenLogprob,
+  Usage,
+} from '../../mesh/protocol/index.ts'
+
+/** Scheduling classes, most urgent first. */
+export const PRIORITIES = ['system', 'interactive', 'default', 'bulk'] as const
+export type Priority = (typeof PRIORITIES)[number]
+
+/**
+ * What the absence of the client means. `attached`: its work is cancelled at once. `resumable`: it may come back within
+ * `LIMITS.detachedMs`. `background`: it is not waited for; the result is kept for it.
+ */
+export type Attachment = 'attached' | 'resumable' | 'background'
+
+/** All that is needed to run a task again from its first token, and to answer for it. */
+export interface TaskSpec {
+  readonly taskId: TaskId
+  readonly requestId: RequestId
+  /** As the client wrote it. */
+  readonly model: string
+  readonly digest: ModelDigest
+  readonly prompt: Prompt
+  readonly sampling: Sampling
+  readonly stop: readonly string[]
+  readonly maxTokens: number
+  readonly logprobs?: number
+  readonly format?: OutputFormat
+  readonly priority: Priority
+  /** Whose share it counts against: one for each API key, `local` without keys. */
+  readonly tenant: string
+  readonly localOnly: boolean
+  readonly attachment: Attachment
+  /** Kept for `LIMITS.taskRetentionMs` instead of `LIMITS.resultRetentionMs`. */
+  readonly stored: boolean
+  readonly deadlineAtMs: number
+  /** What the gateway needs to write the answer again in the client's API; opaque here, at most 64 KiB of JSON. */
+  readonly shape: string
+  readonly idempotency?: { readonly key: string; readonly bodyDigest: string }
+}
+
+export interface NodeName {
+  readonly peerId: PeerId
+  readonly name: string
+}
+
+/** Why an attempt began where it began. */
+export type AttemptReason =
+  | 'first'
+  /** Its node was lost, stalled, refused or failed. */
+  | 'lost'
+  /** A planned move: the node leaves, its window closes, or another is much better. */
+  | 'drain'
+  | 'rebalance'
+  /** It had given its slot to a more urgent task. */
+  | 'preempted'
+  /** After a restart of the coordinator: the node held the attempt, or it did not. */
+  | 'reattached'
+  | 'recovered'
+
+/** Parts of a prediction in ms, as the scheduler made it. */
+export interface PredictedMs {
+  readonly waitMs: number
+  readonly loadMs: number
+  readonly prefillMs: number
+  readonly decodeMs: number
+  readonly linkMs: number
+  readonly penaltyMs: number
+  readonly totalMs: number
+}
+
+/** One candidate of an assignment: its prediction, or why it was not considered. */
+export interface ExplainedCandidate extends NodeName {
+  readonly prediction?: PredictedMs
+  readonly rejected?: string
+}
+
+/** What a node took for an attempt, in ms; a part that was not reached is absent. */
+export interface ObservedMs {
+  readonly acceptMs?: number
+  readonly firstTokenMs?: number
+  readonly decodeMs?: number
+}
+
+/**
+ * A stretch of the answer. `cuts` are pairs of (tokens, UTF-16 code units), the sizes of the pieces in which the engine
+ * released it: a client that holds the first pieces can be given the rest without a letter twice.
+ */
+export interface AnswerPart {
+  /** Index in the answer of the first token. */
+  readonly index: number
+  /** Packed, as `packTokenIds` does. */
+  readonly ids: Uint8Array
+  readonly text: string
+  readonly cuts: readonly (readonly [tokens: number, units: number])[]
+  readonly logprobs?: readonly TokenLogprob[]
+}
+
+export interface TaskTiming {
+  /** From admission to the first assignment. */
+  readonly queuedMs: number
+  /** From the first assignment to the first token. */
+  readonly firstTokenMs: number
+  /** From the first token to the end. */
+  readonly decodeMs: number
+}
+
+export interface TaskResult {
+  readonly outcome: TaskOutcome
+  readonly finishReason?: FinishReason
+  readonly error?: { readonly code: ErrorCode; readonly message: string }
+  readonly usage?: Usage
+  readonly timing?: TaskTiming
+  /** Text that was held back for a stop string or half a character, and that the end released. */
+  readonly tail: string
+}
+
+export type LedgerEvent =
+  | { readonly type: 'task.admitted'; readonly atMs: number; readonly spec: TaskSpec }
+  | {
+      readonly type: 'attempt.assigned'
+      readonly atMs: number
+      readonly taskId: TaskId
+      readonly attempt: number
+      readonly fence: number
+      readonly node: NodeName
+      readonly route: Route
+      readonly reason: AttemptReason
+      /** Tokens that it was given; its first own one has this index. */
+      readonly from: number
+      readonly price?: Price
+      readonly predicted?: PredictedMs
+      readonly candidates: readonly ExplainedCandidate[]
+    }
+  | {
+      readonly type: 'attempt.ended'
+      readonly atMs: number
+      readonly taskId: TaskId
+      readonly attempt: number
+      readonly outcome: AttemptOutcome
+      readonly code?: ErrorCode
+      readonly message?: string
+      /** Index in the answer behind the last token that was delivered from it. */
+      readonly to: number
+      readonly observed: ObservedMs
+    }
+  /** Tokens since the last checkpoint. */
+  | { readonly type: 'task.checkpointed'; readonly atMs: number; readonly taskId: TaskId; readonly part: AnswerPart }
+  /** The rest of the tokens, and how it ended. The first such event of a task holds; later ones change nothing. */
+  | {
+      readonly type: 'task.ended'
+      readonly atMs: number
+      readonly taskId: TaskId
+      readonly part?: AnswerPart
+      readonly result: TaskResult
+    }
+  /** Its text and prompt were deleted after their time. */
+  | { readonly type: 'task.purged'; readonly atMs: number; readonly taskId: TaskId }
+
+export type LedgerEventOf<T extends LedgerEvent['type']> = Extract<LedgerEvent, { type: T }>

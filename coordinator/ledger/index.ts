@@ -1,0 +1,14 @@
+/** The ledger: what is true of tasks, whatever crashes. */
+export * from './events.ts'
+export * from './ledger.ts'
+export * from './state.ts'
+export { openLedger, type LedgerComponents, type LedgerInit } from './sqlite/sqlite-ledger.ts'
+export {
+  LEDGER_FILE,
+  restoreBackup,
+  writeBackup,
+  type BackupContent,
+  type BackupFile,
+  type BackupSource,
+} from './sqlite/archive.ts'
+export { MemoryLedger, type MemoryLedgerInit } from './memory-ledger.ts'

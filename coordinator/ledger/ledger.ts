@@ -1,0 +1,65 @@
+/**
+ * The ledger port: what is true of tasks after any crash. `SqliteLedger` is the one that ships, `MemoryLedger` its twin
+ * for the simulation; one compliance suite holds both, and any engine that comes later
+ * (`test/compliance/ledger.suite.ts`).
+ */
+import type { TaskId } from '../../mesh/protocol/index.ts'
+import type { LedgerEvent, LedgerEventOf } from './events.ts'
+import type { LedgerTask, TaskSummary } from './state.ts'
+
+/** What came of an admission: the task is new, or the key has named a task before. */
+export type Admission = { readonly isNew: true } | { readonly isNew: false; readonly task: LedgerTask }
+
+export interface TaskQuery {
+  /** At most `LIMITS.tasksPageMax`. */
+  readonly limit: number
+  /** Tasks admitted before this one only. */
+  readonly before?: TaskId
+  /** Only those that have not ended. */
+  readonly isOpen?: boolean
+}
+
+/** What a backup or a check found in a ledger. */
+export interface LedgerFacts {
+  readonly schemaVersion: number
+  readonly events: number
+  readonly tasks: number
+  readonly epoch: number
+}
+
+export interface Ledger {
+  /** Number of this opening: grows with every one, durable before the first call. The high part of fencing tokens. */
+  readonly epoch: number
+  /**
+   * Records a new task. Resolves when it is durable. A task whose `idempotency` key its tenant used before is not
+   * recorded: the earlier one is given back.
+   *
+   * @throws SkeinError IDEMPOTENCY_MISMATCH when the key came with another body; LEDGER_UNAVAILABLE.
+   */
+  admit(event: LedgerEventOf<'task.admitted'>): Promise<Admission>
+  /**
+   * Records events in the order of the calls, all of one call or none. Resolves when they are durable. Events of a task
+   * that is not known, and a second `task.ended`, change nothing.
+   *
+   * @throws SkeinError LEDGER_UNAVAILABLE: nothing of the call was recorded, and it may be made again.
+   */
+  append(events: readonly Exclude<LedgerEvent, { type: 'task.admitted' }>[]): Promise<void>
+  /** The task as its durable events tell it. */
+  task(taskId: TaskId): Promise<LedgerTask | undefined>
+  /** The task that `tenant` named by an `Idempotency-Key`. */
+  byIdempotencyKey(tenant: string, key: string): Promise<LedgerTask | undefined>
+  /** Newest first. */
+  list(query: TaskQuery): Promise<TaskSummary[]>
+  /** All tasks that were admitted and have not ended: what a restart has to go on with. */
+  open(): Promise<LedgerTask[]>
+  /** Deletes prompt and text of tasks that ended before `resultsBeforeMs` (stored ones: `tasksBeforeMs`), and all else of those that ended before `tasksBeforeMs`. Returns how many tasks it changed. */
+  purge(resultsBeforeMs: number, tasksBeforeMs: number): Promise<number>
+  /**
+   * Writes a copy of the present state to `path` while work goes on, checks it by opening it, and returns what is in it.
+   *
+   * @throws SkeinError BACKUP_INVALID when `path` exists or cannot be written.
+   */
+  backup(path: string): Promise<LedgerFacts>
+  /** Makes durable what was appended, and lets go of the lock. Does not throw. */
+  close(): Promise<void>
+}

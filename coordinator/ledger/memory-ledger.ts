@@ -1,0 +1,241 @@
+/**
+ * The ledger's twin for the simulation: no disk, no thread. Its disk takes `commitMs` of the clock for each group of
+ * requests, can fail when told to, and keeps over a `crash` what was durable, that and no more.
+ */
+import { LIMITS, SkeinError, type TaskId } from '../../mesh/protocol/index.ts'
+import type { CancelTimer, Clock } from '../../mesh/runtime/index.ts'
+import type { LedgerEvent, LedgerEventOf } from './events.ts'
+import type { Admission, Ledger, LedgerFacts, TaskQuery } from './ledger.ts'
+import { apply, durableTokens, purgedEvent, summaryOf, type LedgerTask, type TaskSummary } from './state.ts'
+
+export interface MemoryLedgerInit {
+  /** What a commit takes on the clock. */
+  readonly commitMs: number
+}
+
+type Appended = Exclude<LedgerEvent, { type: 'task.admitted' }>
+
+interface Row {
+  task: LedgerTask
+  tokens: number
+  events: { readonly seq: number; readonly event: LedgerEvent }[]
+}
+
+/** What outlives a crash. */
+class Disk {
+  epoch = 0
+  seq = 0
+  /** In the order of admission. */
+  rows = new Map<TaskId, Row>()
+  /** Copies by their path. */
+  readonly backups = new Map<string, Disk>()
+  failure: string | undefined
+
+  copy(): Disk {
+    const copy = new Disk()
+    copy.epoch = this.epoch
+    copy.seq = this.seq
+    for (const [taskId, row] of this.rows) copy.rows.set(taskId, { ...row, events: [...row.events] })
+    return copy
+  }
+
+  record(event: LedgerEvent): void {
+    const taskId = event.type === 'task.admitted' ? event.spec.taskId : event.taskId
+    const row = this.rows.get(taskId)
+    const task = apply(row?.task, event)
+    if (task === undefined || task === row?.task) return
+    const stored = { seq: this.seq++, event }
+    if (row === undefined) this.rows.set(taskId, { task, tokens: 0, events: [stored] })
+    else Object.assign(row, { task, tokens: Math.max(row.tokens, durableTokens(task)) }).events.push(stored)
+  }
+}
+
+interface Write {
+  readonly run: () => unknown
+  readonly resolve: (value: never) => void
+  readonly reject: (error: SkeinError) => void
+}
+
+export class MemoryLedger implements Ledger {
+  readonly epoch: number
+  readonly #clock: Clock
+  readonly #init: MemoryLedgerInit
+  readonly #disk: Disk
+  #waiting: Write[] = []
+  #cancelCommit: CancelTimer | undefined
+  #state: 'open' | 'closed' | 'crashed' = 'open'
+
+  constructor(components: { readonly clock: Clock }, init: MemoryLedgerInit, disk = new Disk()) {
+    this.#clock = components.clock
+    this.#init = init
+    this.#disk = disk
+    this.epoch = ++disk.epoch
+  }
+
+  /** Every durable event that changed something, in order. For checkers of invariants. */
+  get durableEvents(): readonly LedgerEvent[] {
+    return [...this.#disk.rows.values()]
+      .flatMap((row) => row.events)
+      .sort((a, b) => a.seq - b.seq)
+      .map(({ event }) => event)
+  }
+
+  /** Every commit fails from now on with LEDGER_UNAVAILABLE and `reason`; `undefined` mends the disk. */
+  failWrites(reason: string | undefined): void {
+    this.#disk.failure = reason
+  }
+
+  /** The process is gone: what is not durable is lost, and no call, pending or later, is ever answered. */
+  crash(): void {
+    this.#cancelCommit?.()
+    this.#waiting = []
+    this.#state = 'crashed'
+  }
+
+  /** The ledger as the next process finds it, with the next epoch. This one is fenced off, as by `crash`. */
+  reopen(): MemoryLedger {
+    this.crash()
+    return new MemoryLedger({ clock: this.#clock }, this.#init, this.#disk)
+  }
+
+  /** The ledger that a `backup` wrote to `path`. @throws SkeinError BACKUP_INVALID when there is none. */
+  openBackup(path: string): MemoryLedger {
+    const copy = this.#disk.backups.get(path)
+    if (copy === undefined) throw new SkeinError('BACKUP_INVALID', `${path} is no backup`)
+    return new MemoryLedger({ clock: this.#clock }, this.#init, copy)
+  }
+
+  admit(event: LedgerEventOf<'task.admitted'>): Promise<Admission> {
+    return this.#write(() => {
+      const { taskId, tenant, idempotency } = event.spec
+      const earlier = (idempotency && this.#byKey(tenant, idempotency.key)) ?? this.#disk.rows.get(taskId)?.task
+      if (earlier === undefined) {
+        this.#disk.record(event)
+        return { isNew: true }
+      }
+      if (earlier.spec.idempotency?.bodyDigest !== idempotency?.bodyDigest)
+        throw new SkeinError('IDEMPOTENCY_MISMATCH', `the key '${idempotency?.key}' was used with another body`)
+      return { isNew: false, task: earlier }
+    })
+  }
+
+  append(events: readonly Appended[]): Promise<void> {
+    if (events.length === 0) return Promise.resolve()
+    return this.#write(() => {
+      for (const event of events) this.#disk.record(event)
+    })
+  }
+
+  task(taskId: TaskId): Promise<LedgerTask | undefined> {
+    return this.#read(() => this.#disk.rows.get(taskId)?.task)
+  }
+
+  byIdempotencyKey(tenant: string, key: string): Promise<LedgerTask | undefined> {
+    return this.#read(() => this.#byKey(tenant, key))
+  }
+
+  list({ limit, before, isOpen }: TaskQuery): Promise<TaskSummary[]> {
+    return this.#read(() => {
+      const taskIds = [...this.#disk.rows.keys()]
+      const end = before === undefined ? taskIds.length : Math.max(0, taskIds.indexOf(before))
+      return taskIds
+        .slice(0, end)
+        .reverse()
+        .map((taskId) => this.#disk.rows.get(taskId)!)
+        .filter(({ task }) => isOpen !== true || task.result === undefined)
+        .slice(0, Math.min(limit, LIMITS.tasksPageMax))
+        .map(({ task, tokens }) => summaryOf(task, tokens))
+    })
+  }
+
+  open(): Promise<LedgerTask[]> {
+    return this.#read(() =>
+      [...this.#disk.rows.values()].flatMap(({ task }) => (task.result === undefined ? [task] : [])),
+    )
+  }
+
+  purge(resultsBeforeMs: number, tasksBeforeMs: number): Promise<number> {
+    return this.#write(() => {
+      let changed = 0
+      for (const [taskId, row] of this.#disk.rows) {
+        const { endedAtMs, isPurged, spec } = row.task
+        if (endedAtMs === undefined) continue
+        if (endedAtMs < tasksBeforeMs) this.#disk.rows.delete(taskId)
+        else if (endedAtMs < resultsBeforeMs && !isPurged && !spec.stored) this.#purge(taskId, row)
+        else continue
+        changed++
+      }
+      return changed
+    })
+  }
+
+  backup(path: string): Promise<LedgerFacts> {
+    return this.#read(() => {
+      if (this.#disk.backups.has(path)) throw new SkeinError('BACKUP_INVALID', `${path} exists already`)
+      this.#disk.backups.set(path, this.#disk.copy())
+      const events = this.durableEvents.length
+      return { schemaVersion: 1, events, tasks: this.#disk.rows.size, epoch: this.epoch }
+    })
+  }
+
+  close(): Promise<void> {
+    if (this.#state !== 'open') return Promise.resolve()
+    const flushed = this.#waiting.length === 0 ? Promise.resolve() : this.#write(() => undefined)
+    this.#state = 'closed'
+    return flushed.catch(() => undefined)
+  }
+
+  #byKey(tenant: string, key: string): LedgerTask | undefined {
+    for (const { task } of this.#disk.rows.values())
+      if (task.spec.tenant === tenant && task.spec.idempotency?.key === key) return task
+    return undefined
+  }
+
+  #purge(taskId: TaskId, row: Row): void {
+    row.events = row.events.flatMap(({ seq, event }) => {
+      const kept = purgedEvent(event)
+      return kept === undefined ? [] : [{ seq, event: kept }]
+    })
+    this.#disk.record({ type: 'task.purged', atMs: this.#clock.wallMs(), taskId })
+  }
+
+  #read<T>(run: () => T): Promise<T> {
+    if (this.#state === 'crashed') return new Promise(() => undefined)
+    if (this.#state === 'closed') return Promise.reject(closed())
+    return new Promise((resolve) => resolve(run()))
+  }
+
+  /** Runs with the commit that begins when the present one is over, as with SQLite. */
+  #write<T>(run: () => T): Promise<T> {
+    if (this.#state === 'crashed') return new Promise(() => undefined)
+    if (this.#state === 'closed') return Promise.reject(closed())
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ run, resolve, reject })
+      if (this.#cancelCommit === undefined) this.#commit()
+    })
+  }
+
+  #commit(): void {
+    let group: Write[] | undefined
+    const cut = (): Write[] => (group ??= this.#waiting.splice(0))
+    // what one turn of the event loop asks for goes together
+    queueMicrotask(cut)
+    this.#cancelCommit = this.#clock.timer(this.#init.commitMs, () => {
+      this.#cancelCommit = undefined
+      for (const write of cut()) this.#run(write)
+      if (this.#waiting.length > 0) this.#commit()
+    })
+  }
+
+  #run({ run, resolve, reject }: Write): void {
+    const { failure } = this.#disk
+    if (failure !== undefined) return reject(new SkeinError('LEDGER_UNAVAILABLE', failure))
+    try {
+      resolve(run() as never)
+    } catch (error) {
+      reject(error as SkeinError)
+    }
+  }
+}
+
+const closed = (): SkeinError => new SkeinError('LEDGER_UNAVAILABLE', 'the ledger is closed')

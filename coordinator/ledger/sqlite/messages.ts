@@ -1,0 +1,112 @@
+/** What the ledger and its worker say to each other, by structured clone. Both ends are of one build. */
+import type { LedgerFacts } from '../ledger.ts'
+import type { Failure } from './schema.ts'
+
+/** Columns of a new task, and its event. */
+export interface NewTask {
+  readonly taskId: string
+  readonly tenant: string
+  readonly key: string | null
+  readonly bodyDigest: string | null
+  readonly model: string
+  readonly priority: string
+  readonly isStored: boolean
+  readonly atMs: number
+  readonly payload: Uint8Array
+}
+
+/** What an event changes in the row of its task. */
+export type RowChange =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'assigned'; readonly nodeId: string; readonly nodeName: string }
+  /** Tokens from `from` up to `to`. */
+  | { readonly kind: 'tokens'; readonly from: number; readonly to: number }
+  | {
+      readonly kind: 'end'
+      readonly state: string
+      readonly code: string | null
+      readonly from: number
+      readonly to: number
+    }
+
+export interface NewEvent {
+  readonly taskId: string
+  readonly type: string
+  readonly atMs: number
+  readonly payload: Uint8Array
+  readonly change: RowChange
+}
+
+/** An event of an ended task as it stands in the ledger. */
+export interface StoredEvent {
+  readonly seq: number
+  readonly payload: Uint8Array
+}
+
+/** One task of a purge: events that are rewritten (those that are not named are kept), deleted, and the one that says so. */
+export interface PurgedTask {
+  readonly seq: number
+  readonly rewritten: readonly StoredEvent[]
+  readonly deleted: readonly number[]
+  readonly purged: Omit<NewEvent, 'taskId' | 'change'>
+}
+
+/** Each request with its answer. */
+export interface Operations {
+  readonly admit: { ask: { task: NewTask }; answer: { isNew: true } | { isNew: false; events: Uint8Array[] } }
+  readonly append: { ask: { events: readonly NewEvent[] }; answer: null }
+  readonly task: { ask: { taskId: string }; answer: Uint8Array[] | null }
+  readonly byKey: { ask: { tenant: string; key: string }; answer: Uint8Array[] | null }
+  readonly list: { ask: { limit: number; before: string | null; isOpen: boolean }; answer: TaskRow[] }
+  /** Unfinished tasks behind the one with the number `after`. */
+  readonly open: { ask: { after: number; limit: number }; answer: { seq: number; events: Uint8Array[] }[] }
+  /** Tasks that ended before `beforeMs`, whose text is there and is not to be kept. */
+  readonly purgeable: {
+    ask: { beforeMs: number; limit: number }
+    answer: { seq: number; taskId: string; events: StoredEvent[] }[]
+  }
+  readonly purge: { ask: { tasks: readonly PurgedTask[] }; answer: null }
+  /** Deletes tasks that ended before `beforeMs`; answers how many. */
+  readonly forget: { ask: { beforeMs: number; limit: number }; answer: number }
+  /** Overwrites what was deleted in the write-ahead log too. */
+  readonly scrub: { ask: object; answer: null }
+  readonly close: { ask: object; answer: null }
+}
+export type OperationName = keyof Operations
+
+/** Those that change the ledger: they share a transaction. */
+export const WRITES: ReadonlySet<OperationName> = new Set(['admit', 'append', 'purge', 'forget'])
+
+export type Request = {
+  readonly [N in OperationName]: { readonly id: number; readonly name: N } & Readonly<Operations[N]['ask']>
+}[OperationName]
+export type RequestOf<N extends OperationName> = Extract<Request, { name: N }>
+
+export type Answer = { readonly id: number } & ({ readonly value: unknown } | { readonly failure: Failure })
+
+/** Columns of the `tasks` table that a list shows. */
+export interface TaskRow {
+  readonly task_id: string
+  readonly tenant: string
+  readonly model: string
+  readonly priority: string
+  readonly admitted_at: number
+  readonly state: string
+  readonly attempts: number
+  readonly tokens: number
+  readonly node_id: string | null
+  readonly node_name: string | null
+  readonly ended_at: number | null
+  readonly code: string | null
+}
+
+/** What a worker is started for. */
+export type WorkerInit =
+  | { readonly work: 'serve'; readonly path: string }
+  | { readonly work: 'copy'; readonly path: string; readonly target: string }
+
+export type FromWorker =
+  | { readonly type: 'opened'; readonly epoch: number }
+  | { readonly type: 'failed'; readonly failure: Failure }
+  | { readonly type: 'copied'; readonly facts: LedgerFacts }
+  | { readonly type: 'answers'; readonly answers: readonly Answer[] }
