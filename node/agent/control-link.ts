@@ -26,11 +26,18 @@ import {
 } from '../../mesh/runtime/index.ts'
 import type { FrameChannel, Member, PeerTransport } from '../../mesh/network/index.ts'
 
-type ControlChannel = FrameChannel<typeof INBOUND.controlNode extends FrameSet<infer F> ? F : never>
+type ControlFrame = typeof INBOUND.controlNode extends FrameSet<infer F> ? F : never
+type ControlChannel = FrameChannel<ControlFrame>
+type Held = Extract<Frame, { type: 'control.held' }>['attempts']
+type ControlRelease = Extract<Frame, { type: 'control.release' }>
+export type Directive = Extract<Frame, { type: 'control.directive' }>['directive']
 
 /** Connecting, hello and opening the stream. */
 const OPEN_MS = 10_000
-/** Back-off between two streams: doubled from the first up to the last, with jitter. */
+/** After a stream that lasted: what ended it may be over already, as when this machine was asleep. */
+const RETRY_MS_FIRST = 50
+const LASTED_MS = LIMITS.lostAfterMs
+/** Back-off between two streams that did not: doubled from the first up to the last, with jitter. */
 const RETRY_MS_MIN = 250
 const RETRY_MS_MAX = 15_000
 /** How often silence is looked for. */
@@ -46,6 +53,14 @@ export type LinkState = 'connecting' | 'announced' | 'welcomed' | 'ended'
 export interface ControlSource {
   record(): Signed
   load(): Omit<LoadReport, 'sequence'>
+  held(): Held
+}
+
+/** What a coordinator asks of the node, beyond attempts. */
+export interface ControlOrders {
+  /** `coordinator` does not want these attempts any more. */
+  released(coordinator: PeerId, attempts: ControlRelease['attempts']): void
+  directed(directive: Directive): void
 }
 
 export interface ControlLinkComponents {
@@ -54,6 +69,7 @@ export interface ControlLinkComponents {
   readonly log: Logger
   readonly transport: PeerTransport
   readonly source: ControlSource
+  readonly orders: ControlOrders
   /** Takes over a revocation list after checking its signature; a list that it throws at ends the stream. */
   readonly onRevocations: (revocations: Signed) => Promise<void>
 }
@@ -67,6 +83,8 @@ export class ControlLink {
   #goodbye: string | undefined
   #mustAnnounce = false
   #mustReport = false
+  #mustReportNow = false
+  #mustTellHeld = false
   #beatMs: number = LIMITS.heartbeatIntervalMs
   #heardAtMs = 0
   #sequence = 0
@@ -96,9 +114,16 @@ export class ControlLink {
     this.#wakeWriter()
   }
 
-  /** The load changed. */
-  report(): void {
+  /** The load changed. When `isUrgent`, the interval between two reports is not waited for. */
+  report(isUrgent: boolean): void {
     this.#mustReport = true
+    this.#mustReportNow ||= isUrgent
+    this.#wakeWriter()
+  }
+
+  /** Other attempts are held than before, or one of them has ended. */
+  tellHeld(): void {
+    this.#mustTellHeld = true
     this.#wakeWriter()
   }
 
@@ -121,6 +146,7 @@ export class ControlLink {
   async #run(): Promise<void> {
     const { clock, random } = this.#components
     for (let failures = 0; this.#goodbye === undefined;) {
+      const beganMs = clock.nowMs()
       try {
         this.#state = 'connecting'
         await this.#session()
@@ -130,9 +156,12 @@ export class ControlLink {
         this.#log.debug({ code: error.code }, error.message)
       }
       if (this.#goodbye !== undefined) break
-      failures = (this.#state as LinkState) === 'welcomed' ? 1 : failures + 1
+      const hasLasted = clock.nowMs() - beganMs >= LASTED_MS
+      if ((this.#state as LinkState) === 'welcomed') failures = hasLasted ? 0 : 1
+      else failures++
       this.#state = 'connecting'
-      const waitMs = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** (failures - 1)) * (0.5 + random.next() / 2)
+      const fullMs = failures === 0 ? RETRY_MS_FIRST : Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** (failures - 1))
+      const waitMs = fullMs * (0.5 + random.next() / 2)
       const awake = new AbortController()
       this.#wakeRetry = () => awake.abort()
       await sleep(clock, waitMs, awake.signal).catch(() => {})
@@ -180,6 +209,12 @@ export class ControlLink {
         case 'control.revocations':
           await this.#components.onRevocations(frame.revocations)
           break
+        case 'control.release':
+          this.#components.orders.released(this.peer, frame.attempts)
+          break
+        case 'control.directive':
+          this.#components.orders.directed(frame.directive)
+          break
         case 'control.heartbeat':
           break
         case 'control.goodbye':
@@ -191,7 +226,7 @@ export class ControlLink {
 
   async #write(channel: ControlChannel, signal: AbortSignal): Promise<void> {
     const { clock } = this.#components
-    this.#mustAnnounce = this.#mustReport = true
+    this.#mustAnnounce = this.#mustTellHeld = this.#mustReport = true
     let sentAtMs = clock.nowMs()
     let reportedAtMs = Number.NEGATIVE_INFINITY
     while (!signal.aborted) {
@@ -212,16 +247,21 @@ export class ControlLink {
     signal.throwIfAborted()
   }
 
-  /** The frame to be sent now, the most important first: the record, the goodbye, the load, a heartbeat. */
+  /** The frame to be sent now, the most important first: the record, what is held, the goodbye, the load, a heartbeat. */
   #due(nowMs: number, sentAtMs: number, reportedAtMs: number): Frame | undefined {
     const { source } = this.#components
     if (this.#mustAnnounce) {
       this.#mustAnnounce = false
       return { type: 'control.announce', capability: source.record() }
     }
+    if (this.#mustTellHeld) {
+      this.#mustTellHeld = false
+      return { type: 'control.held', attempts: source.held() }
+    }
     if (this.#goodbye !== undefined) return { type: 'control.goodbye', reason: this.#goodbye }
-    if (this.#mustReport && nowMs - reportedAtMs >= LIMITS.loadReportIntervalMs) {
-      this.#mustReport = false
+    const mayReport = this.#mustReportNow || nowMs - reportedAtMs >= LIMITS.loadReportIntervalMs
+    if (this.#mustReport && mayReport) {
+      this.#mustReport = this.#mustReportNow = false
       return { type: 'control.load', load: { ...source.load(), sequence: this.#sequence++ } }
     }
     if (nowMs - sentAtMs >= this.#beatMs) return { type: 'control.heartbeat', sequence: this.#sequence++ }

@@ -45,8 +45,12 @@ export class CoordinatorLinks {
     for (const link of this.#links.values()) link.announce()
   }
 
-  report(): void {
-    for (const link of this.#links.values()) link.report()
+  report(isUrgent: boolean): void {
+    for (const link of this.#links.values()) link.report(isUrgent)
+  }
+
+  tellHeld(): void {
+    for (const link of this.#links.values()) link.tellHeld()
   }
 
   /** Goodbye on every stream. Bounded, does not throw. */

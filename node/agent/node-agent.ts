@@ -4,15 +4,15 @@
  * that is found, loaded or measured.
  */
 import { join } from 'node:path'
+import { Type } from 'typebox'
 import {
   asSkeinError,
   checker,
   CapabilityRecordSchema,
   LIMITS,
+  PriceSchema,
   SkeinError,
   type Hardware,
-  type LoadReport,
-  type Signed,
 } from '../../mesh/protocol/index.ts'
 import { sleep, type CancelTimer, type Logger } from '../../mesh/runtime/index.ts'
 import {
@@ -20,6 +20,7 @@ import {
   hardwareFingerprint,
   hardwareOf,
   hostFacts,
+  KeptTable,
   Measurements,
   memoryFreeBytes,
   probeHardware,
@@ -30,8 +31,9 @@ import {
 } from '../capability/index.ts'
 import { probeDevices, type EngineDevices } from '../engines/index.ts'
 import { Executor } from '../executor/index.ts'
-import { Digests, ModelSet, type ModelProblem, type ModelSetInit } from '../models/index.ts'
+import { Digests, ModelSet, type ModelProblem, type ModelSetComponents, type ModelSetInit } from '../models/index.ts'
 import { Announcer } from './announcer.ts'
+import type { ControlOrders, ControlSource, Directive } from './control-link.ts'
 import { CoordinatorLinks } from './coordinator-links.ts'
 import type { ModelStatus, NodeAgent, NodeAgentComponents, NodeAgentInit, NodeStatus } from './types.ts'
 
@@ -39,6 +41,9 @@ import type { ModelStatus, NodeAgent, NodeAgentComponents, NodeAgentInit, NodeSt
 const FIRST_RECORD_MS = 250
 const POWER_MS = 15_000
 
+const CORDON_KEY = 'cordoned'
+
+const isPrice = checker(PriceSchema)
 const isName = checker(CapabilityRecordSchema.properties.name)
 const LABEL_LENGTH_MAX = 63
 /** As the record has it. */
@@ -57,19 +62,29 @@ export function createNodeAgent(components: NodeAgentComponents, init: NodeAgent
         'CONFIG_INVALID',
         `the label ${key}=${value}: keys are of a-z 0-9 . _ / -, keys and values at most ${LABEL_LENGTH_MAX} long`,
       )
-  const { slots } = init
+  const { slots, price } = init
+  if (price !== undefined && !isPrice(price))
+    throw new SkeinError('CONFIG_INVALID', 'price: two amounts from 0 to 1000000, for a million tokens each')
   if (slots !== undefined && !(Number.isInteger(slots) && slots >= 1 && slots <= LIMITS.slotsPerModelMax))
     throw new SkeinError('CONFIG_INVALID', `slots: a whole number from 1 to ${LIMITS.slotsPerModelMax}`)
   return new Agent(components, init)
 }
 
+/** What outlives the process, in the data directory. */
+interface Kept {
+  readonly digests: Digests
+  readonly measurements: Measurements
+  readonly issuer: RecordIssuer
+  /** Whether the owner has cordoned the node: a restart must not take that back. */
+  readonly cordon: KeptTable<boolean>
+}
+
 /** What exists once `start` has opened the data directory. */
-interface Parts {
+interface Parts extends Pick<Kept, 'issuer' | 'cordon'> {
   readonly models: ModelSet
   readonly executor: Executor
   readonly announcer: Announcer
   readonly links: CoordinatorLinks
-  readonly issuer: RecordIssuer
 }
 
 class Agent implements NodeAgent {
@@ -97,9 +112,13 @@ class Agent implements NodeAgent {
     const { clock, transport } = this.#components
     const probe = this.#probe()
     const parts = (this.#parts = await this.#assemble(probe))
-    const { models, executor, announcer, links } = parts
+    const { models, executor, announcer, links, cordon } = parts
     // `stop` has found nothing to stop, and will not be asked a second time.
     if (this.#stopping) throw new SkeinError('SHUTTING_DOWN', 'the node was stopped while it was starting')
+    if (cordon.get(CORDON_KEY)) {
+      this.#log.info({}, 'cordoned: no new work until `skein uncordon`')
+      executor.cordon()
+    }
     executor.start()
     await this.#readPower()
     const early = new AbortController()
@@ -120,6 +139,7 @@ class Agent implements NodeAgent {
     return {
       peerId: transport.self.peerId,
       name: this.#init.name,
+      isCordoned: parts?.executor.isCordoned ?? false,
       isDraining: parts?.executor.isDraining ?? false,
       running: parts?.executor.running ?? 0,
       ...(sequence === undefined ? {} : { sequence }),
@@ -161,7 +181,20 @@ class Agent implements NodeAgent {
     if (parts === undefined) return
     parts.announcer.stop()
     await parts.executor.drain(this.#init.graceMs ?? LIMITS.shutdownGraceMs)
-    await Promise.all([parts.links.stop('the node is stopping'), parts.models.stop(), parts.issuer.settled()])
+    await Promise.all([
+      parts.links.stop('the node is stopping'),
+      parts.models.stop(),
+      parts.issuer.settled(),
+      parts.cordon.settled(),
+    ])
+  }
+
+  #directed(directive: Directive, executor: Executor, cordon: KeptTable<boolean>): void {
+    this.#log.info({ directive }, 'the owner asks')
+    void cordon.put(CORDON_KEY, directive !== 'uncordon')
+    if (directive === 'uncordon') executor.uncordon()
+    else if (directive === 'drain') executor.handOver()
+    else executor.cordon()
   }
 
   /** GPUs come with the tools' answers; the record is corrected then. Does not throw. */
@@ -185,44 +218,25 @@ class Agent implements NodeAgent {
   }
 
   async #assemble(probe: Promise<void>): Promise<Parts> {
-    const {
-      transport,
-      discovery,
-      clock,
-      random,
-      log,
-      sign,
-      createEngine,
-      onRevocations = async () => {},
-    } = this.#components
-    const { dataDir } = this.#init
-    const [digests, measurements, issuer] = await Promise.all([
-      Digests.open(join(dataDir, 'digests.json'), this.#log),
-      Measurements.open(join(dataDir, 'measurements.json'), this.#log),
-      RecordIssuer.open({ clock, log: this.#log, sign }, join(dataDir, 'capability.json')),
-    ])
-    const onLoad = (): void => links.report()
-    const models: ModelSet = new ModelSet(
-      {
-        clock,
-        random,
-        log,
-        createEngine,
-        digests,
-        measurements,
-        hardwareFingerprint: async () => {
-          await probe
-          return hardwareFingerprint(this.#hardware)
-        },
-        onCapability: () => {
-          announcer.changed()
-          this.#components.onModels?.()
-        },
-        onLoad,
+    const { transport, discovery, clock, random, log, onRevocations = async () => {} } = this.#components
+    const kept = await this.#openKept()
+    const { issuer, cordon } = kept
+    const onLoad = (isUrgent: boolean): void => links.report(isUrgent)
+    const models: ModelSet = this.#createModels(kept, probe, {
+      onCapability: () => {
+        announcer.changed()
+        this.#components.onModels?.()
       },
-      modelSetInit(this.#init),
-    )
-    const executor = new Executor({ clock, log, transport, host: (digest) => models.host(digest), onLoad })
+      onLoad: () => onLoad(false),
+    })
+    const executor = new Executor({
+      clock,
+      log,
+      transport,
+      host: (digest) => models.host(digest),
+      onLoad,
+      onHeld: () => links.tellHeld(),
+    })
     const announcer: Announcer = new Announcer({
       clock,
       log,
@@ -231,37 +245,68 @@ class Agent implements NodeAgent {
       content: () => this.#content(models),
       onRecord: () => links.announce(),
     })
-    const source = {
+    const source: ControlSource = {
       // Links start after the first record.
-      record: (): Signed => announcer.newest!.signed,
-      load: (): Omit<LoadReport, 'sequence'> => ({
+      record: () => announcer.newest!.signed,
+      load: () => ({
         models: models.loads(),
         memoryFreeBytes: memoryFreeBytes(),
+        cordoned: executor.isCordoned,
         draining: executor.isDraining,
       }),
+      held: () => executor.held(),
     }
-    const links: CoordinatorLinks = new CoordinatorLinks({
-      clock,
-      random,
-      log,
-      transport,
-      discovery,
-      source,
-      onRevocations,
-    })
-    return { models, executor, announcer, links, issuer }
+    const orders: ControlOrders = {
+      released: (coordinator, attempts) => executor.release(coordinator, attempts),
+      directed: (directive) => this.#directed(directive, executor, cordon),
+    }
+    const components = { clock, random, log, transport, discovery, source, orders, onRevocations }
+    const links: CoordinatorLinks = new CoordinatorLinks(components)
+    return { models, executor, announcer, links, issuer, cordon }
+  }
+
+  async #openKept(): Promise<Kept> {
+    const { clock, sign } = this.#components
+    const log = this.#log
+    const path = (file: string): string => join(this.#init.dataDir, file)
+    const [digests, measurements, issuer, cordon] = await Promise.all([
+      Digests.open(path('digests.json'), log),
+      Measurements.open(path('measurements.json'), log),
+      RecordIssuer.open({ clock, log, sign }, path('capability.json')),
+      KeptTable.open({ path: path('cordon.json'), isEntry: checker(Type.Boolean()), entriesMax: 1 }, log),
+    ])
+    return { digests, measurements, issuer, cordon }
+  }
+
+  #createModels(
+    { digests, measurements }: Kept,
+    probe: Promise<void>,
+    listener: Pick<ModelSetComponents, 'onCapability' | 'onLoad'>,
+  ): ModelSet {
+    const { clock, random, log, createEngine } = this.#components
+    const fingerprint = async (): Promise<string> => {
+      await probe
+      return hardwareFingerprint(this.#hardware)
+    }
+    return new ModelSet(
+      { clock, random, log, createEngine, digests, measurements, hardwareFingerprint: fingerprint, ...listener },
+      modelSetInit(this.#init),
+    )
   }
 
   #content(models: ModelSet): CapabilityContent {
     const { transport, addresses = () => [] } = this.#components
+    const { name, labels, tier = 'edge', price } = this.#init
     return {
       meshId: transport.self.certificate.meshId,
       peerId: transport.self.peerId,
-      name: this.#init.name,
+      name,
       hardware: this.#hardware,
       models: models.capabilities(),
       power: this.#powerState,
-      labels: { ...this.#init.labels },
+      tier,
+      ...(price !== undefined && { price }),
+      labels: { ...labels },
       addresses: addresses().slice(0, 32),
     }
   }

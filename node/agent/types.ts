@@ -4,8 +4,10 @@ import type {
   Hardware,
   ModelCapability,
   PeerId,
+  Price,
   Signed,
   SkeinError,
+  Tier,
 } from '../../mesh/protocol/index.ts'
 import type { Clock, Logger, Random, Startable } from '../../mesh/runtime/index.ts'
 import type { Discovery, PeerTransport } from '../../mesh/network/index.ts'
@@ -48,6 +50,9 @@ export interface NodeAgentInit {
   readonly threads?: number
   readonly contextTokens?: number
   readonly labels?: Readonly<Record<string, string>>
+  /** `edge` when absent. */
+  readonly tier?: Tier
+  readonly price?: Price
   /** Time for running attempts to end at `stop`, in ms. */
   readonly graceMs?: number
 }
@@ -63,6 +68,9 @@ export interface ModelStatus {
 export interface NodeStatus {
   readonly peerId: PeerId
   readonly name: string
+  /** Takes no new work: its owner said so. */
+  readonly isCordoned: boolean
+  /** Takes no new work, and asks the coordinators to move what runs. */
   readonly isDraining: boolean
   readonly running: number
   /** Sequence of the record that holds now; absent before the first. */
@@ -77,6 +85,9 @@ export interface NodeAgent extends Startable {
   models(): ModelStatus[]
   /** Models that cannot be used, and why. */
   problems(): ModelProblem[]
-  /** Refuses new attempts, lets running ones end for `graceMs`, then ends them with NODE_DRAINING. */
+  /**
+   * Before the node leaves; there is no way back. Refuses new attempts, lets coordinators move the running ones, or those
+   * end, for `graceMs`, then ends them with NODE_DRAINING. Resolves as soon as nothing runs.
+   */
   drain(graceMs?: number): Promise<void>
 }

@@ -1,10 +1,12 @@
 /** What all engines keep of one running attempt: its answer so far, its text, its times, and the events it owes. */
-import { LIMITS, SkeinError, type FinishReason } from '../../mesh/protocol/index.ts'
-import { PushQueue, type Clock } from '../../mesh/runtime/index.ts'
+import { LIMITS, SkeinError, type FinishReason, type TokenLogprob } from '../../mesh/protocol/index.ts'
+import { PushQueue, type CancelTimer, type Clock } from '../../mesh/runtime/index.ts'
 import { AnswerText, type Detokenize } from './answer-text.ts'
 import type { GenerationEvent, GenerationRequest } from './engine.ts'
 
-/** A consumer that reads nothing can be owed at most an answer and the progress of its prefill. */
+/** How often `progress` is to be called: half of what the port promises, which forgives a late timer. */
+export const PROGRESS_INTERVAL_MS = 500
+/** A consumer that reads nothing can be owed at most an answer and the progress beside it. */
 const EVENTS_MAX = 2 * LIMITS.generatedTokensMax
 
 export interface AttemptRunInit {
@@ -26,10 +28,14 @@ export class AttemptRun {
   cachedTokens = 0
   readonly #text: AnswerText
   readonly #contextTokens: number
+  readonly #vocabularySize: number
   readonly #clock: Clock
   readonly #createdMs: number
   #admittedMs: number | undefined
   #firstTokenMs: number | undefined
+  #heldMs = 0
+  /** Length of the answer when `progress` was called last, or tokens joined that were not delivered here. */
+  #lengthTold = 0
   #ended = false
 
   /** @throws SkeinError CONTEXT_LENGTH_EXCEEDED, INVALID_REQUEST: what no engine can run. */
@@ -38,15 +44,12 @@ export class AttemptRun {
     this.request = init.request
     this.promptTokens = init.promptTokens
     this.#contextTokens = init.contextTokens
+    this.#vocabularySize = init.vocabularySize
     this.#clock = init.clock
     this.#createdMs = init.clock.nowMs()
     this.#text = new AnswerText(init.detokenize, init.request.stop)
-    for (const id of init.request.generated) {
-      this.answer.push(id)
-      this.#text.push(id)
-    }
-    const reason = this.#endedBy()
-    if (reason !== undefined) this.finish(reason)
+    this.#replay(init.request.generated)
+    init.request.hold?.catch((error: unknown) => this.fail(error))
   }
 
   /** True after the `end` event, a failure or a cancellation: it needs no sequence any more. */
@@ -60,12 +63,43 @@ export class AttemptRun {
     this.cachedTokens = cachedTokens
   }
 
-  progress(phase: 'waiting' | 'prefill', done: number, total: number): void {
-    if (!this.#ended) this.events.push({ type: 'progress', phase, done, total })
+  /** A sign of life, told unless a token was since the last call. */
+  progress(phase: 'waiting' | 'prefill' | 'decode', done: number, total: number): void {
+    if (this.#ended) return
+    const hasMoved = this.answer.length > this.#lengthTold
+    this.#lengthTold = this.answer.length
+    if (!hasMoved) this.events.push({ type: 'progress', phase, done, total })
   }
 
-  /** The next tokens of the answer, as one event; those behind a stop string or `maxTokens` are dropped. */
-  deliver(ids: readonly number[]): void {
+  /**
+   * All that the attempt was given is prefilled. Resolves, when it is not held any more, with the tokens that joined the
+   * answer meanwhile and are to be prefilled too; it may have `ended` by then. Does not throw.
+   */
+  async prepared(): Promise<readonly number[]> {
+    const { hold } = this.request
+    if (hold === undefined || this.#ended) return []
+    this.events.push({ type: 'prepared' })
+    const preparedMs = this.#clock.nowMs()
+    const stopTicking = this.#tickWhileHeld()
+    // a rejection has ended the attempt, see the constructor
+    const tail = await hold.catch(() => [])
+    stopTicking()
+    this.#heldMs = this.#clock.nowMs() - preparedMs
+    if (this.#ended) return []
+    try {
+      this.#replay(tail)
+    } catch (error) {
+      this.fail(error)
+    }
+    return tail
+  }
+
+  /**
+   * The next tokens of the answer, as one event; those behind a stop string or `maxTokens` are dropped.
+   *
+   * @param logprobs one for each id, when they were asked for.
+   */
+  deliver(ids: readonly number[], logprobs?: readonly TokenLogprob[]): void {
     if (this.#ended) return
     this.#firstTokenMs ??= this.#clock.nowMs()
     const index = this.answer.length
@@ -79,7 +113,8 @@ export class AttemptRun {
       reason = this.#endedBy()
       if (reason !== undefined) break
     }
-    this.events.push({ type: 'tokens', index, ids: delivered, text })
+    const told = logprobs === undefined ? {} : { logprobs: logprobs.slice(0, delivered.length) }
+    this.events.push({ type: 'tokens', index, ids: delivered, text, ...told })
     if (reason !== undefined) this.finish(reason)
   }
 
@@ -100,7 +135,7 @@ export class AttemptRun {
       },
       timing: {
         waitMs: Math.round(admittedMs - this.#createdMs),
-        prefillMs: Math.round(firstTokenMs - admittedMs),
+        prefillMs: Math.round(firstTokenMs - admittedMs - this.#heldMs),
         decodeMs: Math.round(nowMs - firstTokenMs),
       },
     })
@@ -114,6 +149,32 @@ export class AttemptRun {
     this.events.fail(error)
   }
 
+  /** Tokens made elsewhere join the answer; their text was released there. @throws SkeinError INVALID_REQUEST. */
+  #replay(ids: readonly number[]): void {
+    if (ids.some((id) => !(Number.isInteger(id) && id >= 0 && id < this.#vocabularySize)))
+      throw new SkeinError('INVALID_REQUEST', `generated has ids beyond the ${this.#vocabularySize} of the vocabulary`)
+    for (const id of ids) {
+      this.answer.push(id)
+      this.#text.push(id)
+    }
+    this.#lengthTold = this.answer.length
+    const reason = this.#endedBy()
+    if (reason !== undefined) this.finish(reason)
+  }
+
+  #tickWhileHeld(): CancelTimer {
+    const total = this.promptTokens + this.answer.length
+    let cancel: CancelTimer
+    const tick = (): void => {
+      // a cancelled one, whose hold may never be settled
+      if (this.#ended) return
+      this.progress('waiting', total, total)
+      cancel = this.#clock.timer(PROGRESS_INTERVAL_MS, tick)
+    }
+    cancel = this.#clock.timer(PROGRESS_INTERVAL_MS, tick)
+    return () => cancel()
+  }
+
   #endedBy(): FinishReason | undefined {
     if (this.#text.stopped) return 'stop'
     const isFull = this.promptTokens + this.answer.length >= this.#contextTokens
@@ -121,14 +182,12 @@ export class AttemptRun {
   }
 }
 
-function checkFits({ request, promptTokens, contextTokens, vocabularySize }: AttemptRunInit): void {
+function checkFits({ promptTokens, contextTokens }: AttemptRunInit): void {
   if (promptTokens >= contextTokens)
     throw new SkeinError(
       'CONTEXT_LENGTH_EXCEEDED',
       `the prompt has ${promptTokens} tokens, and the context holds ${contextTokens} with the answer`,
     )
-  if (request.generated.some((id) => !(Number.isInteger(id) && id >= 0 && id < vocabularySize)))
-    throw new SkeinError('INVALID_REQUEST', `generated has ids beyond the ${vocabularySize} of the vocabulary`)
 }
 
 /** The events of `run`, which fails with the signal's reason when that aborts, or is dropped when its reader leaves. */

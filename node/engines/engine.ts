@@ -3,7 +3,16 @@
  * the same request deliver the same tokens up to numerics, and a request that carries `generated` goes on where those
  * tokens end. A fresh attempt is the case of an empty `generated`; there is one code path.
  */
-import type { EngineKind, FinishReason, ModelDigest, Prompt, Sampling, Usage } from '../../mesh/protocol/index.ts'
+import type {
+  EngineKind,
+  FinishReason,
+  ModelDigest,
+  OutputFormat,
+  Prompt,
+  Sampling,
+  TokenLogprob,
+  Usage,
+} from '../../mesh/protocol/index.ts'
 
 export interface GenerationRequest {
   /** Unique within the engine, for logs and cancellation across the process border. */
@@ -16,13 +25,40 @@ export interface GenerationRequest {
   readonly maxTokens: number
   /** Tokens of earlier attempts. The text that they released is not released again. */
   readonly generated: readonly number[]
+  /** How many of the likeliest tokens are told beside each token; no log probabilities when absent. */
+  readonly logprobs?: number
+  /** What the answer is held to; the state is rebuilt from `generated`. */
+  readonly format?: OutputFormat
+  /**
+   * Prefill, say `prepared`, and make no token before this resolves: with the tokens made elsewhere since, behind which
+   * the answer goes on. A sequence is held meanwhile. Rejecting it ends the attempt with that error. When the tokens so
+   * far are the whole answer, the attempt ends at once, with or without `prepared`.
+   */
+  readonly hold?: Promise<readonly number[]>
 }
 
 export type GenerationEvent =
-  /** At least once a second until the first token: `done` of `total` prompt tokens are prefilled. */
-  | { readonly type: 'progress'; readonly phase: 'waiting' | 'prefill'; readonly done: number; readonly total: number }
+  /**
+   * At least once a second while no token comes. `waiting`: for a sequence, or held. `prefill`: `done` of `total` tokens,
+   * those generated before included. `decode`: `done` of at most `total` tokens of the answer are made.
+   */
+  | {
+      readonly type: 'progress'
+      readonly phase: 'waiting' | 'prefill' | 'decode'
+      readonly done: number
+      readonly total: number
+    }
+  /** Of a held attempt: all that it was given is prefilled. */
+  | { readonly type: 'prepared' }
   /** `ids[0]` has the index `index` in the answer. `text` may be empty: part of a character or of a stop string. */
-  | { readonly type: 'tokens'; readonly index: number; readonly ids: readonly number[]; readonly text: string }
+  | {
+      readonly type: 'tokens'
+      readonly index: number
+      readonly ids: readonly number[]
+      readonly text: string
+      /** One for each id, when they were asked for. */
+      readonly logprobs?: readonly TokenLogprob[]
+    }
   /** The last event. `text` was held back and is released by the end. */
   | {
       readonly type: 'end'
@@ -53,6 +89,8 @@ export interface LoadedModel {
   readonly quantization: string
   readonly sizeBytes: number
   readonly hasChatTemplate: boolean
+  /** Beyond chat and completion: what it can hold answers to, and tell of them. */
+  readonly features: readonly ('json' | 'logprobs')[]
   readonly numerics: { engineBuild: string; flashAttention: boolean; batchTokens: number; threads: number }
 }
 
@@ -74,7 +112,8 @@ export interface Engine {
    * one decode step or prefill chunk), and when the iteration is left early.
    *
    * @throws SkeinError CONTEXT_LENGTH_EXCEEDED, NO_FREE_SLOT, ENGINE_FAILED, ENGINE_CRASHED; INVALID_REQUEST when
-   *   `generated` has ids that the model does not have.
+   *   `generated` or the tail of a held attempt has ids that the model does not have, or with the parameter
+   *   `response_format` when the engine cannot hold an answer to `format`, or the tokens so far do not fit it.
    */
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>
   stats(): EngineStats

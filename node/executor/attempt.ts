@@ -1,29 +1,29 @@
 /**
- * One attempt from `attempt.accepted` to its one final frame. The slot is given back before the final frame goes out, so
- * that a coordinator that fills the slot at once finds it free.
+ * One attempt, from its slot to its final frame. It is not bound to the stream that began it: when that is lost it goes on,
+ * and another one takes up what was made. The slot is given back before the final frame goes out, so that a coordinator
+ * that fills the slot at once finds it free.
  */
 import {
   asSkeinError,
+  LIMITS,
   SkeinError,
+  unpackTokenIds,
+  type AttemptCommit,
   type AttemptStart,
-  type ErrorCode,
-  type Frame,
-  type FrameSet,
-  type INBOUND,
+  type PeerId,
+  type TaskId,
 } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Logger } from '../../mesh/runtime/index.ts'
-import type { FrameChannel } from '../../mesh/network/index.ts'
 import type { Engine, GenerationEvent, GenerationRequest } from '../engines/index.ts'
 import type { ModelHost, Slot } from '../models/index.ts'
-import { FrameRelay } from './frame-relay.ts'
+import { AnswerLog, type FinalFrame } from './answer-log.ts'
+import { AttemptStream, type AttemptChannel, type StreamEnd } from './attempt-stream.ts'
+import { PROGRESS_MS } from './frame-relay.ts'
 
-export type AttemptChannel = FrameChannel<typeof INBOUND.attemptNode extends FrameSet<infer F> ? F : never>
-
-/** The contract is a second (`attempt.progress`); half of it forgives a late timer. */
-const PROGRESS_MS = 500
 /** Of a progress in shares. */
 const LOADING_TOTAL = 100
 const MESSAGE_LENGTH_MAX = 1024
+const PARAM_LENGTH_MAX = 128
 
 export interface AttemptComponents {
   readonly clock: Clock
@@ -37,133 +37,212 @@ export interface AttemptInit {
   readonly host: ModelHost
   /** `start.generated`, unpacked. */
   readonly generated: readonly number[]
-  /** Aborting it ends the attempt with `attempt.failed` and the reason's code; the first reason wins. */
-  readonly ending: AbortController
 }
 
-export class Attempt {
-  readonly #components: AttemptComponents
-  readonly #channel: AttemptChannel
-  readonly #start: AttemptStart
-  readonly #host: ModelHost
-  readonly #generated: readonly number[]
-  readonly #relay: FrameRelay
-  readonly #ending: AbortController
+/** `replaced`: another stream has taken over. */
+export type ServeEnd = StreamEnd | 'replaced'
 
-  constructor(components: AttemptComponents, channel: AttemptChannel, init: AttemptInit) {
+export class Attempt {
+  readonly taskId: TaskId
+  readonly log: AnswerLog
+  readonly #components: AttemptComponents
+  readonly #firstFence: number
+  readonly #maxTokens: number
+  readonly #ending = new AbortController()
+  readonly #commit = Promise.withResolvers<readonly number[]>()
+  /** Given to the engine; let go of at the end, since the prompt may be large. */
+  #init: AttemptInit | undefined
+  #fence: number
+  #owner: PeerId | undefined
+  #stream: AttemptStream | undefined
+  #phase: 'preparing' | 'prepared' | 'generating'
+  #cancelPrepared: CancelTimer = () => {}
+
+  constructor(components: AttemptComponents, init: AttemptInit) {
+    const { taskId, fence, maxTokens, hold } = init.start
     this.#components = components
-    this.#channel = channel
-    this.#start = init.start
-    this.#host = init.host
-    this.#generated = init.generated
-    this.#ending = init.ending
-    this.#relay = new FrameRelay(channel, components.clock, init.start.fence, init.generated.length)
+    this.#init = init
+    this.taskId = taskId
+    this.log = new AnswerLog(init.generated.length)
+    this.#fence = this.#firstFence = fence
+    this.#maxTokens = maxTokens
+    this.#phase = hold ? 'preparing' : 'generating'
+    this.#commit.promise.catch(() => {})
   }
 
-  /** Runs it to its final frame and gives `slot` back. Does not throw. */
+  /** Its newest fencing token: that of its last stream. */
+  get fence(): number {
+    return this.#fence
+  }
+
+  /** The coordinator that followed it last. */
+  get owner(): PeerId | undefined {
+    return this.#owner
+  }
+
+  /** Aborts when nobody wants it any more; it then ends with `attempt.failed` and the reason's code. */
+  get unwanted(): AbortSignal {
+    return this.#ending.signal
+  }
+
+  get hasEnded(): boolean {
+    return this.log.final !== undefined
+  }
+
+  /** False of one that nobody wants, and of one that waits for its commit: that has made nothing. */
+  get isWorthHolding(): boolean {
+    return !this.#ending.signal.aborted && this.#phase === 'generating'
+  }
+
+  /** Whether `fence` is, or was, its fencing token: a coordinator may not know of the last stream. */
+  bore(fence: number): boolean {
+    return fence >= this.#firstFence && fence <= this.#fence
+  }
+
+  /** The first reason wins. */
+  end(reason: SkeinError): void {
+    this.#ending.abort(reason)
+  }
+
+  /**
+   * Sends it on `channel`, from piece number `piece` on, under `fence`, and resolves with how that stream ended. An older
+   * stream is reset. Does not throw.
+   */
+  async serve(channel: AttemptChannel, fence: number, piece: number): Promise<ServeEnd> {
+    this.#stream?.abort(new SkeinError('STALE_FENCING_TOKEN', 'the attempt goes on on another stream'))
+    this.#fence = fence
+    this.#owner = channel.peer
+    const init = { fence, log: this.log, piece }
+    const stream = new AttemptStream(this.#components.clock, channel, init, {
+      cancelled: () => {
+        if (this.#stream === stream) this.end(new SkeinError('CLIENT_CLOSED', 'cancelled by the coordinator'))
+      },
+      committed: (frame) => this.#committed(frame),
+    })
+    this.#stream = stream
+    const end = await stream.serve()
+    if (this.#stream !== stream) return 'replaced'
+    this.#stream = undefined
+    return end
+  }
+
+  /** Runs it to its end and gives `slot` back; resolves when its stream, if any, has the final frame. Does not throw. */
   async run(slot: Slot): Promise<void> {
-    const { log } = this.#components
-    const reader = new AbortController()
-    const signal = AbortSignal.any([this.#ending.signal, this.#channel.closed])
-    this.#relay.accepted()
-    const reading = this.#read(reader.signal)
-    let final: Frame
+    const { signal } = this.#ending
+    let final: FinalFrame
     try {
       final = await this.#generate(signal)
     } catch (thrown) {
-      const error = signal.aborted ? signal.reason : thrown
-      final = failedFrame(this.#start.fence, asSkeinError(error, 'ENGINE_FAILED'))
+      final = failedFrame(this.#fence, asSkeinError(signal.aborted ? signal.reason : thrown, 'ENGINE_FAILED'))
     } finally {
+      this.#init = undefined
+      this.#cancelPrepared()
       slot.release()
     }
+    this.log.final = final
+    this.#stream?.relay.wake()
     const outcome = final.type === 'attempt.failed' ? final.code : final.type
-    try {
-      await this.#relay.finish(final)
-    } catch (thrown) {
-      this.#channel.abort(asSkeinError(thrown, 'STREAM_TRUNCATED'))
-    }
-    reader.abort(new SkeinError('STREAM_TRUNCATED', 'the attempt is over'))
-    await reading
-    await this.#channel.close()
-    log.debug({ task: this.#start.taskId, fence: this.#start.fence, outcome, tokens: this.#relay.tokensSent }, 'ended')
+    this.#components.log.debug({ task: this.taskId, fence: this.#fence, outcome, index: this.log.end }, 'ended')
+    await this.#stream?.flushed
   }
 
-  async #generate(signal: AbortSignal): Promise<Frame> {
-    const engine = await this.#engine(signal)
-    const { taskId, fence, prompt, sampling, stop, maxTokens } = this.#start
-    const generated = this.#generated
-    const request: GenerationRequest = { id: `${taskId}#${fence}`, prompt, sampling, stop, maxTokens, generated }
+  async #generate(signal: AbortSignal): Promise<FinalFrame> {
+    const { start, host, generated } = this.#init!
+    const engine = await this.#engine(host, signal)
+    const { taskId, fence, prompt, sampling, stop, maxTokens, logprobs, format, hold } = start
+    const request: GenerationRequest = {
+      id: `${taskId}#${fence}`,
+      prompt,
+      sampling,
+      stop,
+      maxTokens,
+      generated,
+      ...(logprobs !== undefined && { logprobs }),
+      ...(format !== undefined && { format }),
+      ...(hold && { hold: this.#commit.promise }),
+    }
     try {
       for await (const event of engine.generate(request, signal)) {
-        if (event.type === 'end') return endFrame(fence, event)
-        this.#pass(event)
+        if (event.type === 'end') return endFrame(this.#fence, event)
+        this.#take(event)
       }
     } catch (thrown) {
       const error = asSkeinError(thrown, 'ENGINE_FAILED')
-      if (error.code === 'ENGINE_CRASHED') this.#host.crashed(engine, error)
+      if (error.code === 'ENGINE_CRASHED') host.crashed(engine, error)
       throw error
     }
     throw new SkeinError('ENGINE_FAILED', 'the engine ended the attempt without saying why')
   }
 
-  #pass(event: Exclude<GenerationEvent, { type: 'end' }>): void {
-    if (event.type === 'tokens') return this.#relay.tokens(event.index, event.ids, event.text)
-    this.#relay.progress(event.phase, event.done, event.total)
-    this.#components.onLoad()
+  #take(event: Exclude<GenerationEvent, { type: 'end' }>): void {
+    switch (event.type) {
+      case 'tokens':
+        if (this.#phase !== 'generating')
+          throw new SkeinError('ENGINE_FAILED', 'the engine gave tokens before the commit')
+        this.log.add(event)
+        return this.#stream?.relay.wake()
+      case 'prepared':
+        return this.#prepared()
+      case 'progress':
+        if (this.#phase !== 'prepared') this.#stream?.relay.progress(event.phase, event.done, event.total)
+        this.#components.onLoad()
+    }
+  }
+
+  #prepared(): void {
+    if (this.#phase !== 'preparing') return
+    this.#phase = 'prepared'
+    const { clock, onLoad } = this.#components
+    const late = (): void => this.end(new SkeinError('STREAM_TIMEOUT', `no commit within ${LIMITS.preparedMs} ms`))
+    this.#cancelPrepared = clock.timer(LIMITS.preparedMs, late)
+    this.#stream?.relay.prepared()
+    onLoad()
+  }
+
+  /** @throws SkeinError FRAME_UNEXPECTED, FRAME_MALFORMED. */
+  #committed(frame: AttemptCommit): void {
+    if (this.#phase !== 'prepared')
+      throw new SkeinError('FRAME_UNEXPECTED', 'attempt.commit of what is not prepared, or was committed')
+    const ids = unpackTokenIds(frame.generated)
+    if (ids === undefined || this.log.end + ids.length > this.#maxTokens)
+      throw new SkeinError(
+        'FRAME_MALFORMED',
+        'attempt.commit: no whole number of tokens, or more than the answer may have',
+      )
+    this.#cancelPrepared()
+    this.#phase = 'generating'
+    this.log.skip(ids.length)
+    this.#commit.resolve(ids)
   }
 
   /** Waits for the model, telling how far it is. */
-  async #engine(signal: AbortSignal): Promise<Engine> {
+  async #engine(host: ModelHost, signal: AbortSignal): Promise<Engine> {
     const { clock } = this.#components
     let cancel: CancelTimer = () => {}
     const tell = (): void => {
-      this.#relay.progress(
-        this.#host.isResident ? 'waiting' : 'loading',
-        this.#host.loadedShare * LOADING_TOTAL,
-        LOADING_TOTAL,
-      )
+      const done = host.loadedShare * LOADING_TOTAL
+      this.#stream?.relay.progress(host.isResident ? 'waiting' : 'loading', done, LOADING_TOTAL)
       cancel = clock.timer(PROGRESS_MS, tell)
     }
-    if (!this.#host.isResident) tell()
+    if (!host.isResident) tell()
     else cancel = clock.timer(PROGRESS_MS, tell)
     try {
-      return await this.#host.ready(signal)
+      return await host.ready(signal)
     } finally {
       cancel()
     }
   }
-
-  #end(code: ErrorCode, message: string): void {
-    this.#ending.abort(new SkeinError(code, message))
-  }
-
-  /** Listens for the cancel, and for the coordinator's side to close. Does not throw. */
-  async #read(signal: AbortSignal): Promise<void> {
-    try {
-      for (;;) {
-        const frame = await this.#channel.receive(signal)
-        if (frame === undefined) return this.#end('CLIENT_CLOSED', 'the coordinator closed the stream')
-        if (frame.type === 'attempt.start')
-          throw new SkeinError('FRAME_UNEXPECTED', 'a second attempt.start on one stream')
-        if (frame.fence === this.#start.fence) this.#end('CLIENT_CLOSED', 'cancelled by the coordinator')
-      }
-    } catch (thrown) {
-      if (signal.aborted) return
-      const error = asSkeinError(thrown, 'STREAM_TRUNCATED')
-      this.#ending.abort(error)
-      this.#channel.abort(error)
-    }
-  }
 }
 
-export const failedFrame = (fence: number, error: SkeinError): Frame => ({
+export const failedFrame = (fence: number, error: SkeinError): FinalFrame => ({
   type: 'attempt.failed',
   fence,
   code: error.code,
   message: error.message.slice(0, MESSAGE_LENGTH_MAX),
+  ...(error.param !== undefined && { param: error.param.slice(0, PARAM_LENGTH_MAX) }),
 })
 
-function endFrame(fence: number, event: Extract<GenerationEvent, { type: 'end' }>): Frame {
+function endFrame(fence: number, event: Extract<GenerationEvent, { type: 'end' }>): FinalFrame {
   const { finishReason, text, usage, timing } = event
   const ms = (value: number): number => Math.max(0, Math.round(value))
   return {

@@ -1,20 +1,25 @@
 /**
- * Serves `attempt` streams: decides whether an attempt may run here, runs it, and knows what runs. Only a coordinator's
- * streams are served; every refusal is a final frame that says why.
+ * Serves `attempt` streams: decides whether an attempt may run here, runs it, and knows what runs and what is held. Only a
+ * coordinator's streams are served; every refusal is a final frame that says why.
  */
 import {
   INBOUND,
   LIMITS,
   SkeinError,
   unpackTokenIds,
+  type AttemptAttach,
   type AttemptStart,
   type ModelDigest,
+  type PeerId,
+  type TaskId,
 } from '../../mesh/protocol/index.ts'
 import { sleep, withDeadline, type Clock, type Logger } from '../../mesh/runtime/index.ts'
 import type { Member, PeerTransport } from '../../mesh/network/index.ts'
 import type { ModelHost, Slot } from '../models/index.ts'
-import { Attempt, failedFrame, type AttemptChannel } from './attempt.ts'
-import { FenceGuard, type FenceEntry } from './fence-guard.ts'
+import { Attempt, failedFrame } from './attempt.ts'
+import type { AttemptChannel } from './attempt-stream.ts'
+import { FenceGuard } from './fence-guard.ts'
+import { HeldAttempts, type HeldAttempt } from './held-attempts.ts'
 
 /** A superseded attempt lets go of its slot within one prefill chunk; its successor waits for that, not for others. */
 const SUPERSEDED_MS = LIMITS.assignToAcceptMs / 2
@@ -26,20 +31,34 @@ export interface ExecutorComponents {
   readonly log: Logger
   readonly transport: PeerTransport
   readonly host: (digest: ModelDigest) => ModelHost | undefined
-  /** What a load report says changed. */
-  readonly onLoad: () => void
+  /** What a load report says changed. `isUrgent`: new work must not come any more, or may again. */
+  readonly onLoad: (isUrgent: boolean) => void
+  /** What `held` says changed. */
+  readonly onHeld: () => void
 }
 
 export class Executor {
   readonly #components: ExecutorComponents
   readonly #log: Logger
-  readonly #fences = new FenceGuard()
-  readonly #running = new Map<AbortController, Promise<void>>()
-  #isDraining = false
+  /** Of each task the newest attempt, until it has ended and its coordinator knows, or nobody wants it. */
+  readonly #attempts = new Map<TaskId, Attempt>()
+  /** Those that hold a slot, or have their final frame to send. */
+  readonly #running = new Map<Attempt, Promise<void>>()
+  readonly #fences = new FenceGuard((taskId) => this.#attempts.has(taskId))
+  readonly #held: HeldAttempts
+  #isCordoned = false
+  #isHandingOver = false
+  #isLeaving = false
 
   constructor(components: ExecutorComponents) {
+    const { clock, onHeld } = components
     this.#components = components
     this.#log = components.log.scope('executor')
+    this.#held = new HeldAttempts({
+      clock,
+      onChange: onHeld,
+      onDropped: (attempt, reason) => this.#drop(attempt, reason),
+    })
   }
 
   start(): void {
@@ -48,96 +67,188 @@ export class Executor {
 
   /** Attempts that hold a slot. */
   get running(): number {
-    return this.#running.size
+    let running = 0
+    for (const attempt of this.#running.keys()) if (!attempt.hasEnded) running++
+    return running
   }
 
+  /** The owner wants no new work here. */
+  get isCordoned(): boolean {
+    return this.#isCordoned
+  }
+
+  /** No new work, and what runs is to be handed over. */
   get isDraining(): boolean {
-    return this.#isDraining
+    return this.#isHandingOver || this.#isLeaving
+  }
+
+  /** Attempts that run or ended here without a stream. */
+  held(): HeldAttempt[] {
+    return this.#held.list()
   }
 
   /** From now on every new attempt is refused with NODE_DRAINING; running ones go on. */
   cordon(): void {
-    this.#isDraining = true
-    this.#components.onLoad()
+    this.#isCordoned = true
+    this.#components.onLoad(true)
   }
 
-  /** Cordons, lets running attempts end for `graceMs`, then ends the rest with NODE_DRAINING. Bounded, does not throw. */
-  async drain(graceMs: number): Promise<void> {
-    const { clock } = this.#components
+  /** Cordons, and asks the coordinators to hand over what runs. */
+  handOver(): void {
+    this.#isHandingOver = true
     this.cordon()
-    const ended = Promise.allSettled(this.#running.values())
-    await settledWithin(clock, ended, graceMs)
-    for (const ending of this.#running.keys())
-      ending.abort(new SkeinError('NODE_DRAINING', `the node is stopping; its grace of ${graceMs} ms is over`))
-    await settledWithin(clock, ended, LAST_FRAME_MS)
+  }
+
+  /** Takes back `cordon` and `handOver`, but not `drain`. */
+  uncordon(): void {
+    this.#isCordoned = this.#isHandingOver = false
+    this.#components.onLoad(true)
+  }
+
+  /** `coordinator` does not want these any more. Those that another one followed last are none of its business. */
+  release(coordinator: PeerId, attempts: readonly { readonly taskId: TaskId; readonly fence: number }[]): void {
+    for (const { taskId, fence } of attempts) {
+      const attempt = this.#attempts.get(taskId)
+      if (attempt?.owner === coordinator && attempt.fence <= fence)
+        this.#drop(attempt, new SkeinError('CLIENT_CLOSED', 'released by the coordinator'))
+    }
+  }
+
+  /**
+   * The node is about to leave, for good: takes no new work, lets coordinators move what runs, or that end, for `graceMs`,
+   * then ends the rest with NODE_DRAINING. Resolves at once when nothing runs. Bounded, does not throw.
+   */
+  async drain(graceMs: number): Promise<void> {
+    const { clock, onLoad } = this.#components
+    this.#isLeaving = true
+    onLoad(true)
+    const idle = this.#idle()
+    await settledWithin(clock, idle, graceMs)
+    for (const attempt of this.#running.keys())
+      attempt.end(new SkeinError('NODE_DRAINING', `the node is stopping; its grace of ${graceMs} ms is over`))
+    await settledWithin(clock, idle, LAST_FRAME_MS)
+  }
+
+  async #idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running.values())
   }
 
   async #serve(channel: AttemptChannel, member: Member): Promise<void> {
     if (!member.certificate.roles.includes('coordinator'))
       throw new SkeinError('FORBIDDEN', `${member.certificate.name} is no coordinator and may not start attempts`)
-    const start = await this.#receiveStart(channel)
-    const generated = unpackTokenIds(start.generated)
-    if (generated === undefined) throw new SkeinError('FRAME_MALFORMED', 'attempt.start: no whole number of tokens')
-    const ending = new AbortController()
-    const entry = this.#fences.enter(start.taskId, start.fence, () =>
-      ending.abort(new SkeinError('STALE_FENCING_TOKEN', `superseded by a newer attempt of ${start.taskId}`)),
-    )
+    const first = await this.#receiveFirst(channel)
     try {
-      if (entry === undefined)
-        throw new SkeinError('STALE_FENCING_TOKEN', `fence ${start.fence} of ${start.taskId} is not the newest`)
-      const host = this.#hostOf(start)
-      const slot = await this.#slotOf(host, entry, ending.signal)
-      const { clock, onLoad } = this.#components
-      const attempt = new Attempt({ clock, onLoad, log: this.#log }, channel, { start, host, generated, ending })
-      const run = attempt.run(slot)
-      this.#running.set(ending, run)
-      await run
+      if (!this.#fences.take(first.taskId, first.fence))
+        throw new SkeinError('STALE_FENCING_TOKEN', `fence ${first.fence} of ${first.taskId} is not the newest`)
+      await (first.type === 'attempt.start' ? this.#start(channel, first) : this.#attach(channel, first))
     } catch (thrown) {
       if (!(thrown instanceof SkeinError)) throw thrown
-      this.#log.debug({ task: start.taskId, fence: start.fence, code: thrown.code }, 'refused')
-      await channel.send(failedFrame(start.fence, thrown))
+      this.#log.debug({ task: first.taskId, fence: first.fence, code: thrown.code }, 'refused')
+      await channel.send(failedFrame(first.fence, thrown))
       await channel.close()
-    } finally {
-      entry?.leave()
-      this.#running.delete(ending)
     }
   }
 
-  async #receiveStart(channel: AttemptChannel): Promise<AttemptStart> {
-    const late = (): SkeinError => new SkeinError('STREAM_TIMEOUT', 'an attempt stream without attempt.start')
+  async #receiveFirst(channel: AttemptChannel): Promise<AttemptStart | AttemptAttach> {
+    const late = (): SkeinError => new SkeinError('STREAM_TIMEOUT', 'an attempt stream without its first frame')
     const first = await withDeadline(this.#components.clock, LIMITS.attemptStartMs, late, channel.closed, (signal) =>
       channel.receive(signal),
     )
-    if (first?.type !== 'attempt.start')
-      throw new SkeinError('FRAME_UNEXPECTED', 'an attempt stream begins with attempt.start')
+    if (first?.type !== 'attempt.start' && first?.type !== 'attempt.attach')
+      throw new SkeinError('FRAME_UNEXPECTED', 'an attempt stream begins with attempt.start or attempt.attach')
     return first
+  }
+
+  /** @throws SkeinError why the attempt may not run here. */
+  async #start(channel: AttemptChannel, start: AttemptStart): Promise<void> {
+    const { taskId } = start
+    const generated = unpackTokenIds(start.generated)
+    if (generated === undefined) throw new SkeinError('FRAME_MALFORMED', 'attempt.start: no whole number of tokens')
+    const older = this.#attempts.get(taskId)
+    if (older) this.#drop(older, new SkeinError('STALE_FENCING_TOKEN', `superseded by a newer attempt of ${taskId}`))
+    const host = this.#hostOf(start)
+    const { clock, onLoad } = this.#components
+    const components = { clock, log: this.#log, onLoad: () => onLoad(false) }
+    const attempt = new Attempt(components, { start, host, generated })
+    this.#attempts.set(taskId, attempt)
+    let slot: Slot
+    try {
+      slot = await this.#slotOf(host, attempt)
+    } catch (thrown) {
+      this.#forget(attempt)
+      throw thrown
+    }
+    const served = this.#follow(attempt, channel, start.fence, 0)
+    const run = attempt.run(slot).then(() => {
+      this.#running.delete(attempt)
+      this.#held.ended(attempt)
+    })
+    this.#running.set(attempt, run)
+    await served
+  }
+
+  /** @throws SkeinError ATTEMPT_NOT_HELD. */
+  async #attach(channel: AttemptChannel, { taskId, heldFence, fence, from }: AttemptAttach): Promise<void> {
+    const attempt = this.#attempts.get(taskId)
+    if (!attempt?.isWorthHolding || !attempt.bore(heldFence))
+      throw new SkeinError('ATTEMPT_NOT_HELD', `no attempt of ${taskId} under fence ${heldFence} is here`)
+    const piece = attempt.log.pieceAt(from)
+    if (piece === undefined)
+      throw new SkeinError('ATTEMPT_NOT_HELD', `the attempt of ${taskId} cannot go on from token ${from}`)
+    this.#held.release(attempt)
+    await this.#follow(attempt, channel, fence, piece)
+  }
+
+  /** Serves a stream of `attempt` to its end, and keeps or drops the attempt after that. */
+  async #follow(attempt: Attempt, channel: AttemptChannel, fence: number, piece: number): Promise<void> {
+    const end = await attempt.serve(channel, fence, piece)
+    if (end === 'replaced') return
+    const isNewest = this.#attempts.get(attempt.taskId) === attempt
+    if (end === 'lost' && isNewest && attempt.isWorthHolding) return this.#held.hold(attempt)
+    this.#drop(attempt, new SkeinError('CLIENT_CLOSED', 'its coordinator does not need it any more'))
+  }
+
+  #drop(attempt: Attempt, reason: SkeinError): void {
+    this.#held.release(attempt)
+    this.#forget(attempt)
+    attempt.end(reason)
+  }
+
+  #forget(attempt: Attempt): void {
+    if (this.#attempts.get(attempt.taskId) === attempt) this.#attempts.delete(attempt.taskId)
   }
 
   /** @throws SkeinError NODE_DRAINING, MODEL_NOT_FOUND, or why the model cannot be loaded. */
   #hostOf(start: AttemptStart): ModelHost {
-    this.#refuseWhenDraining()
+    this.#refuseWhenClosed()
     const host = this.#components.host(start.digest)
     if (host === undefined) throw new SkeinError('MODEL_NOT_FOUND', `this node does not have ${start.digest}`)
     if (host.failure) throw host.failure
     return host
   }
 
-  #refuseWhenDraining(): void {
-    if (this.#isDraining) throw new SkeinError('NODE_DRAINING', 'the node takes no new work')
+  #refuseWhenClosed(): void {
+    if (this.#isCordoned || this.isDraining) throw new SkeinError('NODE_DRAINING', 'the node takes no new work')
   }
 
   /** @throws SkeinError NO_FREE_SLOT, NODE_DRAINING; STALE_FENCING_TOKEN when it was superseded itself meanwhile. */
-  async #slotOf(host: ModelHost, entry: FenceEntry, superseded: AbortSignal): Promise<Slot> {
+  async #slotOf(host: ModelHost, { taskId, unwanted }: Attempt): Promise<Slot> {
     let slot = host.acquire()
-    if (slot === undefined && entry.hasSuperseded) {
+    if (slot === undefined && this.#isLettingGo(taskId)) {
       const full = (): SkeinError => noFreeSlot(host)
-      await withDeadline(this.#components.clock, SUPERSEDED_MS, full, superseded, (signal) => host.slotFree(signal))
+      await withDeadline(this.#components.clock, SUPERSEDED_MS, full, unwanted, (signal) => host.slotFree(signal))
       // A drain that began meanwhile does not know of this attempt.
-      this.#refuseWhenDraining()
+      this.#refuseWhenClosed()
       slot = host.acquire()
     }
     if (slot === undefined) throw noFreeSlot(host)
     return slot
+  }
+
+  /** Whether an older attempt of the task still has its slot. */
+  #isLettingGo(taskId: TaskId): boolean {
+    for (const attempt of this.#running.keys()) if (attempt.taskId === taskId && !attempt.hasEnded) return true
+    return false
   }
 }
 

@@ -4,50 +4,34 @@
  */
 import type { TaskId } from '../../mesh/protocol/index.ts'
 
-/** Tasks whose highest token is remembered. The one seen longest ago is forgotten first; running ones never are. */
+/** Tasks whose highest token is remembered. The one seen longest ago is forgotten first; those that are here never are. */
 const TASKS_MAX = 16_384
 
-export interface FenceEntry {
-  /** True when an older attempt of the task was still running. */
-  readonly hasSuperseded: boolean
-  /** Ends the attempt's claim; its token stays remembered. */
-  leave(): void
-}
-
-interface Seen {
-  fence: number
-  supersede: (() => void) | undefined
-}
-
 export class FenceGuard {
+  readonly #isHere: (taskId: TaskId) => boolean
   readonly #tasksMax: number
-  readonly #tasks = new Map<TaskId, Seen>()
+  readonly #newest = new Map<TaskId, number>()
 
-  constructor(tasksMax: number = TASKS_MAX) {
+  /** @param isHere whether an attempt of the task is kept on this node. */
+  constructor(isHere: (taskId: TaskId) => boolean, tasksMax: number = TASKS_MAX) {
+    this.#isHere = isHere
     this.#tasksMax = tasksMax
   }
 
-  /**
-   * Whether an attempt under `fence` may run. If so, the task's older attempt is told by its `supersede`; `leave` is to
-   * be called at the end of the new one.
-   */
-  enter(taskId: TaskId, fence: number, supersede: () => void): FenceEntry | undefined {
-    const seen = this.#tasks.get(taskId)
-    if (seen !== undefined && fence <= seen.fence) return undefined
-    const mine: Seen = { fence, supersede }
-    this.#tasks.delete(taskId)
-    this.#tasks.set(taskId, mine)
+  /** Whether `fence` is above all that were seen of the task. If so, it is the newest from now on. */
+  take(taskId: TaskId, fence: number): boolean {
+    const newest = this.#newest.get(taskId)
+    if (newest !== undefined && fence <= newest) return false
+    this.#newest.delete(taskId)
+    this.#newest.set(taskId, fence)
     this.#forget()
-    const superseded = seen?.supersede
-    superseded?.()
-    return { hasSuperseded: superseded !== undefined, leave: () => (mine.supersede = undefined) }
+    return true
   }
 
   #forget(): void {
-    if (this.#tasks.size <= this.#tasksMax) return
-    for (const [taskId, seen] of this.#tasks) {
-      if (this.#tasks.size <= this.#tasksMax) return
-      if (seen.supersede === undefined) this.#tasks.delete(taskId)
+    for (const taskId of this.#newest.keys()) {
+      if (this.#newest.size <= this.#tasksMax) return
+      if (!this.#isHere(taskId)) this.#newest.delete(taskId)
     }
   }
 }

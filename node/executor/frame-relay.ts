@@ -1,7 +1,7 @@
 /**
- * Frames of one attempt on their way out. One frame is on the wire at a time; what the engine makes meanwhile waits here
- * and goes as one frame, so that a slow link gets fewer, larger frames instead of a queue, and memory is bounded by the
- * tokens of the answer.
+ * Frames of one attempt on their way out on one stream. One frame is on the wire at a time; what the engine makes
+ * meanwhile waits in the log and goes as one frame, so that a slow link gets fewer, larger frames instead of a queue. What
+ * was made before the stream was opened goes one frame a piece: its receiver may have to stop behind any of them.
  */
 import {
   asSkeinError,
@@ -10,117 +10,109 @@ import {
   SkeinError,
   type AttemptProgress,
   type Frame,
+  type TokenLogprob,
 } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock } from '../../mesh/runtime/index.ts'
 import type { FrameChannel } from '../../mesh/network/index.ts'
+import { TEXT_LENGTH_MAX, type AnswerLog } from './answer-log.ts'
 
 /** A coordinator cuts a client that does not read after `clientStallMs`; one that itself reads nothing is gone. */
 const SEND_STALL_MS = 2 * LIMITS.clientStallMs
-/** UTF-16 code units of text in one frame; the schema allows more, the token bound keeps ordinary text far below. */
-const TEXT_LENGTH_MAX = 512 * 1024
-const BYTES_PER_ID = 4
 /**
  * Least time between two frames of tokens. A frame costs both ends more than a token does; above 250 tokens/s tokens
  * share frames, below it none ever waits.
  */
 const TOKENS_INTERVAL_MS = 4
+/** Frames of what was made before, after which everything else of the process has a turn: heartbeats above all. */
+const REPLAY_BURST = 64
+const REPLAY_PAUSE_MS = 1
+/** The contract of `attempt.progress` is a second without tokens; half of it forgives a late timer. */
+export const PROGRESS_MS = 500
 
-interface Piece {
-  readonly ids: readonly number[]
-  readonly text: string
+export interface FrameRelayInit {
+  readonly fence: number
+  readonly log: AnswerLog
+  /** Number of the first piece to be sent. */
+  readonly piece: number
 }
 
 export class FrameRelay {
+  /** Resolves when the final frame was handed over; rejects with the SkeinError for which the channel was lost. */
+  readonly finished: Promise<void>
+  readonly #finished = Promise.withResolvers<void>()
   readonly #channel: FrameChannel
   readonly #clock: Clock
   readonly #fence: number
-  readonly #firstIndex: number
-  readonly #pieces: Piece[] = []
+  readonly #log: AnswerLog
+  readonly #replayTo: number
+  #next: number
   #accepted: Frame | undefined
   #progress: Frame | undefined
-  #final: Frame | undefined
-  /** Index after the last token that came in, and after the last that was put into a frame. */
-  #takenTo: number
-  #framedTo: number
-  #handedOver = 0
+  #prepared: Frame | undefined
+  #hasFinal = false
+  #tokensAtMs: number
   #isSending = false
-  #sending: Promise<void> = Promise.resolve()
-  #lost: SkeinError | undefined
+  #isLost = false
   #sendingSinceMs: number | undefined
   #cancelGuard: CancelTimer | undefined
   #endRest: (() => void) | undefined
 
-  /** @param firstIndex index in the answer of the first token that this attempt makes. */
-  constructor(channel: FrameChannel, clock: Clock, fence: number, firstIndex: number) {
+  /** Sends `attempt.accepted`, then what the log has and gets. */
+  constructor(channel: FrameChannel, clock: Clock, { fence, log, piece }: FrameRelayInit) {
     this.#channel = channel
     this.#clock = clock
     this.#fence = fence
-    this.#firstIndex = firstIndex
-    this.#takenTo = this.#framedTo = firstIndex
+    this.#log = log
+    this.#next = piece
+    this.#replayTo = log.pieces.length
+    this.#tokensAtMs = clock.nowMs()
+    this.finished = this.#finished.promise
+    this.finished.catch(() => {})
+    this.#accepted = { type: 'attempt.accepted', fence }
+    this.wake()
   }
 
-  /** Tokens of this attempt that were handed to the channel. */
-  get tokensSent(): number {
-    return this.#handedOver
+  /** True once the final frame was given to the channel. */
+  get hasFinal(): boolean {
+    return this.#hasFinal
   }
 
-  accepted(): void {
-    this.#accepted = { type: 'attempt.accepted', fence: this.#fence }
-    this.#pump()
-  }
-
-  /** Replaces a progress that still waits; of no interest once tokens flow. */
+  /** Replaces a progress that still waits. Of no interest while tokens flow. */
   progress(phase: AttemptProgress['phase'], done: number, total: number): void {
-    if (this.#takenTo > this.#firstIndex) return
+    const isSilent = phase === 'decode' && this.#clock.nowMs() - this.#tokensAtMs >= PROGRESS_MS
+    if (this.#log.hasTokens && (!isSilent || this.#next < this.#log.pieces.length)) return
     this.#progress = { type: 'attempt.progress', fence: this.#fence, phase, done: whole(done), total: whole(total) }
-    this.#pump()
+    this.wake()
   }
 
-  /** @throws SkeinError ENGINE_FAILED when `index` leaves a gap or repeats, or the text is beyond reason. */
-  tokens(index: number, ids: readonly number[], text: string): void {
-    if (index !== this.#takenTo)
-      throw new SkeinError('ENGINE_FAILED', `the engine gave token ${index} where ${this.#takenTo} was due`)
-    if (text.length > TEXT_LENGTH_MAX) throw new SkeinError('ENGINE_FAILED', 'the engine gave too much text at once')
-    if (ids.length === 0) return
-    this.#takenTo += ids.length
-    this.#progress = undefined
-    let at = 0
-    for (; ids.length - at > LIMITS.tokensPerFrameMax; at += LIMITS.tokensPerFrameMax)
-      this.#pieces.push({ ids: ids.slice(at, at + LIMITS.tokensPerFrameMax), text: '' })
-    // The text of a step that is split goes with its last tokens: earlier, it would be ahead of them.
-    this.#pieces.push({ ids: at === 0 ? ids : ids.slice(at), text })
-    this.#pump()
+  prepared(): void {
+    this.#prepared = { type: 'attempt.prepared', fence: this.#fence }
+    this.wake()
   }
 
-  /** Sends what waits, then `final`, and resolves when both were handed over. @throws SkeinError of the channel. */
-  async finish(final: Frame): Promise<void> {
-    this.#progress = undefined
-    this.#final = final
-    this.#endRest?.()
-    this.#pump()
-    await this.#sending
-    if (this.#lost) throw this.#lost
+  /** The log has grown, or has its final frame. */
+  wake(): void {
+    if (this.#log.final !== undefined) this.#endRest?.()
+    if (!this.#isSending && !this.#isLost) void this.#send()
   }
 
-  #pump(): void {
-    if (!this.#isSending && this.#lost === undefined) this.#sending = this.#send()
-  }
-
+  /** Does not throw. */
   async #send(): Promise<void> {
     this.#isSending = true
     try {
-      for (let frame = this.#next(); frame !== undefined; frame = this.#next()) {
+      for (let frame = this.#nextFrame(); frame !== undefined; frame = this.#nextFrame()) {
         const atMs = (this.#sendingSinceMs = this.#clock.nowMs())
         this.#guard(SEND_STALL_MS)
         await this.#channel.send(frame)
         this.#sendingSinceMs = undefined
         if (frame.type !== 'attempt.tokens') continue
-        this.#handedOver += frame.ids.length / BYTES_PER_ID
+        this.#tokensAtMs = atMs
         await this.#rest(atMs)
       }
+      if (this.#hasFinal) this.#finished.resolve()
     } catch (thrown) {
-      this.#lost = asSkeinError(thrown, 'STREAM_TRUNCATED')
-      this.#pieces.length = 0
+      this.#isLost = true
+      this.#finished.reject(asSkeinError(thrown, 'STREAM_TRUNCATED'))
     } finally {
       this.#isSending = false
       this.#cancelGuard?.()
@@ -130,8 +122,10 @@ export class FrameRelay {
 
   /** Keeps the interval between frames of tokens, unless the answer is over. */
   async #rest(sentAtMs: number): Promise<void> {
-    const leftMs = sentAtMs + TOKENS_INTERVAL_MS - this.#clock.nowMs()
-    if (leftMs <= 0 || this.#final !== undefined) return
+    const isReplay = this.#next < this.#replayTo
+    if (isReplay ? this.#next % REPLAY_BURST !== 0 : this.#log.final !== undefined) return
+    const leftMs = isReplay ? REPLAY_PAUSE_MS : sentAtMs + TOKENS_INTERVAL_MS - this.#clock.nowMs()
+    if (leftMs <= 0) return
     await new Promise<void>((resolve) => {
       const cancel = this.#clock.timer(leftMs, resolve)
       this.#endRest = () => {
@@ -142,35 +136,54 @@ export class FrameRelay {
     this.#endRest = undefined
   }
 
-  #next(): Frame | undefined {
+  #nextFrame(): Frame | undefined {
     const accepted = this.#accepted
     this.#accepted = undefined
     if (accepted) return accepted
     const progress = this.#progress
     this.#progress = undefined
-    if (progress) return progress
-    if (this.#pieces.length > 0) return this.#merged()
-    const final = this.#final
-    this.#final = undefined
-    return final
+    if (progress && !this.#log.final) return progress
+    const prepared = this.#prepared
+    this.#prepared = undefined
+    if (prepared) return prepared
+    if (this.#next < this.#log.pieces.length) return this.#merged()
+    const { final } = this.#log
+    if (final === undefined || this.#hasFinal) return undefined
+    this.#hasFinal = true
+    return { ...final, fence: this.#fence }
   }
 
-  /** As many waiting pieces as fit into one frame. */
+  /** As many waiting pieces as fit into one frame; one alone of those that were made before the stream. */
   #merged(): Frame {
+    const { pieces } = this.#log
+    const { index } = pieces[this.#next]!
     const ids: number[] = []
+    const logprobs: TokenLogprob[] = []
     let text = ''
-    let taken = 0
-    for (const piece of this.#pieces) {
-      const isOver = ids.length + piece.ids.length > LIMITS.tokensPerFrameMax
-      if (taken > 0 && (isOver || text.length + piece.text.length > TEXT_LENGTH_MAX)) break
-      for (const id of piece.ids) ids.push(id)
+    do {
+      const piece = pieces[this.#next++]!
+      ids.push(...piece.ids)
+      logprobs.push(...(piece.logprobs ?? []))
       text += piece.text
-      taken++
+    } while (this.#next > this.#replayTo && this.#fits(ids.length, text.length))
+    return {
+      type: 'attempt.tokens',
+      fence: this.#fence,
+      index,
+      ids: packTokenIds(ids),
+      text,
+      ...(logprobs.length > 0 && { logprobs }),
     }
-    this.#pieces.splice(0, taken)
-    const index = this.#framedTo
-    this.#framedTo += ids.length
-    return { type: 'attempt.tokens', fence: this.#fence, index, ids: packTokenIds(ids), text }
+  }
+
+  /** Whether the next piece fits into a frame that has so much already. */
+  #fits(ids: number, textLength: number): boolean {
+    const piece = this.#log.pieces[this.#next]
+    return (
+      piece !== undefined &&
+      ids + piece.ids.length <= LIMITS.tokensPerFrameMax &&
+      textLength + piece.text.length <= TEXT_LENGTH_MAX
+    )
   }
 
   /** One timer for all sends: it looks whether the send of that moment has stood too long. */

@@ -1,4 +1,3 @@
-/** Attempts on this node: admitted, fenced, relayed and ended. */
+/** Attempts on this node: admitted, fenced, relayed, held and ended. */
 export { Executor, type ExecutorComponents } from './executor.ts'
-export { FenceGuard, type FenceEntry } from './fence-guard.ts'
-export { FrameRelay } from './frame-relay.ts'
+export type { HeldAttempt } from './held-attempts.ts'

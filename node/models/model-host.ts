@@ -38,6 +38,11 @@ const LOAD_MS_LEAST = 300
 const UNLOAD_MS = 2000
 /** Sequences decoded together, unless the owner says otherwise: more of them slow each one down. */
 const SLOTS: Readonly<Record<EngineKind, number>> = { llama: 4, echo: 64 }
+/** What an engine is expected to do until it was loaded once. */
+const FEATURES: Readonly<Record<EngineKind, LoadedModel['features']>> = {
+  llama: ['json', 'logprobs'],
+  echo: ['logprobs'],
+}
 
 export interface ModelHostComponents {
   readonly clock: Clock
@@ -136,7 +141,11 @@ export class ModelHost {
       parameters: loaded?.parameters ?? file.parameters,
       sizeBytes: loaded?.sizeBytes ?? file.sizeBytes,
       contextTokens: Math.max(1, loaded?.contextTokens ?? claimed),
-      features: (loaded?.hasChatTemplate ?? file.hasChatTemplate) ? ['chat', 'completion'] : ['completion'],
+      features: [
+        ...((loaded?.hasChatTemplate ?? file.hasChatTemplate) ? (['chat'] as const) : []),
+        'completion',
+        ...(loaded?.features ?? FEATURES[file.engine]),
+      ],
       residency: this.#isResident ? 'resident' : 'loading',
       loadMs: this.#loadMs,
       slots: this.slots,

@@ -1,6 +1,6 @@
 /**
- * What the engine itself can do, without a mesh: load time, prefill rate, and tokens per second of 1, 2, 4 and 8
- * sequences together, through the child process as the node uses it.
+ * What the engine itself can do, without a mesh: load time, prefill rate, tokens per second of 1, 2, 4 and 8 sequences
+ * together, and the time from a commit to the first token, through the child process as the node uses it.
  *
  *   node test/bench/engine.ts [--model tiny|m135|b1] [--threads N] [--tokens N]
  */
@@ -9,6 +9,7 @@ import { asModelDigest, GREEDY, type Prompt } from '../../mesh/protocol/index.ts
 import { createLogger, SystemClock } from '../../mesh/runtime/index.ts'
 import { createEngine, type Engine } from '../../node/engines/index.ts'
 import { ensureModel, MODEL_NAMES } from '../fixtures/models/index.ts'
+import { median, print, spread } from './stats.ts'
 
 const { values } = parseArgs({
   options: {
@@ -20,9 +21,11 @@ const { values } = parseArgs({
 const SEQUENCES = [1, 2, 4, 8]
 const PREFILL_WORDS = 150
 const CONTEXT_TOKENS = 2048
+const COMMIT_TRIALS = 20
+/** What a source makes between `prepared` and the cut: a round trip's worth. */
+const COMMIT_TOKENS = 3
 
 const clock = new SystemClock()
-const print = (line: string): void => void process.stdout.write(`${line}\n`)
 
 interface Timed {
   readonly promptTokens: number
@@ -69,6 +72,32 @@ async function prefillRate(engine: Engine): Promise<{ rate: number; tokens: numb
   return { rate: (run.promptTokens * 1000) / (run.firstMs - beganMs), tokens: run.promptTokens }
 }
 
+/** From the commit of a held attempt, with tokens made elsewhere, to its first token; ms of each trial. */
+async function commitTimes(engine: Engine): Promise<number[]> {
+  const prompt: Prompt = { kind: 'text', text: Array.from({ length: PREFILL_WORDS }, (_, i) => `goose${i}`).join(' ') }
+  const fixed = { prompt, sampling: { ...GREEDY, seed: 1 }, stop: [], maxTokens: 40 }
+  const signal = new AbortController().signal
+  const ids: number[] = []
+  for await (const event of engine.generate({ ...fixed, id: 'whole', generated: [] }, signal))
+    if (event.type === 'tokens') ids.push(...event.ids)
+  const times: number[] = []
+  for (let trial = 0; trial < COMMIT_TRIALS; trial++) {
+    const { promise: hold, resolve } = Promise.withResolvers<readonly number[]>()
+    const request = { ...fixed, id: `commit-${trial}`, generated: ids.slice(0, 10 + trial), hold }
+    let committedMs: number | undefined
+    for await (const event of engine.generate(request, signal)) {
+      if (event.type === 'prepared') {
+        committedMs = clock.nowMs()
+        resolve(ids.slice(10 + trial, 10 + trial + COMMIT_TOKENS))
+      } else if (event.type === 'tokens') {
+        times.push(clock.nowMs() - committedMs!)
+        break
+      }
+    }
+  }
+  return times
+}
+
 async function main(): Promise<void> {
   const name = MODEL_NAMES.find((candidate) => candidate === values.model)
   if (name === undefined) {
@@ -90,12 +119,18 @@ async function main(): Promise<void> {
   print(`load        ${Math.round(clock.nowMs() - beganMs)} ms`)
   try {
     await decodeRate(engine, 1, 8)
+    let stepMs = Number.NaN
     for (const sequences of SEQUENCES) {
       const rate = await decodeRate(engine, sequences, Number(values.tokens))
+      if (sequences === 1) stepMs = 1000 / rate
       print(`decode x ${sequences}  ${rate.toFixed(1)} tokens/s`)
     }
     const { rate, tokens } = await prefillRate(engine)
     print(`prefill     ${rate.toFixed(0)} tokens/s (${tokens} tokens)`)
+    const times = await commitTimes(engine)
+    print(
+      `commit      ${spread(times)}, ${(median(times) / stepMs).toFixed(1)} decode steps with ${COMMIT_TOKENS} tokens`,
+    )
     print(`memory      ${Math.round(engine.stats().memoryBytes / 1024 / 1024)} MiB`)
   } finally {
     await engine.unload()

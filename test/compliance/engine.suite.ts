@@ -1,7 +1,16 @@
 /** What every engine promises (see the port), run against each implementation. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { GREEDY, SkeinError, type ErrorCode, type FinishReason, type Usage } from '../../mesh/protocol/index.ts'
+import {
+  GREEDY,
+  SkeinError,
+  type ErrorCode,
+  type FinishReason,
+  type TokenLogprob,
+  type Usage,
+} from '../../mesh/protocol/index.ts'
 import type { Engine, GenerationEvent, GenerationRequest, LoadedModel } from '../../node/engines/index.ts'
+import { holdTests } from './engine-hold.suite.ts'
+import { outputTests } from './engine-output.suite.ts'
 
 export interface EngineSuiteInit {
   readonly name: string
@@ -22,9 +31,22 @@ export const SUITE_CONTEXT_TOKENS = 512
 export interface Answer {
   readonly ids: number[]
   readonly text: string
+  /** What each event of tokens released. */
+  readonly releases: string[]
   readonly indices: number[]
+  readonly logprobs: TokenLogprob[]
   readonly finishReason: FinishReason
   readonly usage: Usage
+}
+
+/** What the parts of the suite are run against. */
+export interface EngineUnderTest {
+  /** With its model, from the first test on. */
+  engine(): Engine
+  model(): LoadedModel
+  readonly isExact: boolean
+  /** An attempt read to its end. */
+  generate(overrides?: Partial<GenerationRequest>): Promise<Answer>
 }
 
 let attempts = 0
@@ -48,6 +70,8 @@ export function request(overrides: Partial<GenerationRequest> = {}): GenerationR
 export async function collect(events: AsyncIterable<GenerationEvent>): Promise<Answer> {
   const ids: number[] = []
   const indices: number[] = []
+  const logprobs: TokenLogprob[] = []
+  const releases: string[] = []
   let text = ''
   let end: (GenerationEvent & { type: 'end' }) | undefined
   for await (const event of events) {
@@ -56,6 +80,11 @@ export async function collect(events: AsyncIterable<GenerationEvent>): Promise<A
       expect(event.ids.length).toBeGreaterThan(0)
       indices.push(event.index)
       ids.push(...event.ids)
+      if (event.logprobs !== undefined) {
+        expect(event.logprobs, 'one for each token').toHaveLength(event.ids.length)
+        logprobs.push(...event.logprobs)
+      }
+      releases.push(event.text)
       text += event.text
     } else if (event.type === 'end') {
       text += event.text
@@ -63,7 +92,7 @@ export async function collect(events: AsyncIterable<GenerationEvent>): Promise<A
     }
   }
   expect(end, 'an attempt ends with an end event').toBeDefined()
-  return { ids, indices, text, finishReason: end!.finishReason, usage: end!.usage }
+  return { ids, indices, text, releases, logprobs, finishReason: end!.finishReason, usage: end!.usage }
 }
 
 const generate = (engine: Engine, overrides: Partial<GenerationRequest> = {}): Promise<Answer> =>
@@ -100,6 +129,15 @@ export function engineSuite(init: EngineSuiteInit): void {
       model = await init.load(engine)
     }, 60_000)
     afterAll(() => engine.unload())
+
+    const underTest: EngineUnderTest = {
+      engine: () => engine,
+      model: () => model,
+      isExact: init.isExact,
+      generate: (overrides) => generate(engine, overrides),
+    }
+    holdTests(underTest)
+    outputTests(underTest)
 
     it('says what it loaded', () => {
       expect(model.slots).toBe(SUITE_SLOTS)

@@ -6,6 +6,7 @@ import {
   asTaskId,
   GREEDY,
   INBOUND,
+  packTokenIds,
   parseCapabilityRecord,
   unpackTokenIds,
   type CapabilityRecord,
@@ -29,6 +30,7 @@ class ControlTwin {
   readonly records: CapabilityRecord[] = []
   readonly loads: LoadReport[] = []
   readonly goodbyes: string[] = []
+  readonly held: Extract<Frame, { type: 'control.held' }>['attempts'][] = []
   firstRecordAtMs = 0
 
   constructor(host: PeerHost) {
@@ -41,6 +43,7 @@ class ControlTwin {
         })
       beat()
       for (let frame = await channel.receive(); frame !== undefined; frame = await channel.receive()) {
+        if (frame.type === 'control.held') this.held.push(frame.attempts)
         if (frame.type === 'control.load') this.loads.push(frame.load)
         if (frame.type === 'control.goodbye') return void this.goodbyes.push(frame.reason)
         if (frame.type !== 'control.announce') continue
@@ -109,6 +112,7 @@ async function attempt(
   node: PeerHost,
   digest: ModelDigest,
   maxTokens: number,
+  init: { hold?: boolean; generated?: Uint8Array } = {},
 ): Promise<AttemptChannel> {
   const channel = await home.open(node.self.peerId, 'attempt', INBOUND.attemptCoordinator)
   const letter = 'abcdefghijklmnopqrstuvwxyz'[nextTask++ % 26]!
@@ -123,14 +127,17 @@ async function attempt(
     stop: [],
     maxTokens,
     generated: new Uint8Array(),
+    ...init,
   }
   await channel.send(start)
   return channel
 }
 
+/** All frames, and then the close that says that they came. */
 async function rest(channel: AttemptChannel): Promise<Frame[]> {
   const frames: Frame[] = []
   for (let frame = await channel.receive(); frame !== undefined; frame = await channel.receive()) frames.push(frame)
+  await channel.close()
   return frames
 }
 
@@ -227,6 +234,57 @@ describe('the node agent on libp2p with a llama engine', () => {
     await expect.poll(() => control.records.slice(before).at(-1)?.models[0]?.speed, PATIENCE).toEqual(speed)
     expect(Math.min(...control.records.slice(before).map((record) => record.sequence))).toBeGreaterThan(sequence)
     expect(await readFile(join(dataDir, 'digests.json'), 'utf8')).toBe(digests)
+  })
+})
+
+describe('what a node holds, on libp2p', () => {
+  let tiny = ''
+  beforeAll(async () => {
+    tiny = await ensureModel('tiny')
+  })
+
+  it('is told when the stream breaks, and taken up where the coordinator stands', async () => {
+    const { home, host, control } = await setup([tiny])
+    await expect.poll(() => control.newest?.models[0]?.residency, PATIENCE).toBe('resident')
+    const { digest } = control.newest!.models[0]!
+    const unbroken = idsOf(await rest(await attempt(home, host, digest, 200)))
+    const channel = await attempt(home, host, digest, 200)
+    const received: number[] = []
+    while (received.length < 5) {
+      const frame = await channel.receive()
+      if (frame?.type === 'attempt.tokens') received.push(...unpackTokenIds(frame.ids)!)
+    }
+    channel.abort(new RangeError('the stream breaks'))
+    await expect.poll(() => control.held.at(-1)?.length, PATIENCE).toBe(1)
+    const { taskId, fence } = control.held.at(-1)![0]!
+    const again = await home.open(host.self.peerId, 'attempt', INBOUND.attemptCoordinator)
+    await again.send({ type: 'attempt.attach', taskId, heldFence: fence, fence: fence + 1, from: received.length })
+    const frames = await rest(again)
+    expect(frames[0]).toEqual({ type: 'attempt.accepted', fence: fence + 1 })
+    expect(frames.at(-1)).toMatchObject({ type: 'attempt.end', usage: { completionTokens: unbroken.length } })
+    expect([...received, ...idsOf(frames)]).toEqual(unbroken)
+    await expect.poll(() => control.held.at(-1), PATIENCE).toEqual([])
+  })
+
+  it('is prepared while another streams, and goes on behind what that made', async () => {
+    const { home, host, control } = await setup([tiny])
+    await expect.poll(() => control.newest?.models[0]?.residency, PATIENCE).toBe('resident')
+    const { digest } = control.newest!.models[0]!
+    const unbroken = idsOf(await rest(await attempt(home, host, digest, 40)))
+    expect(unbroken.length).toBeGreaterThan(12)
+    const init = { hold: true, generated: packTokenIds(unbroken.slice(0, 8)) }
+    const channel = await attempt(home, host, digest, 40, init)
+    let frame: Frame | undefined
+    do frame = await channel.receive()
+    while (frame !== undefined && frame.type !== 'attempt.prepared')
+    expect(frame?.type).toBe('attempt.prepared')
+    await channel.send({ type: 'attempt.commit', fence: 1, generated: packTokenIds(unbroken.slice(8, 11)) })
+    const frames = await rest(channel)
+    expect(frames.find((each) => each.type === 'attempt.tokens')).toMatchObject({ index: 11 })
+    expect(frames.at(-1)).toMatchObject({
+      type: 'attempt.end',
+      usage: { completionTokens: 11 + idsOf(frames).length },
+    })
   })
 })
 

@@ -31,7 +31,7 @@ interface PendingLoad {
   readonly reject: (error: SkeinError) => void
 }
 
-/** Twice an answer: its tokens, and the progress of its prefill. */
+/** Twice an answer: its tokens, and the progress beside them. */
 const EVENTS_MAX = 2 * LIMITS.generatedTokensMax
 
 export class ChildEngine implements Engine {
@@ -88,7 +88,14 @@ export class ChildEngine implements Engine {
     const events = new PushQueue<GenerationEvent>(EVENTS_MAX)
     this.#attempts.set(request.id, { events, fail: (error) => events.fail(error) })
     const attempt = this.#attempts.get(request.id)!
-    child.send({ type: 'generate', request })
+    const { hold, ...plain } = request
+    child.send({ type: 'generate', request: plain, isHeld: hold !== undefined })
+    hold?.then(
+      (tail) => {
+        if (this.#attempts.get(request.id) === attempt) child.send({ type: 'commit', id: request.id, tail })
+      },
+      (error: unknown) => attempt.fail(error),
+    )
     yield* eventsOf(attempt, signal, () => {
       if (this.#attempts.get(request.id) !== attempt) return
       this.#attempts.delete(request.id)

@@ -11,9 +11,15 @@ export interface ChildHostComponents {
   readonly send: (message: ToParent) => void
 }
 
+interface Attempt {
+  readonly controller: AbortController
+  /** Resolved by the commit of a held attempt. */
+  readonly hold: PromiseWithResolvers<readonly number[]>
+}
+
 export class ChildHost {
   readonly #components: ChildHostComponents
-  readonly #attempts = new Map<string, AbortController>()
+  readonly #attempts = new Map<string, Attempt>()
   #engine: Engine | undefined
   #outbox: AttemptItem[] = []
 
@@ -30,10 +36,13 @@ export class ChildHost {
         void this.#answer(() => this.#probe())
         return
       case 'generate':
-        void this.#generate(message.request)
+        void this.#generate(message)
+        return
+      case 'commit':
+        this.#attempts.get(message.id)?.hold.resolve(message.tail)
         return
       case 'cancel':
-        this.#attempts.get(message.id)?.abort(new DOMException('cancelled', 'AbortError'))
+        this.#attempts.get(message.id)?.controller.abort(new DOMException('cancelled', 'AbortError'))
     }
   }
 
@@ -68,10 +77,12 @@ export class ChildHost {
     return { type: 'devices', devices }
   }
 
-  async #generate(request: GenerationRequest): Promise<void> {
-    const { id } = request
+  async #generate(message: ToChild & { type: 'generate' }): Promise<void> {
+    const { id } = message.request
     const controller = new AbortController()
-    this.#attempts.set(id, controller)
+    const hold = Promise.withResolvers<readonly number[]>()
+    this.#attempts.set(id, { controller, hold })
+    const request: GenerationRequest = { ...message.request, ...(message.isHeld ? { hold: hold.promise } : {}) }
     try {
       for await (const event of this.#engine!.generate(request, controller.signal)) this.#post({ id, event })
     } catch (error) {

@@ -5,7 +5,9 @@ import type { EngineDevices } from '../llama/library.ts'
 
 export type ToChild =
   | { readonly type: 'load'; readonly engine: EngineKind; readonly request: LoadRequest }
-  | { readonly type: 'generate'; readonly request: GenerationRequest }
+  | { readonly type: 'generate'; readonly request: Omit<GenerationRequest, 'hold'>; readonly isHeld: boolean }
+  /** To a held attempt: the tokens with which its hold has resolved. One that was rejected is cancelled. */
+  | { readonly type: 'commit'; readonly id: string; readonly tail: readonly number[] }
   | { readonly type: 'cancel'; readonly id: string }
   | { readonly type: 'probe' }
 
@@ -29,9 +31,14 @@ export type AttemptItem =
 export interface WireError {
   readonly code: ErrorCode
   readonly message: string
+  readonly param?: string
 }
 
-export const toWire = (error: SkeinError): WireError => ({ code: error.code, message: error.message })
+export const toWire = ({ code, message, param }: SkeinError): WireError => ({
+  code,
+  message,
+  ...(param === undefined ? {} : { param }),
+})
 
-export const fromWire = (error: WireError): SkeinError =>
-  new SkeinError(isErrorCode(error.code) ? error.code : 'ENGINE_FAILED', error.message)
+export const fromWire = ({ code, message, param }: WireError): SkeinError =>
+  new SkeinError(isErrorCode(code) ? code : 'ENGINE_FAILED', message, param === undefined ? {} : { param })

@@ -1,11 +1,13 @@
 /**
  * An engine without a model: it repeats the last user message, at a pace that its label sets. For tests of everything
  * around an engine, and for measuring what the mesh itself costs. It keeps every promise of the port: token `i` depends
- * on the prompt and `i` alone.
+ * on the prompt and `i` alone, with a probability of 1. All that it waits for it waits for on its clock, so that a
+ * simulation owns its time; without a pace it gives a step each turn of the event loop (`setImmediate`), and no clock
+ * moves. Its label's options, such as `echo:?tps=50&cache=1`, are listed with `EchoOptions`.
  */
-import { LIMITS, SkeinError, type Prompt } from '../../../mesh/protocol/index.ts'
+import { LIMITS, SkeinError, type Prompt, type TokenLogprob } from '../../../mesh/protocol/index.ts'
 import { sleep, type Clock } from '../../../mesh/runtime/index.ts'
-import { AttemptRun, eventsOf } from '../attempt-run.ts'
+import { AttemptRun, eventsOf, PROGRESS_INTERVAL_MS } from '../attempt-run.ts'
 import type { Engine, EngineStats, GenerationEvent, GenerationRequest, LoadedModel, LoadRequest } from '../engine.ts'
 import { parseEchoPath, type EchoOptions } from './echo-path.ts'
 
@@ -13,9 +15,26 @@ export interface EchoEngineComponents {
   readonly clock: Clock
 }
 
+/** What the engine keeps of a running attempt. */
+interface Playing {
+  readonly run: AttemptRun
+  readonly cancel: AbortController
+  readonly slot: Slot
+  /** Pieces of the message that is echoed: the vocabulary of this attempt. */
+  readonly pieces: readonly string[]
+  readonly prompt: readonly string[]
+  /** Prompt tokens, and those generated before, that are not prefilled yet. */
+  prefillTokens: number
+}
+
+interface Slot {
+  isTaken: boolean
+  /** The tokens of the last prompt and answer, as text. */
+  remembered: readonly string[]
+}
+
 /** Longest piece in code points: long words come in several tokens, so that stop strings cross their borders. */
 const PIECE_LENGTH_MAX = 8
-const PROGRESS_INTERVAL_MS = 500
 /** What is echoed when the prompt says nothing. */
 const DEFAULT_TEXT = 'one two three four five six seven eight nine ten '
 
@@ -38,18 +57,38 @@ function echoedText(prompt: Prompt): string {
   return text.trim() === '' ? DEFAULT_TEXT : `${text.trim()} `
 }
 
-const promptPieces = (prompt: Prompt): number =>
+/** A message is a token for its role, and its pieces. */
+const promptPieces = (prompt: Prompt): string[] =>
   prompt.kind === 'text'
-    ? piecesOf(prompt.text).length
-    : prompt.messages.reduce((sum, message) => sum + 1 + piecesOf(message.content).length, 0)
+    ? piecesOf(prompt.text)
+    : prompt.messages.flatMap((message) => [`<${message.role}>`, ...piecesOf(message.content)])
+
+/** A prompt with its answer, as the next turn of a chat repeats them. */
+const conversation = (prompt: Prompt, promptTokens: readonly string[], answer: readonly string[]): string[] => [
+  ...promptTokens,
+  ...(prompt.kind === 'chat' ? ['<assistant>'] : []),
+  ...answer,
+]
+
+function commonLength(a: readonly string[], b: readonly string[]): number {
+  let length = 0
+  while (length < a.length && length < b.length && a[length] === b[length]) length++
+  return length
+}
+
+function certain(piece: string, logprobs: number): TokenLogprob {
+  const share = { bytes: new Uint8Array(Buffer.from(piece)), logprob: 0 }
+  return { ...share, top: logprobs > 0 ? [share] : [] }
+}
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 export class EchoEngine implements Engine {
   readonly #clock: Clock
-  readonly #runs = new Map<AttemptRun, { prefillTokens: number; cancel: AbortController }>()
+  readonly #playing = new Set<Playing>()
+  #loading: AbortController | undefined
   #options: EchoOptions | undefined
-  #slots = 0
+  #slots: readonly Slot[] = []
   #contextTokens = 0
 
   constructor(components: EchoEngineComponents) {
@@ -57,72 +96,126 @@ export class EchoEngine implements Engine {
   }
 
   async load(request: LoadRequest, onProgress?: (share: number) => void): Promise<LoadedModel> {
-    if (this.#options !== undefined) throw new SkeinError('MODEL_LOAD_FAILED', 'this engine has a model already')
+    if (this.#options !== undefined || this.#loading !== undefined)
+      throw new SkeinError('MODEL_LOAD_FAILED', 'this engine has a model already')
     const options = parseEchoPath(request.path)
+    this.#loading = new AbortController()
+    try {
+      if (options.loadMs !== undefined) await this.#load(options.loadMs, this.#loading.signal, onProgress)
+    } finally {
+      this.#loading = undefined
+    }
     this.#options = options
-    this.#slots = Math.min(request.slots, LIMITS.slotsPerModelMax)
+    const slots = Math.min(request.slots, LIMITS.slotsPerModelMax)
+    this.#slots = Array.from({ length: slots }, () => ({ isTaken: false, remembered: [] }))
     this.#contextTokens = Math.min(options.contextTokens, request.contextTokens ?? options.contextTokens)
     onProgress?.(1)
     return {
       engine: 'echo',
       contextTokens: this.#contextTokens,
-      slots: this.#slots,
+      slots,
       parameters: 0,
       quantization: 'none',
       sizeBytes: 0,
       hasChatTemplate: true,
+      features: ['logprobs'],
       numerics: { engineBuild: 'echo 1', flashAttention: false, batchTokens: options.tokensPerStep, threads: 1 },
     }
   }
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     signal.throwIfAborted()
-    if (this.#options === undefined) throw new SkeinError('ENGINE_FAILED', 'no model is loaded')
-    if (this.#runs.size >= this.#slots)
-      throw new SkeinError('NO_FREE_SLOT', `all ${this.#slots} slots of the model are taken`)
-    const promptTokens = promptPieces(request.prompt)
+    const options = this.#options
+    if (options === undefined) throw new SkeinError('ENGINE_FAILED', 'no model is loaded')
+    if (request.format !== undefined)
+      throw new SkeinError('INVALID_REQUEST', 'the echo engine holds no answer to a format', {
+        param: 'response_format',
+      })
+    const prompt = promptPieces(request.prompt)
     const pieces = piecesOf(echoedText(request.prompt))
+    const textOf = (ids: readonly number[]): string[] => ids.map((id) => pieces[id]!)
     const run = new AttemptRun({
       request,
-      promptTokens,
+      promptTokens: prompt.length,
       contextTokens: this.#contextTokens,
       vocabularySize: pieces.length,
-      detokenize: (ids) => ids.map((id) => pieces[id]).join(''),
+      detokenize: (ids) => textOf(ids).join(''),
       clock: this.#clock,
     })
-    const cancel = new AbortController()
-    this.#runs.set(run, { prefillTokens: promptTokens + request.generated.length, cancel })
-    void this.#play(run, pieces.length, this.#options, cancel.signal)
-    yield* eventsOf(run, signal, () => {
-      this.#runs.delete(run)
-      cancel.abort()
-    })
+    const input = conversation(request.prompt, prompt, textOf(request.generated))
+    const slot = this.#bestSlot(input)
+    slot.isTaken = true
+    const prefillTokens = prompt.length + request.generated.length
+    const playing: Playing = { run, cancel: new AbortController(), slot, pieces, prompt, prefillTokens }
+    this.#playing.add(playing)
+    // the last token is always evaluated, to draw from
+    void this.#play(playing, options, Math.min(commonLength(slot.remembered, input), prefillTokens - 1))
+    yield* eventsOf(run, signal, () => this.#leave(playing))
   }
 
   stats(): EngineStats {
     let prefillTokensPending = 0
-    for (const state of this.#runs.values()) prefillTokensPending += state.prefillTokens
-    return { running: this.#runs.size, prefillTokensPending, memoryBytes: process.memoryUsage.rss() }
+    for (const { prefillTokens } of this.#playing) prefillTokensPending += prefillTokens
+    return { running: this.#playing.size, prefillTokensPending, memoryBytes: process.memoryUsage.rss() }
   }
 
   async unload(): Promise<void> {
+    const unloaded = new SkeinError('ENGINE_FAILED', 'the model was unloaded')
+    this.#loading?.abort(unloaded)
     this.#options = undefined
-    for (const [run, { cancel }] of this.#runs) {
-      run.fail(new SkeinError('ENGINE_FAILED', 'the model was unloaded'))
-      cancel.abort()
+    for (const playing of this.#playing) {
+      playing.run.fail(unloaded)
+      this.#leave(playing)
     }
-    this.#runs.clear()
   }
 
-  async #play(run: AttemptRun, pieces: number, options: EchoOptions, signal: AbortSignal): Promise<void> {
+  /** Of the free slots the one that remembers most of `input`, else the lowest, as the llama engine has it. */
+  #bestSlot(input: readonly string[]): Slot {
+    let best: { slot: Slot; common: number } | undefined
+    for (const slot of this.#slots) {
+      if (slot.isTaken) continue
+      const common = commonLength(slot.remembered, input)
+      if (best === undefined || common > best.common) best = { slot, common }
+    }
+    if (best === undefined)
+      throw new SkeinError('NO_FREE_SLOT', `all ${this.#slots.length} slots of the model are taken`)
+    return best.slot
+  }
+
+  #leave(playing: Playing): void {
+    if (!this.#playing.delete(playing)) return
+    const { run, slot, pieces, prompt } = playing
+    slot.isTaken = false
+    if (this.#options?.isCached)
+      slot.remembered = conversation(
+        run.request.prompt,
+        prompt,
+        run.answer.map((id) => pieces[id]!),
+      )
+    playing.cancel.abort()
+  }
+
+  async #load(loadMs: number, signal: AbortSignal, onProgress: ((share: number) => void) | undefined): Promise<void> {
+    const untilMs = this.#clock.nowMs() + loadMs
+    onProgress?.(0)
+    await this.#pause(untilMs, signal, (leftMs) => onProgress?.(1 - leftMs / loadMs))
+  }
+
+  async #play(playing: Playing, options: EchoOptions, cachedTokens: number): Promise<void> {
+    const { run, cancel, pieces } = playing
+    const { signal } = cancel
     try {
-      await this.#prefill(run, options, signal)
+      run.admit(Math.min(cachedTokens, run.promptTokens))
+      playing.prefillTokens -= cachedTokens
+      await this.#prefill(playing, options, signal)
+      playing.prefillTokens = (await run.prepared()).length
+      await this.#prefill(playing, options, signal)
       let dueMs = this.#clock.nowMs()
       while (!run.ended) {
         if (options.tokensPerSecond === undefined) await nextTurn()
         else {
           dueMs += (1000 * options.tokensPerStep) / options.tokensPerSecond
-          await sleep(this.#clock, Math.max(0, dueMs - this.#clock.nowMs()), signal)
+          await this.#pause(dueMs, signal, () => run.progress('decode', run.answer.length, run.request.maxTokens))
         }
         if (signal.aborted) return
         this.#step(run, pieces, options)
@@ -132,29 +225,42 @@ export class EchoEngine implements Engine {
     }
   }
 
-  #step(run: AttemptRun, pieces: number, options: EchoOptions): void {
+  #step(run: AttemptRun, pieces: readonly string[], options: EchoOptions): void {
     const index = run.answer.length
     const left = Math.min(options.tokensPerStep, (options.answerTokens ?? Infinity) - index)
-    if (left > 0) run.deliver(Array.from({ length: left }, (_, i) => (index + i) % pieces))
+    const { logprobs } = run.request
+    if (left > 0) {
+      const ids = Array.from({ length: left }, (_, i) => (index + i) % pieces.length)
+      run.deliver(ids, logprobs === undefined ? undefined : ids.map((id) => certain(pieces[id]!, logprobs)))
+    }
     if (run.answer.length >= (options.answerTokens ?? Infinity)) run.finish('stop')
   }
 
-  async #prefill(run: AttemptRun, options: EchoOptions, signal: AbortSignal): Promise<void> {
-    const total = run.promptTokens + run.request.generated.length
+  async #prefill(playing: Playing, options: EchoOptions, signal: AbortSignal): Promise<void> {
+    const { run } = playing
     const rate = options.prefillTokensPerSecond ?? Infinity
-    run.admit(0)
-    const beganMs = this.#clock.nowMs()
-    for (;;) {
-      const spentMs = this.#clock.nowMs() - beganMs
-      const leftMs = (1000 * total) / rate - spentMs
-      if (leftMs <= 0) break
-      const state = this.#runs.get(run)
-      if (state) state.prefillTokens = Math.ceil((leftMs * rate) / 1000)
-      run.progress('prefill', Math.floor((spentMs * rate) / 1000), total)
-      // whole ms: a rest of 1e-13 ms is too short to move the clock, and would be slept for without end
-      await sleep(this.#clock, Math.min(Math.ceil(leftMs), PROGRESS_INTERVAL_MS), signal)
+    const total = run.promptTokens + run.answer.length
+    const tell = (leftMs: number): void => {
+      playing.prefillTokens = Math.ceil((leftMs * rate) / 1000)
+      run.progress('prefill', total - playing.prefillTokens, total)
     }
-    const state = this.#runs.get(run)
-    if (state) state.prefillTokens = 0
+    const ms = (1000 * playing.prefillTokens) / rate
+    if (ms > 0) {
+      tell(ms)
+      await this.#pause(this.#clock.nowMs() + ms, signal, tell)
+    }
+    playing.prefillTokens = 0
+  }
+
+  /** Waits at least one turn of the clock, with a sign of life at every interval. */
+  async #pause(untilMs: number, signal: AbortSignal, tell: (leftMs: number) => void): Promise<void> {
+    for (;;) {
+      // whole ms: a rest of 1e-13 ms is too short to move the clock, and would be slept for without end
+      const waitMs = Math.max(0, Math.ceil(untilMs - this.#clock.nowMs()))
+      await sleep(this.#clock, Math.min(waitMs, PROGRESS_INTERVAL_MS), signal)
+      const leftMs = untilMs - this.#clock.nowMs()
+      if (leftMs <= 0) return
+      tell(leftMs)
+    }
   }
 }

@@ -13,10 +13,22 @@ export interface EchoOptions {
   readonly contextTokens: number
   /** `answer`: tokens after which it ends by itself; never when absent. */
   readonly answerTokens?: number
+  /** `cache=1`: each slot remembers its last prompt and answer, and what a prompt shares with them is not prefilled. */
+  readonly isCached?: true
+  /** `load`: ms that loading takes; none when absent. */
+  readonly loadMs?: number
 }
 
 const SCHEME = 'echo:'
-const KEYS = { tps: 1e6, prefill: 1e9, step: 512, ctx: 100_000_000, answer: 100_000_000 } as const
+const KEYS = {
+  tps: 1e6,
+  prefill: 1e9,
+  step: 512,
+  ctx: 100_000_000,
+  answer: 100_000_000,
+  cache: 1,
+  load: 3_600_000,
+} as const
 
 export const isEchoPath = (path: string): boolean => path.startsWith(SCHEME)
 
@@ -43,11 +55,14 @@ export function parseEchoPath(path: string): EchoOptions {
   const tokensPerSecond = values.get('tps')
   const prefillTokensPerSecond = values.get('prefill')
   const answerTokens = whole('answer')
+  const loadMs = whole('load')
   return {
     tokensPerStep: whole('step') ?? 1,
     contextTokens: whole('ctx') ?? 4096,
     ...(tokensPerSecond === undefined ? {} : { tokensPerSecond }),
     ...(prefillTokensPerSecond === undefined ? {} : { prefillTokensPerSecond }),
     ...(answerTokens === undefined ? {} : { answerTokens }),
+    ...(values.has('cache') ? { isCached: true } : {}),
+    ...(loadMs === undefined ? {} : { loadMs }),
   }
 }

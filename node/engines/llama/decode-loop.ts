@@ -7,6 +7,7 @@
  */
 import { SkeinError } from '../../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Logger } from '../../../mesh/runtime/index.ts'
+import { PROGRESS_INTERVAL_MS } from '../attempt-run.ts'
 import type { LlamaAttempt, SequenceSlot, SlotStep } from './sequence-slot.ts'
 
 export interface DecodeLoopInit {
@@ -23,7 +24,6 @@ export interface DecodeLoopComponents {
 
 /** Shorter shared prefixes do not outweigh the order of sequences: a batch with gaps is split by the engine. */
 const PREFIX_TOKENS_MIN = 16
-const PROGRESS_INTERVAL_MS = 500
 
 export class DecodeLoop {
   readonly #slots: readonly SequenceSlot[]
@@ -39,6 +39,7 @@ export class DecodeLoop {
     this.#clock = components.clock
     this.#log = components.log
     this.#chunkTokens = init.chunkTokens
+    for (const slot of this.#slots) slot.onCommit = () => this.#wake()
   }
 
   /** Attempts that hold or wait for a sequence; ended ones, whose sequence is freed at the end of the step, do not count. */
@@ -54,7 +55,7 @@ export class DecodeLoop {
   /** An attempt leaves the loop when its run has ended, however it did. */
   add(attempt: LlamaAttempt): void {
     this.#waiting.push(attempt)
-    this.#running ??= this.#run()
+    this.#wake()
   }
 
   /** Ends all attempts with `error`, and resolves when no native call runs. */
@@ -69,23 +70,36 @@ export class DecodeLoop {
     return [...held, ...this.#waiting].filter((attempt) => !attempt.run.ended)
   }
 
+  #wake(): void {
+    if (this.#hasWork()) this.#running ??= this.#run()
+  }
+
+  /** False while all attempts are held, or there is none. */
+  #hasWork(): boolean {
+    if (this.#closed) return false
+    const isFree = (slot: SequenceSlot): boolean => slot.attempt?.run.ended ?? true
+    return (
+      this.#slots.some((slot) => !isFree(slot) && slot.tokensDue > 0) ||
+      (this.#waiting.some((attempt) => !attempt.run.ended) && this.#slots.some(isFree))
+    )
+  }
+
   async #run(): Promise<void> {
     const stopTicking = this.#tick()
     try {
-      while (!this.#closed) {
+      while (this.#hasWork()) {
         for (const slot of this.#slots) if (slot.attempt?.run.ended) slot.release()
         await this.#admit()
-        if (!(await this.#step())) break
+        await this.#step()
       }
     } catch (error) {
       this.#log.error({ err: error }, 'the decode loop failed')
       for (const attempt of this.#live()) attempt.run.fail(error)
     } finally {
       stopTicking()
+      // in the same turn as the last look for work: what comes later wakes a new run
       this.#running = undefined
     }
-    // one that came between the last look and here
-    if (this.#waiting.length > 0 && !this.#closed) this.#running = this.#run()
   }
 
   async #admit(): Promise<void> {
@@ -115,10 +129,9 @@ export class DecodeLoop {
     return best?.slot
   }
 
-  /** One native batch. False when there was nothing to do. */
-  async #step(): Promise<boolean> {
+  /** One native batch. */
+  async #step(): Promise<void> {
     const steps = this.#gather()
-    if (steps.length === 0) return false
     const outcomes = await Promise.allSettled(steps.map((step) => step.slot.evaluate(step)))
     for (const [i, outcome] of outcomes.entries()) {
       const { slot } = steps[i]!
@@ -126,7 +139,6 @@ export class DecodeLoop {
       if (outcome.status === 'rejected') await this.#fail(slot, attempt, outcome.reason)
       else if (outcome.value !== undefined && !attempt.run.ended) slot.accept(outcome.value)
     }
-    return true
   }
 
   #gather(): SlotStep[] {
@@ -150,7 +162,7 @@ export class DecodeLoop {
     return steps
   }
 
-  /** Tells those who wait for their first token that work goes on, however long a native call takes. */
+  /** Tells those who wait that work goes on, however long a native call takes. Held attempts tell it themselves. */
   #tick(): CancelTimer {
     let cancel: CancelTimer
     const tick = (): void => {

@@ -3,17 +3,29 @@
  * agent uses it through `ChildEngine` only.
  */
 import { availableParallelism } from 'node:os'
-import type { Llama, LlamaContext, LlamaModel, Token } from 'node-llama-cpp'
-import { asSkeinError, LIMITS, SkeinError } from '../../../mesh/protocol/index.ts'
+import {
+  LlamaGrammarEvaluationState,
+  type Llama,
+  type LlamaContext,
+  type LlamaGrammar,
+  type LlamaModel,
+  type Token,
+} from 'node-llama-cpp'
+import { asSkeinError, LIMITS, SkeinError, type OutputFormat } from '../../../mesh/protocol/index.ts'
 import type { Clock, Logger } from '../../../mesh/runtime/index.ts'
+import type { Detokenize } from '../answer-text.ts'
 import { AttemptRun, eventsOf } from '../attempt-run.ts'
 import type { Engine, EngineStats, GenerationEvent, GenerationRequest, LoadedModel, LoadRequest } from '../engine.ts'
 import { DecodeLoop } from './decode-loop.ts'
 import { readGguf, type GgufSummary } from '../gguf/gguf-reader.ts'
+import { jsonGrammar } from './json-grammar.ts'
 import { engineBuild, openLlama } from './library.ts'
 import { freeBesideModel, planContext } from './memory.ts'
+import { acceptByGrammar } from './native.ts'
 import { PromptRenderer } from './prompt.ts'
+import { Sampler } from './sampling.ts'
 import { SequenceSlot } from './sequence-slot.ts'
+import { detokenizer } from './token-bytes.ts'
 
 export interface LlamaEngineComponents {
   readonly clock: Clock
@@ -40,6 +52,8 @@ interface Loaded {
   readonly model: LlamaModel
   readonly context: LlamaContext
   readonly renderer: PromptRenderer
+  readonly detokenize: Detokenize
+  readonly sequences: readonly SequenceSlot[]
   readonly loop: DecodeLoop
   readonly contextTokens: number
   readonly slots: number
@@ -51,6 +65,28 @@ function loadFailure(path: string, error: unknown): SkeinError {
   return known.message.includes(path)
     ? known
     : new SkeinError(known.code, `${path}: ${known.message}`, { cause: error })
+}
+
+/** @throws SkeinError INVALID_REQUEST when the format cannot be held to. */
+async function compileGrammar(llama: Llama, format: OutputFormat): Promise<LlamaGrammar> {
+  const grammar = jsonGrammar(format)
+  try {
+    return await llama.createGrammar({ grammar })
+  } catch (cause) {
+    const message = 'the JSON schema cannot be held to: it is too large, or refers to itself without end'
+    throw new SkeinError('INVALID_REQUEST', message, { cause, param: 'response_format' })
+  }
+}
+
+/** Grammars need a vocabulary that the library can read. */
+async function canHoldToJson(llama: Llama, model: LlamaModel): Promise<boolean> {
+  const state = new LlamaGrammarEvaluationState({ model, grammar: await compileGrammar(llama, { kind: 'json' }) })
+  try {
+    for (const token of model.tokenize('{}', false)) acceptByGrammar(model, state, token)
+    return true
+  } catch {
+    return false
+  }
 }
 
 export class LlamaEngine implements Engine {
@@ -105,7 +141,19 @@ export class LlamaEngine implements Engine {
       const loop = new DecodeLoop({ chunkTokens }, { slots: sequences, clock: this.#clock, log: this.#log })
       const renderer = new PromptRenderer(model, file.chatTemplate)
       const { vocabularySize } = file
-      this.#loaded = { llama, model, context, renderer, loop, contextTokens, slots, vocabularySize }
+      const detokenize = detokenizer(model)
+      this.#loaded = {
+        llama,
+        model,
+        context,
+        renderer,
+        detokenize,
+        sequences,
+        loop,
+        contextTokens,
+        slots,
+        vocabularySize,
+      }
       return {
         engine: 'llama',
         contextTokens,
@@ -114,6 +162,7 @@ export class LlamaEngine implements Engine {
         quantization: file.quantization,
         sizeBytes: file.sizeBytes,
         hasChatTemplate: file.chatTemplate !== undefined,
+        features: (await canHoldToJson(llama, model)) ? ['json', 'logprobs'] : ['logprobs'],
         numerics: {
           engineBuild: engineBuild(llama),
           flashAttention: context.flashAttention !== false,
@@ -129,7 +178,8 @@ export class LlamaEngine implements Engine {
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     signal.throwIfAborted()
-    const { model, renderer, loop, contextTokens, slots, vocabularySize } = this.#require()
+    const grammar = request.format && (await compileGrammar(this.#require().llama, request.format))
+    const { model, renderer, detokenize, loop, contextTokens, slots, vocabularySize } = this.#require()
     if (loop.running >= slots) throw new SkeinError('NO_FREE_SLOT', `all ${slots} slots of the model are taken`)
     const prompt = renderer.tokenize(request.prompt)
     const run = new AttemptRun({
@@ -137,10 +187,12 @@ export class LlamaEngine implements Engine {
       promptTokens: prompt.length,
       contextTokens,
       vocabularySize,
-      detokenize: (ids) => model.detokenize(ids as readonly Token[], false),
+      detokenize,
       clock: this.#clock,
     })
-    if (!run.ended) loop.add({ run, input: [...prompt, ...request.generated] as Token[] })
+    const sampler = new Sampler(model, request, grammar)
+    sampler.replay(request.generated as readonly Token[])
+    if (!run.ended) loop.add({ run, input: [...prompt, ...request.generated] as Token[], sampler })
     yield* eventsOf(run, signal, () => run.fail(new SkeinError('CLIENT_CLOSED', 'the answer is not read any more')))
   }
 
@@ -158,6 +210,7 @@ export class LlamaEngine implements Engine {
     this.#loaded = undefined
     if (loaded === undefined) return
     await loaded.loop.close(new SkeinError('ENGINE_FAILED', 'the model was unloaded'))
+    for (const sequence of loaded.sequences) sequence.dispose()
     await loaded.context.dispose()
     await loaded.model.dispose()
     await loaded.llama.dispose()

@@ -1,35 +1,48 @@
 /** One sequence of the context: the tokens whose state it holds, and the attempt that it decodes. */
-import type { ControlledEvaluateInputItem, LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp'
-import { SkeinError } from '../../../mesh/protocol/index.ts'
+import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp'
+import { LIMITS, SkeinError, type TokenLogprob } from '../../../mesh/protocol/index.ts'
 import type { AttemptRun } from '../attempt-run.ts'
-import { Sampler } from './sampling.ts'
+import { SequenceDecoder, type Drawn, type DrawnLogprobs } from './native.ts'
+import type { Sampler } from './sampling.ts'
+import { textBytes, tokenBytes } from './token-bytes.ts'
 
 export interface LlamaAttempt {
   readonly run: AttemptRun
   /** Tokens of the prompt, then those that earlier attempts generated. */
   readonly input: readonly Token[]
+  /** Has replayed the generated tokens of `input`. */
+  readonly sampler: Sampler
 }
 
 /** What a slot evaluates in one step. */
 export interface SlotStep {
   readonly slot: SequenceSlot
   readonly tokens: readonly Token[]
-  readonly items: ControlledEvaluateInputItem[]
+  /** Whether they are the last of the input, so that the next token is drawn. */
+  readonly isLast: boolean
 }
 
+/** Of a log probability, as the protocol has it: that of a token which the model rules out is minus infinity. */
+const LOGPROB_MIN = -1e9
+
 export class SequenceSlot {
+  /** Called when a held attempt may go on; set by the loop that drives the slot. */
+  onCommit: () => void = () => {}
   readonly #model: LlamaModel
   readonly #sequence: LlamaContextSequence
+  readonly #decoder: SequenceDecoder
   /** Tokens whose state the sequence holds; kept when an attempt ends, for the next one's prefix. */
   readonly #state: Token[] = []
   #attempt: LlamaAttempt | undefined
-  #sampler: Sampler | undefined
   /** Tokens still to be evaluated before the next one can be drawn. */
   #pending: Token[] = []
+  /** The last pending token is not evaluated while the attempt is held: behind it others may come. */
+  #isHeld = false
 
   constructor(model: LlamaModel, sequence: LlamaContextSequence) {
     this.#model = model
     this.#sequence = sequence
+    this.#decoder = new SequenceDecoder(model, sequence)
   }
 
   get attempt(): LlamaAttempt | undefined {
@@ -38,6 +51,11 @@ export class SequenceSlot {
 
   get isDecoding(): boolean {
     return this.#attempt !== undefined && this.#pending.length === 1
+  }
+
+  /** Tokens that may be evaluated now. */
+  get tokensDue(): number {
+    return this.#pending.length - (this.#isHeld ? 1 : 0)
   }
 
   get prefillTokensPending(): number {
@@ -56,20 +74,20 @@ export class SequenceSlot {
   async assign(attempt: LlamaAttempt): Promise<void> {
     const { run, input } = attempt
     this.#attempt = attempt
-    this.#sampler = new Sampler(this.#model, run.request.sampling)
-    for (const id of run.answer) this.#sampler.accept(id as Token)
     await this.#cutState(this.commonPrefix(input))
     this.#pending = input.slice(this.#state.length)
+    this.#isHeld = run.request.hold !== undefined
     run.admit(Math.min(this.#state.length, run.promptTokens))
     // at once: it carries the new load to those who report it
     this.reportProgress()
+    this.#holdWhenPrefilled()
   }
 
   /** Frees the slot; its state stays for the next attempt. */
   release(): void {
     this.#attempt = undefined
-    this.#sampler = undefined
     this.#pending = []
+    this.#isHeld = false
   }
 
   /** After an error in the engine nothing is known of the state. */
@@ -79,40 +97,72 @@ export class SequenceSlot {
     await this.#sequence.clearHistory()
   }
 
-  /** The next part of the input, at most `tokensMax` of it; the last token is the one to draw from. */
-  step(tokensMax: number): SlotStep | undefined {
-    const { run } = this.#attempt!
-    const tokens = this.#pending.slice(0, tokensMax)
-    if (tokens.length === 0) return undefined
-    const items: ControlledEvaluateInputItem[] = [...tokens]
-    if (tokens.length === this.#pending.length)
-      items[items.length - 1] = [tokens.at(-1)!, { generateNext: this.#sampler!.next(run.answer.length) }]
-    return { slot: this, tokens, items }
+  dispose(): void {
+    this.#decoder.dispose()
   }
 
-  /** Evaluates a step and delivers the token that it drew, if it came to one. @throws what the engine throws. */
-  async evaluate(step: SlotStep): Promise<Token | undefined> {
-    const output = await this.#sequence.controlledEvaluate(step.items)
-    this.#state.push(...step.tokens)
-    this.#pending.splice(0, step.tokens.length)
-    if (this.#pending.length > 0) return undefined
-    const token = output.at(-1)?.next.token
-    if (token === undefined || token === null) throw new SkeinError('ENGINE_FAILED', 'the engine drew no token')
-    return token
+  /** The next part of the input, at most `tokensMax` of it. */
+  step(tokensMax: number): SlotStep | undefined {
+    const tokens = this.#pending.slice(0, Math.min(tokensMax, this.tokensDue))
+    return tokens.length === 0 ? undefined : { slot: this, tokens, isLast: tokens.length === this.#pending.length }
+  }
+
+  /** Evaluates a step and gives the token that it drew, if it came to one. @throws what the engine throws. */
+  async evaluate({ tokens, isLast }: SlotStep): Promise<Drawn | undefined> {
+    const { run, sampler } = this.#attempt!
+    const drawn = await this.#decoder.evaluate(tokens, isLast ? sampler.next(run.answer.length) : undefined)
+    this.#state.push(...tokens)
+    this.#pending.splice(0, tokens.length)
+    this.#holdWhenPrefilled()
+    if (isLast && drawn === undefined) throw new SkeinError('ENGINE_FAILED', 'the engine drew no token')
+    return drawn
   }
 
   /** Delivers the token drawn, and has it evaluated next. */
-  accept(token: Token): void {
-    const { run } = this.#attempt!
+  accept({ token, logprobs }: Drawn): void {
+    const { run, sampler } = this.#attempt!
     if (this.#model.isEogToken(token)) return run.finish('stop')
-    this.#sampler!.accept(token)
+    sampler.accept(token)
     this.#pending.push(token)
-    run.deliver([token])
+    run.deliver([token], logprobs && [this.#told(token, logprobs)])
   }
 
   reportProgress(): void {
-    const { run, input } = this.#attempt!
-    if (!this.isDecoding) run.progress('prefill', input.length - this.#pending.length, input.length)
+    const { run } = this.#attempt!
+    const done = this.#state.length
+    if (this.tokensDue === 0) return
+    if (this.isDecoding) run.progress('decode', run.answer.length, run.request.maxTokens)
+    else run.progress('prefill', done, done + this.#pending.length)
+  }
+
+  #holdWhenPrefilled(): void {
+    if (this.#isHeld && this.tokensDue === 0) void this.#hold(this.#attempt!)
+  }
+
+  async #hold(attempt: LlamaAttempt): Promise<void> {
+    const { run, sampler } = attempt
+    const tail = (await run.prepared()) as readonly Token[]
+    if (run.ended || this.#attempt !== attempt) return
+    try {
+      sampler.replay(tail)
+    } catch (error) {
+      return run.fail(error)
+    }
+    for (const token of tail) this.#pending.push(token)
+    this.#isHeld = false
+    this.onCommit()
+  }
+
+  #told(token: Token, { logprob, top }: DrawnLogprobs): TokenLogprob {
+    const share = (bytes: Uint8Array, value: number): Pick<TokenLogprob, 'bytes' | 'logprob'> => ({
+      bytes: bytes.slice(0, LIMITS.tokenBytesMax),
+      // rounding may lift it above 0
+      logprob: Math.min(0, Math.max(LOGPROB_MIN, value)),
+    })
+    return {
+      ...share(textBytes(this.#model, token), logprob),
+      top: top.map((each) => share(tokenBytes(this.#model, each.token), each.logprob)),
+    }
   }
 
   async #cutState(length: number): Promise<void> {

@@ -1,118 +1,14 @@
-import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
   asTaskId,
-  GREEDY,
-  INBOUND,
   LIMITS,
   packTokenIds,
   unpackTokenIds,
   type AttemptStart,
   type Frame,
-  type FrameSet,
 } from '../../../mesh/protocol/index.ts'
-import { ManualClock, SeededRandom, silentLogger } from '../../../mesh/runtime/index.ts'
-import { MemoryNetwork, type FrameChannel, type MemoryPeerTransport } from '../../../mesh/network/index.ts'
-import { Measurements } from '../../../node/capability/index.ts'
-import { Executor } from '../../../node/executor/index.ts'
-import { ModelHost } from '../../../node/models/index.ts'
-import { after, digestOf, ScriptedEngine, scriptedFile, temporaryDirectory, until } from './support.ts'
-
-type Channel = FrameChannel<typeof INBOUND.attemptCoordinator extends FrameSet<infer F> ? F : never>
-
-const TASK = `task_${'a'.repeat(24)}`
-
-class Setup {
-  readonly clock = new ManualClock()
-  readonly network = new MemoryNetwork({ clock: this.clock, random: new SeededRandom(2) })
-  readonly coordinator = this.network.join('home', ['coordinator'])
-  readonly node = this.network.join('desk-pc', ['node'])
-  readonly engines: ScriptedEngine[] = []
-  loads = 0
-  host!: ModelHost
-  executor!: Executor
-
-  get engine(): ScriptedEngine {
-    return this.engines.at(-1)!
-  }
-
-  async start(autoLoad: boolean): Promise<void> {
-    const { clock } = this
-    this.host = new ModelHost(
-      {
-        clock,
-        random: new SeededRandom(1),
-        log: silentLogger,
-        createEngine: () => {
-          this.engines.push(new ScriptedEngine(autoLoad))
-          return this.engine
-        },
-        measurements: await Measurements.open(join(await temporaryDirectory(), 'm.json'), silentLogger),
-        hardwareFingerprint: async () => 'machine',
-        onCapability: () => {},
-        onLoad: () => this.loads++,
-        onProblem: () => {},
-      },
-      scriptedFile(),
-      { slots: 2 },
-    )
-    this.executor = new Executor({
-      clock,
-      log: silentLogger,
-      transport: this.node,
-      host: (digest) => (digest === this.host.file.digest ? this.host : undefined),
-      onLoad: () => this.loads++,
-    })
-    this.executor.start()
-    this.host.start()
-    after(() => this.host.stop())
-    if (autoLoad) await until('the model is resident', () => this.host.isResident)
-  }
-
-  open(from: MemoryPeerTransport = this.coordinator): Promise<Channel> {
-    return from.open(this.node.self.peerId, 'attempt', INBOUND.attemptCoordinator)
-  }
-
-  async attempt(init: Partial<AttemptStart> = {}): Promise<Channel> {
-    const channel = await this.open()
-    await channel.send(start(init))
-    return channel
-  }
-}
-
-async function setup(autoLoad = true): Promise<Setup> {
-  const made = new Setup()
-  await made.start(autoLoad)
-  return made
-}
-
-const start = (init: Partial<AttemptStart> = {}): Frame => ({
-  type: 'attempt.start',
-  taskId: asTaskId(TASK),
-  attempt: 1,
-  fence: 1,
-  digest: digestOf('a'),
-  prompt: { kind: 'text', text: 'hello' },
-  sampling: { ...GREEDY, seed: 1 },
-  stop: [],
-  maxTokens: 10_000,
-  generated: new Uint8Array(),
-  ...init,
-})
-
-/** All frames until the node closes. */
-async function rest(channel: Channel): Promise<Frame[]> {
-  const frames: Frame[] = []
-  for (let frame = await channel.receive(); frame !== undefined; frame = await channel.receive()) frames.push(frame)
-  return frames
-}
-
-const failure = async (channel: Channel): Promise<string> => {
-  const frames = await rest(channel)
-  expect(frames).toHaveLength(1)
-  const [frame] = frames
-  return frame?.type === 'attempt.failed' ? frame.code : `${frame?.type}`
-}
+import { bound, failure, rest, start } from './executor.harness.ts'
+import { digestOf, until } from './support.ts'
 
 describe('an attempt', () => {
   it('is accepted at once, relayed in order, and ends with one final frame', async () => {
@@ -155,17 +51,6 @@ describe('an attempt', () => {
     await channel.send({ type: 'attempt.cancel', fence: 1 })
     expect(await failure(channel)).toBe('CLIENT_CLOSED')
     expect(host.running).toBe(0)
-  })
-
-  it.each(['reset', 'closed', 'lost with its connection'])('whose stream is %s frees the engine', async (how) => {
-    const { engine, attempt, host, network, coordinator, node } = await bound()
-    const channel = await attempt()
-    await channel.receive()
-    await until('the engine runs it', () => engine().attempts.length === 1)
-    if (how === 'reset') channel.abort(new RangeError('away'))
-    else if (how === 'closed') await channel.close()
-    else network.cut(coordinator, node)
-    await until('the slot is free', () => host.running === 0)
   })
 
   it('tells how far the model is while it loads, at least each second', async () => {
@@ -236,14 +121,76 @@ describe('an attempt', () => {
     ])
   })
 
-  it('is given up when the coordinator reads nothing for long', async () => {
-    const { clock, engine, attempt, host } = await bound()
+  it('whose coordinator reads nothing for long loses its stream', async () => {
+    const { clock, engine, attempt, host, executor } = await bound()
     const channel = await attempt({ maxTokens: 100_000 })
     await until('the engine runs it', () => engine().attempts.length === 1)
     for (let i = 0; i < 2000; i++) engine().attempts[0]!.tokens([i], 'x'.repeat(1000))
     await until('the stream is cut', () => channel.closed.aborted, { clock, stepMs: 5000 })
     expect(clock.nowMs()).toBeGreaterThanOrEqual(LIMITS.clientStallMs)
-    await until('the slot is free', () => host.running === 0)
+    await until('it is held', () => executor.held().length === 1)
+    expect(host.running).toBe(1)
+  })
+
+  it('says that it decodes while no token comes, and only then', async () => {
+    const { clock, engine, attempt } = await bound()
+    const channel = await attempt()
+    await until('the engine runs it', () => engine().attempts.length === 1)
+    const run = engine().attempts[0]!
+    run.tokens([1])
+    run.progress(0, 1)
+    run.progress(1, 1, 'decode')
+    await until('the engine has delivered all', () => run.events.length === 0)
+    await clock.advance(500)
+    run.progress(2, 2, 'prefill')
+    run.progress(1, 7, 'decode')
+    await until('the engine has delivered all', () => run.events.length === 0)
+    run.tokens([2])
+    run.end()
+    const frames = await rest(channel)
+    expect(frames.map((frame) => frame.type)).toEqual([
+      'attempt.accepted',
+      'attempt.tokens',
+      'attempt.progress',
+      'attempt.tokens',
+      'attempt.end',
+    ])
+    expect(frames[2]).toMatchObject({ phase: 'decode', done: 1, total: 7 })
+  })
+
+  it("is asked for log probabilities and a format, and tells each token's", async () => {
+    const { engine, attempt } = await bound()
+    const format = { kind: 'json-schema', schema: '{"type":"object"}' } as const
+    const channel = await attempt({ logprobs: 1, format })
+    await until('the engine runs it', () => engine().attempts.length === 1)
+    const run = engine().attempts[0]!
+    expect(run.request).toMatchObject({ logprobs: 1, format })
+    const share = (byte: number) => ({ bytes: new Uint8Array([byte]), logprob: -1 - byte })
+    const logprob = (byte: number) => ({ ...share(byte), top: [share(byte + 1)] })
+    const ids = Array.from({ length: 600 }, (_, i) => i)
+    run.tokens([7], 'a', [logprob(7)])
+    run.tokens(
+      ids,
+      'b',
+      ids.map((id) => logprob(id % 100)),
+    )
+    run.end()
+    const tokens = (await rest(channel)).flatMap((frame) => (frame.type === 'attempt.tokens' ? [frame] : []))
+    expect(tokens.map((frame) => frame.ids.length / 4)).toEqual(tokens.map((frame) => frame.logprobs?.length))
+    expect(tokens.flatMap((frame) => frame.logprobs)).toEqual([7, ...ids.map((id) => id % 100)].map(logprob))
+  })
+
+  it('fails when the engine leaves a gap, or gives tokens without their log probabilities', async () => {
+    const { engine, attempt } = await bound()
+    for (const [fence, event] of [
+      [1, { type: 'tokens', index: 1, ids: [1], text: '' }],
+      [2, { type: 'tokens', index: 0, ids: [1, 2], text: '', logprobs: [] }],
+    ] as const) {
+      const channel = await attempt({ fence })
+      await until('the engine runs it', () => engine().attempts.length === fence)
+      engine().attempts[fence - 1]!.events.push(event)
+      expect((await rest(channel)).at(-1)).toMatchObject({ type: 'attempt.failed', code: 'ENGINE_FAILED' })
+    }
   })
 })
 
@@ -336,21 +283,3 @@ describe('the executor refuses', () => {
     expect(host.running).toBe(0)
   })
 })
-
-/** A setup, taken apart: `engine()` is the newest engine. */
-async function bound(autoLoad = true) {
-  const made = await setup(autoLoad)
-  const { clock, network, coordinator, node, host, executor, engines } = made
-  return {
-    clock,
-    network,
-    coordinator,
-    node,
-    host,
-    executor,
-    engines,
-    engine: (): ScriptedEngine => made.engine,
-    attempt: (init?: Partial<AttemptStart>): Promise<Channel> => made.attempt(init),
-    open: (from?: MemoryPeerTransport): Promise<Channel> => made.open(from),
-  }
-}

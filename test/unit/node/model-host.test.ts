@@ -58,6 +58,16 @@ describe('ModelHost', () => {
     expect(host.capability).toMatchObject({ contextTokens: 100, numerics: { engineBuild: 'scripted 1' } })
   })
 
+  it('is announced with what its engine is expected to do, then with what it does', async () => {
+    const engine = new ScriptedEngine(false)
+    const { host } = await setup(() => engine, { ...scriptedFile(), engine: 'llama', hasChatTemplate: false })
+    host.start()
+    expect(host.capability.features).toEqual(['completion', 'json', 'logprobs'])
+    engine.finishLoading()
+    await until('it is resident', () => host.isResident)
+    expect(host.capability.features).toEqual(['chat', 'completion', 'logprobs'])
+  })
+
   it('gives its slots and no more', async () => {
     const { host } = await setup(() => new ScriptedEngine())
     host.start()

@@ -2,139 +2,31 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
-  asTaskId,
-  GREEDY,
-  INBOUND,
   LIMITS,
   parseCapabilityRecord,
   readCanonical,
   SkeinError,
   type CapabilityRecord,
-  type FrameSet,
   type Signed,
 } from '../../../mesh/protocol/index.ts'
-import { ManualClock, SeededRandom, silentLogger, type Clock } from '../../../mesh/runtime/index.ts'
-import {
-  decodeSigned,
-  discoveryKey,
-  generateIdentity,
-  MemoryDiscovery,
-  MemoryNetwork,
-  sign,
-  type FrameChannel,
-  type MemoryPeerTransport,
-} from '../../../mesh/network/index.ts'
-import { hardwareOf, RecordIssuer, type HostFacts } from '../../../node/capability/index.ts'
+import { ManualClock, SeededRandom, silentLogger } from '../../../mesh/runtime/index.ts'
+import { decodeSigned, discoveryKey, MemoryDiscovery, MemoryNetwork, sign } from '../../../mesh/network/index.ts'
+import { hardwareOf, RecordIssuer } from '../../../node/capability/index.ts'
 import { Announcer } from '../../../node/agent/announcer.ts'
-import { createEngine, echoDigest, type Engine } from '../../../node/engines/index.ts'
-import { createNodeAgent, type NodeAgent, type NodeAgentInit } from '../../../node/index.ts'
+import { createEngine, echoDigest } from '../../../node/engines/index.ts'
+import { createNodeAgent } from '../../../node/index.ts'
+import { ControlTwin, FACTS, identity, join2, MODEL, setup, startAttempt } from './node-agent.harness.ts'
 import { after, ScriptedEngine, temporaryDirectory, until } from './support.ts'
-
-type ControlIn = FrameChannel<typeof INBOUND.controlCoordinator extends FrameSet<infer F> ? F : never>
-type ControlFrame = NonNullable<Awaited<ReturnType<ControlIn['receive']>>>
-
-const identity = await generateIdentity(new SeededRandom(3))
-const MODEL = 'echo:lab'
-const FACTS: HostFacts = {
-  cpuModel: 'cpu',
-  architecture: 'x64',
-  threads: 2,
-  totalMemoryBytes: 16 * 1024 ** 3,
-  memoryLimitBytes: 0,
-  platform: 'linux',
-}
-
-/** The coordinator's end of control streams, played by the test. */
-class ControlTwin {
-  readonly transport: MemoryPeerTransport
-  readonly #clock: Clock
-  readonly streams: { channel: ControlIn; frames: { atMs: number; frame: ControlFrame }[] }[] = []
-  doesBeat = true
-
-  constructor(transport: MemoryPeerTransport, clock: Clock) {
-    this.transport = transport
-    this.#clock = clock
-    transport.handle('control', INBOUND.controlCoordinator, (channel) => this.#serve(channel))
-  }
-
-  get frames(): ControlFrame[] {
-    return this.streams.flatMap((stream) => stream.frames.map(({ frame }) => frame))
-  }
-
-  records(): CapabilityRecord[] {
-    return this.frames.flatMap((frame) =>
-      frame.type === 'control.announce' ? [parseCapabilityRecord(readCanonical(frame.capability.payload))] : [],
-    )
-  }
-
-  async #serve(channel: ControlIn): Promise<void> {
-    const frames: { atMs: number; frame: ControlFrame }[] = []
-    this.streams.push({ channel, frames })
-    this.#beat(channel)
-    for (;;) {
-      const frame = await channel.receive()
-      if (frame === undefined) return
-      frames.push({ atMs: this.#clock.nowMs(), frame })
-      if (frame.type === 'control.goodbye') return
-      if (frame.type !== 'control.announce' || !this.doesBeat) continue
-      const { sequence } = parseCapabilityRecord(readCanonical(frame.capability.payload))
-      const coordinator = this.transport.self.peerId
-      await channel.send({ type: 'control.welcome', sequence, coordinator, heartbeatIntervalMs: 500 })
-    }
-  }
-
-  #beat(channel: ControlIn): void {
-    this.#clock.timer(LIMITS.heartbeatIntervalMs, () => {
-      if (channel.closed.aborted) return
-      if (this.doesBeat) channel.send({ type: 'control.heartbeat', sequence: 0 }).catch(() => {})
-      this.#beat(channel)
-    })
-  }
-}
-
-interface SetupInit extends Partial<NodeAgentInit> {
-  readonly engine?: (clock: Clock) => Engine
-  readonly onRevocations?: (signed: Signed) => Promise<void>
-}
-
-async function setup(init: SetupInit = {}) {
-  const clock = new ManualClock()
-  const network = new MemoryNetwork({ clock, random: new SeededRandom(4) })
-  const transport = network.join('desk-pc', ['node'])
-  const dataDir = init.dataDir ?? (await temporaryDirectory())
-  const { engine, onRevocations, ...rest } = init
-  const agent: NodeAgent = createNodeAgent(
-    {
-      transport,
-      discovery: new MemoryDiscovery(network, transport.self.peerId),
-      clock,
-      random: new SeededRandom(5),
-      log: silentLogger,
-      sign: (record) => sign(identity, 'capability', record),
-      createEngine: (kind, components) => engine?.(clock) ?? createEngine(kind, components),
-      probeDevices: () => Promise.reject(new RangeError('none')),
-      runCommand: () => Promise.reject(new RangeError('ENOENT')),
-      power: { read: async () => 'mains' },
-      hostFacts: () => FACTS,
-      ...(onRevocations && { onRevocations }),
-    },
-    { models: [MODEL], name: 'desk-pc', ...rest, dataDir },
-  )
-  after(async () => {
-    let isStopped = false
-    void agent.stop().then(() => (isStopped = true))
-    await until('the agent stops', () => isStopped, { clock, stepMs: 500 })
-  })
-  return { clock, network, transport, agent, dataDir }
-}
-
-const join2 = (network: MemoryNetwork, clock: Clock, name = 'home'): ControlTwin =>
-  new ControlTwin(network.join(name, ['coordinator']), clock)
 
 describe('the node agent announces', () => {
   it('itself to a coordinator before its model is loaded, and again when it is', async () => {
     const engine = new ScriptedEngine(false)
-    const { clock, network, agent } = await setup({ engine: () => engine, labels: { room: 'desk' } })
+    const { clock, network, agent } = await setup({
+      engine: () => engine,
+      labels: { room: 'desk' },
+      tier: 'cloud',
+      price: { inputPerMillion: 0.15, outputPerMillion: 0.6 },
+    })
     const home = join2(network, clock)
     await agent.start()
     await until('it is announced', () => home.records().length > 0)
@@ -144,6 +36,8 @@ describe('the node agent announces', () => {
       hardware: { cpu: { threads: 2 } },
       power: 'mains',
       labels: { room: 'desk' },
+      tier: 'cloud',
+      price: { inputPerMillion: 0.15, outputPerMillion: 0.6 },
       models: [{ digest: echoDigest(MODEL), aliases: ['lab'], residency: 'loading' }],
     })
     engine.finishLoading()
@@ -234,6 +128,7 @@ describe('the node agent announces', () => {
         hardware: hardwareOf(FACTS),
         models: [],
         power,
+        tier: 'edge',
         labels: {},
         addresses: [],
       }),
@@ -302,6 +197,7 @@ describe('the node agent announces', () => {
     [{ name: 'two words' }, 'name'],
     [{ labels: { 'No Good': 'x' } }, 'label No Good'],
     [{ slots: 0 }, 'slots'],
+    [{ price: { inputPerMillion: -1, outputPerMillion: 0 } }, 'price'],
   ])('nothing that is malformed: %j', async (wrong, what) => {
     await expect(setup(wrong)).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
@@ -319,20 +215,7 @@ describe('a control stream', () => {
     await clock.advance(1000)
     const begin = clock.nowMs()
     for (let i = 0; i < 20; i++) {
-      const channel = await home.transport.open(transport.self.peerId, 'attempt', INBOUND.attemptCoordinator)
-      const taskId = asTaskId(`task_${'abcdefghijklmnopqrstuvwxyz'[i]!.repeat(24)}`)
-      await channel.send({
-        type: 'attempt.start',
-        taskId,
-        attempt: 1,
-        fence: 1,
-        digest: echoDigest(MODEL),
-        prompt: { kind: 'text', text: 'x' },
-        sampling: { ...GREEDY, seed: 1 },
-        stop: [],
-        maxTokens: 5,
-        generated: new Uint8Array(),
-      })
+      await startAttempt(home, transport, 'abcdefghijklmnopqrstuvwxyz'[i])
       await clock.advance(50)
     }
     await clock.advance(2000)
@@ -426,24 +309,11 @@ describe('a control stream', () => {
     const home = join2(network, clock)
     await agent.start()
     await until('it is welcomed', () => agent.status().coordinators[0]?.state === 'welcomed')
-    const channel = await home.transport.open(transport.self.peerId, 'attempt', INBOUND.attemptCoordinator)
-    await channel.send({
-      type: 'attempt.start',
-      taskId: asTaskId(`task_${'a'.repeat(24)}`),
-      attempt: 1,
-      fence: 1,
-      digest: echoDigest(MODEL),
-      prompt: { kind: 'text', text: 'x' },
-      sampling: { ...GREEDY, seed: 1 },
-      stop: [],
-      maxTokens: 5,
-      generated: new Uint8Array(),
-    })
+    await startAttempt(home, transport)
     await until('it runs', () => engine.attempts.length === 1)
     const stopping = agent.stop()
     await clock.advance(1000)
-    const loads = home.frames.flatMap((frame) => (frame.type === 'control.load' ? [frame.load] : []))
-    expect(loads.at(-1)).toMatchObject({ draining: true })
+    expect(home.loads().at(-1)).toMatchObject({ draining: true, cordoned: false })
     expect(home.frames.some((frame) => frame.type === 'control.goodbye')).toBe(false)
     engine.attempts[0]!.end()
     await stopping

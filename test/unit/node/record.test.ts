@@ -30,6 +30,7 @@ const content: CapabilityContent = {
   }),
   models: [],
   power: 'mains',
+  tier: 'edge',
   labels: {},
   addresses: [],
 }

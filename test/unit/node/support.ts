@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach } from 'vitest'
-import { asModelDigest, SkeinError, type ModelDigest } from '../../../mesh/protocol/index.ts'
+import { asModelDigest, SkeinError, type ModelDigest, type TokenLogprob } from '../../../mesh/protocol/index.ts'
 import { PushQueue, type ManualClock } from '../../../mesh/runtime/index.ts'
 import type {
   Engine,
@@ -67,17 +67,29 @@ export class ScriptedRun {
   readonly events = new PushQueue<GenerationEvent>(100_000)
   #index: number
 
+  /** Of a held attempt: what came with the commit. */
+  committed: readonly number[] | undefined
+
   constructor(request: GenerationRequest) {
     this.request = request
     this.#index = request.generated.length
+    const commit = (ids: readonly number[]): void => {
+      this.committed = ids
+      this.#index += ids.length
+    }
+    request.hold?.then(commit, () => {})
   }
 
-  progress(done: number, total: number): void {
-    this.events.push({ type: 'progress', phase: 'prefill', done, total })
+  progress(done: number, total: number, phase: 'waiting' | 'prefill' | 'decode' = 'prefill'): void {
+    this.events.push({ type: 'progress', phase, done, total })
   }
 
-  tokens(ids: readonly number[], text = ids.join(' ')): void {
-    this.events.push({ type: 'tokens', index: this.#index, ids, text })
+  prepared(): void {
+    this.events.push({ type: 'prepared' })
+  }
+
+  tokens(ids: readonly number[], text = ids.join(' '), logprobs?: readonly TokenLogprob[]): void {
+    this.events.push({ type: 'tokens', index: this.#index, ids, text, ...(logprobs && { logprobs }) })
     this.#index += ids.length
   }
 
@@ -115,6 +127,7 @@ export class ScriptedEngine implements Engine {
       quantization: 'none',
       sizeBytes: 0,
       hasChatTemplate: true,
+      features: ['logprobs'],
       numerics: { engineBuild: 'scripted 1', flashAttention: false, batchTokens: 1, threads: 1 },
     }
   }

@@ -1,0 +1,70 @@
+/**
+ * The bytes of single tokens, which the detokeniser does not tell of a part of a character: it shows U+FFFD. They are
+ * read from the token as its vocabulary writes it.
+ */
+import { LlamaVocabularyType, type LlamaModel, type Token } from 'node-llama-cpp'
+import type { Detokenize } from '../answer-text.ts'
+import { vocabularyText } from './native.ts'
+
+/** GPT-2's table: bytes that print stand for themselves, the others for the code points from 256 upward. */
+const BYTE_OF_CODE_POINT: ReadonlyMap<number, number> = new Map(
+  (() => {
+    const isPrintable = (byte: number): boolean =>
+      (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae
+    let next = 0x100
+    return Array.from({ length: 0x100 }, (_, byte): [number, number] => [isPrintable(byte) ? byte : next++, byte])
+  })(),
+)
+/** How vocabularies of SentencePiece write a space. */
+const SPACE = '\u2581'
+/** How they write a byte that is no character. */
+const BYTE_TOKEN = /^<0x([0-9A-F]{2})>$/
+
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+/** Of byte-level BPE. */
+export const bytesOfByteLevel = (text: string): Uint8Array =>
+  Uint8Array.from(
+    [...text].flatMap((character) => {
+      const byte = BYTE_OF_CODE_POINT.get(character.codePointAt(0)!)
+      return byte === undefined ? [...utf8(character.replace(SPACE, ' '))] : [byte]
+    }),
+  )
+
+/** Of SentencePiece. */
+export function bytesOfPiece(text: string): Uint8Array {
+  const byte = BYTE_TOKEN.exec(text)?.[1]
+  return byte === undefined ? utf8(text.replaceAll(SPACE, ' ')) : Uint8Array.of(Number.parseInt(byte, 16))
+}
+
+/** A token's own bytes; of a special token its name. */
+export function tokenBytes(model: LlamaModel, token: Token): Uint8Array {
+  const { control, unknown, userDefined } = model.getTokenAttributes(token)
+  if (control || unknown || userDefined) return utf8(vocabularyText(model, token))
+  switch (model.vocabularyType) {
+    case LlamaVocabularyType.bpe:
+      return bytesOfByteLevel(vocabularyText(model, token))
+    case LlamaVocabularyType.spm:
+    case LlamaVocabularyType.ugm:
+      return bytesOfPiece(vocabularyText(model, token))
+    default:
+      return utf8(model.detokenize([token], true))
+  }
+}
+
+/** What a token adds to the text of an answer: nothing when it is a special one. */
+export function textBytes(model: LlamaModel, token: Token): Uint8Array {
+  const { control, unknown } = model.getTokenAttributes(token)
+  return control || unknown ? new Uint8Array() : tokenBytes(model, token)
+}
+
+/**
+ * The text of an answer's tokens. That of byte-level BPE is read from the bytes: for some of its vocabularies the library
+ * takes spaces in front of punctuation away, so that ` ,` loses a character when its tokens come one by one, and JSON its
+ * comma.
+ */
+export function detokenizer(model: LlamaModel): Detokenize {
+  if (model.vocabularyType !== LlamaVocabularyType.bpe) return (ids) => model.detokenize(ids as readonly Token[], false)
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+  return (ids) => decoder.decode(Buffer.concat((ids as readonly Token[]).map((id) => textBytes(model, id))))
+}
