@@ -3,8 +3,9 @@ import type { CapabilityRecord, PeerId, Signed } from '../mesh/protocol/index.ts
 import type { Clock, Logger, Random, Startable } from '../mesh/runtime/index.ts'
 import type { Discovery, PeerTransport } from '../mesh/network/index.ts'
 import { CoordinatorService, type DiscoveryReport, type Membership, type MeshService } from './admission/index.ts'
+import type { Ledger } from './ledger/index.ts'
 import { ControlServer, DhtFeed, Directory } from './directory/index.ts'
-import { Dispatcher } from './dispatch/index.ts'
+import { Budget, Dispatcher } from './dispatch/index.ts'
 
 export interface CoordinatorComponents {
   readonly clock: Clock
@@ -12,6 +13,9 @@ export interface CoordinatorComponents {
   readonly log: Logger
   readonly transport: PeerTransport
   readonly discovery: Discovery
+  readonly ledger: Ledger
+  /** What may be spent on nodes that are billed, a day, in millionths of the currency; nothing when absent. */
+  readonly budgetMicros?: number
   readonly membership: Membership
   /** The record in `signed`. Throws a SkeinError unless it is `peer`'s own, by content and signature. */
   readonly openRecord: (peer: PeerId, signed: Signed) => Promise<CapabilityRecord>
@@ -33,7 +37,8 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
   const directory = new Directory(components, transport.self.peerId)
   const control = new ControlServer({ ...components, directory })
   const feed = new DhtFeed({ ...components, directory })
-  const dispatcher = new Dispatcher({ ...components, directory })
+  const budget = new Budget({ clock }, components.budgetMicros)
+  const dispatcher = new Dispatcher({ ...components, directory, budget })
   const { membership, discoveryReport } = components
   const service = new CoordinatorService({
     clock,
@@ -41,6 +46,8 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
     transport,
     directory,
     dispatcher,
+    ledger: components.ledger,
+    direct: (peerId, directive) => control.direct(peerId, directive),
     discoveryReport,
     membership: {
       isAuthority: membership.isAuthority,
@@ -58,15 +65,15 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
     service,
     directory,
     close: () => service.close(),
-    start: () => {
+    start: async () => {
       directory.start()
+      await dispatcher.start()
       control.start()
       feed.start()
-      return Promise.resolve()
     },
     stop: async () => {
       service.close()
-      dispatcher.stop()
+      await dispatcher.stop()
       await Promise.all([feed.stop(), control.stop()])
       directory.stop()
     },

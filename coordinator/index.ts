@@ -1,4 +1,13 @@
 /** The coordinator: takes requests, assigns each to the best node, and moves running answers when a node leaves. */
 export { createCoordinator, type Coordinator, type CoordinatorComponents } from './coordinator.ts'
-export { createGateway, type Gateway } from './gateway/index.ts'
+export { createGateway, type AttemptExplanation, type Gateway, type TaskExplanation } from './gateway/index.ts'
 export type * from './admission/index.ts'
+export {
+  LEDGER_FILE,
+  openLedger,
+  restoreBackup,
+  writeBackup,
+  type BackupContent,
+  type BackupFile,
+  type Ledger,
+} from './ledger/index.ts'

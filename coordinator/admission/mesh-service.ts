@@ -1,20 +1,40 @@
 /** The coordinator behind the gateway's port: resolves names, bounds what is admitted, gives every task its seed. */
-import { asTaskId, LIMITS, mintId, SkeinError, type ModelDigest, type Prompt } from '../../mesh/protocol/index.ts'
+import {
+  asSkeinError,
+  asTaskId,
+  LIMITS,
+  mintId,
+  SkeinError,
+  type ModelDigest,
+  type PeerId,
+  type TaskId,
+} from '../../mesh/protocol/index.ts'
 import type { Clock, Random } from '../../mesh/runtime/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
 import type { Directory } from '../directory/index.ts'
-import { Task, type Dispatcher } from '../dispatch/index.ts'
-import type { NodeName, TaskHandle } from '../dispatch/index.ts'
+import {
+  followEnded,
+  type Dispatcher,
+  type NodeName,
+  type Task,
+  type TaskHandle,
+  type TaskRun,
+} from '../dispatch/index.ts'
+import type { Admission, Ledger, LedgerTask, TaskQuery, TaskSpec, TaskSummary } from '../ledger/index.ts'
 import type {
   InviteRequest,
   InviteView,
   MeshService,
+  MeshStats,
   ModelView,
+  NodeDirective,
   NodeView,
   SelfView,
   TaskRequest,
+  TaskView,
   DiscoveryReport,
 } from './service.ts'
+import { freshened, viewOfLedger, viewOfRun } from './task-views.ts'
 import { modelViews, nodeViews } from './views.ts'
 
 /** The part of the coordinator that may change who is a member. */
@@ -32,44 +52,84 @@ export interface MeshServiceComponents {
   readonly transport: PeerTransport
   readonly directory: Directory
   readonly dispatcher: Dispatcher
+  readonly ledger: Ledger
+  /** Tells a node what its owner wants of it. @throws SkeinError NODE_LOST. */
+  readonly direct: (peerId: PeerId, directive: NodeDirective) => Promise<void>
   readonly membership: Membership
   /** What each path of discovery has found. */
   readonly discoveryReport: () => readonly DiscoveryReport[]
 }
 
+type Idempotency = NonNullable<TaskRequest['idempotency']>
+
 export class CoordinatorService implements MeshService {
   readonly #components: MeshServiceComponents
+  /** Admissions under way, by tenant and key. */
+  readonly #keyed = new Map<string, Promise<Admission>>()
   #stopping = false
 
   constructor(components: MeshServiceComponents) {
     this.#components = components
   }
 
-  submit(request: TaskRequest, signal: AbortSignal): TaskHandle {
-    const { clock, dispatcher } = this.#components
-    if (this.#stopping) throw new SkeinError('SHUTTING_DOWN', 'the coordinator is stopping', { retryAfterSeconds: 5 })
-    if (dispatcher.running >= LIMITS.tasksMax)
-      throw new SkeinError('SATURATED', `${LIMITS.tasksMax} tasks run or wait already`, { retryAfterSeconds: 10 })
-    const task = new Task({
-      taskId: asTaskId(mintId('task', (length) => this.#components.random.bytes(length))),
-      requestId: request.requestId,
-      digest: this.#resolve(request.model),
-      prompt: request.prompt,
-      sampling: { ...request.sampling, seed: request.sampling.seed ?? this.#seed() },
-      stop: request.stop,
-      maxTokens: Math.min(request.maxTokens ?? LIMITS.generatedTokensMax, LIMITS.generatedTokensMax),
-      promptBytes: promptBytes(request.prompt),
-      admittedAtMs: clock.nowMs(),
-      deadlineAtMs: clock.nowMs() + Math.min(request.deadlineMs ?? LIMITS.taskMs, LIMITS.taskMs),
-    })
+  async submit(request: TaskRequest, signal: AbortSignal): Promise<TaskHandle> {
+    const { dispatcher } = this.#components
+    this.#refuseWhenFull()
+    const keyed = request.idempotency && (await this.#earlier(request, request.idempotency))
+    if (keyed) return keyed
+    const task = dispatcher.newTask(this.#spec(request))
     dispatcher.check(task)
-    const { taskId, digest, sampling } = task.init
-    return { taskId, digest, seed: sampling.seed, events: dispatcher.run(task, signal) }
+    if (request.idempotency) return this.#admitKeyed(task, request.idempotency, signal)
+    const admitted = this.#admit(task).then(() => {})
+    const run = this.#begin(task, signal)
+    admitted.catch((thrown: unknown) => run.cancel(asSkeinError(thrown)))
+    return handleOf(run, true, admitted)
+  }
+
+  async task(taskId: TaskId): Promise<TaskView> {
+    const run = this.#components.dispatcher.run(taskId)
+    return run ? viewOfRun(run, this.#wallOf(run)) : viewOfLedger(await this.#recorded(taskId))
+  }
+
+  async resume(taskId: TaskId): Promise<TaskHandle> {
+    const run = this.#components.dispatcher.run(taskId)
+    return run ? handleOf(run, false) : endedHandle(await this.#recorded(taskId))
+  }
+
+  async cancel(taskId: TaskId): Promise<TaskView> {
+    const run = this.#components.dispatcher.run(taskId)
+    run?.cancel(new SkeinError('CLIENT_CLOSED', 'the task was cancelled on request'))
+    await run?.over
+    return this.task(taskId)
+  }
+
+  async tasks(query: TaskQuery): Promise<TaskSummary[]> {
+    const { dispatcher, ledger } = this.#components
+    const limit = Math.max(1, Math.min(query.limit, LIMITS.tasksPageMax))
+    const listed = await ledger.list({ ...query, limit })
+    return listed.map((summary) => freshened(summary, dispatcher.run(summary.taskId)))
+  }
+
+  async direct(member: string, directive: NodeDirective): Promise<NodeName> {
+    const { directory } = this.#components
+    const entry = [...directory.entries()].find(({ peerId, name }) => peerId === member || name === member)
+    if (entry === undefined) throw new SkeinError('MEMBER_NOT_FOUND', `no node '${member}' is known; see: skein nodes`)
+    await this.#components.direct(entry.peerId, directive)
+    return { peerId: entry.peerId, name: entry.name }
+  }
+
+  stats(): MeshStats {
+    const { dispatcher } = this.#components
+    const prediction = Object.entries(dispatcher.accuracy()).flatMap(([part, { count, median, p90 }]) =>
+      median === undefined || p90 === undefined ? [] : [[part, { count, medianError: median, p90Error: p90 }] as const],
+    )
+    return { dispatch: dispatcher.stats(), prediction: Object.fromEntries(prediction) }
   }
 
   /** From now on nothing is admitted; what runs may end. */
   close(): void {
     this.#stopping = true
+    this.#components.dispatcher.close()
   }
 
   models(): ModelView[] {
@@ -91,6 +151,8 @@ export class CoordinatorService implements MeshService {
 
   ready(): { ready: boolean; reason: string } {
     if (this.#stopping) return { ready: false, reason: 'the coordinator is stopping' }
+    const unrecorded = this.#components.dispatcher.ledgerFailure
+    if (unrecorded) return { ready: false, reason: unrecorded.message }
     const nodes = this.nodes()
     if (nodes.some((node) => node.eligible)) return { ready: true, reason: 'a node can serve' }
     const reasons = nodes.map((node) => `${node.name}: ${node.reasons.join(', ')}`)
@@ -120,13 +182,123 @@ export class CoordinatorService implements MeshService {
     })
   }
 
+  /** @throws SkeinError SHUTTING_DOWN, SATURATED, LEDGER_UNAVAILABLE. */
+  #refuseWhenFull(): void {
+    const { dispatcher } = this.#components
+    if (this.#stopping) throw new SkeinError('SHUTTING_DOWN', 'the coordinator is stopping', { retryAfterSeconds: 5 })
+    if (dispatcher.running >= LIMITS.tasksMax)
+      throw new SkeinError('SATURATED', `${LIMITS.tasksMax} tasks run or wait already`, { retryAfterSeconds: 10 })
+  }
+
+  #spec(request: TaskRequest): TaskSpec {
+    const { clock, random } = this.#components
+    const { sampling, maxTokens, deadlineMs, logprobs, format, idempotency } = request
+    const { requestId, model, prompt, stop, tenant, attachment, shape } = request
+    return {
+      taskId: asTaskId(mintId('task', (length) => random.bytes(length))),
+      requestId,
+      model,
+      digest: this.#resolve(model),
+      prompt,
+      sampling: { ...sampling, seed: sampling.seed ?? this.#seed() },
+      stop,
+      maxTokens: Math.min(maxTokens ?? LIMITS.generatedTokensMax, LIMITS.generatedTokensMax),
+      ...(logprobs !== undefined && { logprobs }),
+      ...(format && { format }),
+      priority: request.priority ?? 'default',
+      tenant,
+      localOnly: request.localOnly ?? false,
+      attachment,
+      stored: request.stored ?? false,
+      deadlineAtMs: clock.wallMs() + Math.min(deadlineMs ?? LIMITS.taskMs, LIMITS.taskMs),
+      shape,
+      ...(idempotency && { idempotency }),
+    }
+  }
+
+  /** The task that the key has named before. @throws SkeinError IDEMPOTENCY_MISMATCH, LEDGER_UNAVAILABLE. */
+  async #earlier(request: TaskRequest, { key, bodyDigest }: Idempotency): Promise<TaskHandle | undefined> {
+    const { ledger } = this.#components
+    // One at a time for each key: two that come together must not both find nothing.
+    const pending = this.#keyed.get(keyOf(request.tenant, key))
+    if (pending) await pending.catch(() => {})
+    const known = await ledger.byIdempotencyKey(request.tenant, key)
+    if (known === undefined) return undefined
+    if (known.spec.idempotency?.bodyDigest !== bodyDigest) throw mismatch()
+    return this.resume(known.spec.taskId)
+  }
+
+  /** Admits before it begins: only the ledger can tell which of two requests with one key was the first. */
+  async #admitKeyed(task: Task, { key }: Idempotency, signal: AbortSignal): Promise<TaskHandle> {
+    const name = keyOf(task.spec.tenant, key)
+    const admission = this.#admit(task)
+    this.#keyed.set(name, admission)
+    try {
+      const admitted = await admission
+      if (!admitted.isNew) return await this.resume(admitted.task.spec.taskId)
+      return handleOf(this.#begin(task, signal), true)
+    } finally {
+      if (this.#keyed.get(name) === admission) this.#keyed.delete(name)
+    }
+  }
+
+  #admit(task: Task): Promise<Admission> {
+    const { clock, ledger } = this.#components
+    return ledger.admit({ type: 'task.admitted', atMs: clock.wallMs(), spec: task.spec })
+  }
+
+  #begin(task: Task, signal: AbortSignal): TaskRun {
+    const run = this.#components.dispatcher.submit(task)
+    const left = (): void => run.clientLeft(asSkeinError(signal.reason, 'CLIENT_CLOSED'))
+    if (signal.aborted) left()
+    else signal.addEventListener('abort', left, { once: true })
+    return run
+  }
+
+  #wallOf({ task }: TaskRun): number {
+    const { clock } = this.#components
+    return Math.round(clock.wallMs() - (clock.nowMs() - task.admittedAtMs))
+  }
+
+  /** @throws SkeinError NOT_FOUND. */
+  async #recorded(taskId: TaskId): Promise<LedgerTask> {
+    const task = await this.#components.ledger.task(taskId)
+    if (task === undefined) throw new SkeinError('NOT_FOUND', `there is no task ${taskId}`)
+    return task
+  }
+
   #seed(): number {
     return new DataView(this.#components.random.bytes(4).buffer).getUint32(0)
   }
 }
 
-function promptBytes(prompt: Prompt): number {
-  const size = (text: string): number => Buffer.byteLength(text)
-  if (prompt.kind === 'text') return size(prompt.text)
-  return prompt.messages.reduce((sum, message) => sum + size(message.content), 0)
+const keyOf = (tenant: string, key: string): string => `${tenant}\n${key}`
+
+const mismatch = (): SkeinError =>
+  new SkeinError('IDEMPOTENCY_MISMATCH', 'this Idempotency-Key was used before with another body', {
+    param: 'Idempotency-Key',
+  })
+
+function handleOf(run: TaskRun, isNew: boolean, admitted: Promise<void> = Promise.resolve()): TaskHandle {
+  const { taskId, digest, sampling } = run.task.spec
+  return {
+    taskId,
+    digest,
+    seed: sampling.seed,
+    isNew,
+    admitted,
+    follow: (after, signal) => run.follow(after, signal),
+  }
+}
+
+function endedHandle(task: LedgerTask): TaskHandle {
+  const { taskId, digest, sampling } = task.spec
+  return {
+    taskId,
+    digest,
+    seed: sampling.seed,
+    isNew: false,
+    admitted: Promise.resolve(),
+    follow: (after, signal) => followEnded(task, after, signal),
+  }
 }

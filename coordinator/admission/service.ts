@@ -8,15 +8,22 @@ import type {
   LoadReport,
   ModelDigest,
   ModelSpeed,
+  OutputFormat,
   PeerId,
   Prompt,
   RequestId,
   Role,
   Sampling,
+  TaskId,
+  TaskState,
+  Tier,
 } from '../../mesh/protocol/index.ts'
 import type { NodeName, TaskHandle } from '../dispatch/index.ts'
+import type { Attachment, LedgerAttempt, Priority, TaskQuery, TaskResult, TaskSummary } from '../ledger/index.ts'
 
+export { MAKING } from '../dispatch/index.ts'
 export type { NodeName, TaskEvent, TaskHandle, TaskTiming } from '../dispatch/index.ts'
+export type { Attachment, LedgerAttempt, Priority, TaskQuery, TaskResult, TaskSummary } from '../ledger/index.ts'
 
 export interface TaskRequest {
   readonly requestId: RequestId
@@ -26,6 +33,19 @@ export interface TaskRequest {
   /** Without a seed, admission draws one: every task has a seed. */
   readonly sampling: Omit<Sampling, 'seed'> & { readonly seed?: number }
   readonly stop: readonly string[]
+  readonly logprobs?: number
+  readonly format?: OutputFormat
+  /** `default` when absent. */
+  readonly priority?: Priority
+  /** Whose share it counts against. */
+  readonly tenant: string
+  readonly localOnly?: boolean
+  readonly attachment: Attachment
+  /** Its text is kept for `LIMITS.taskRetentionMs`. */
+  readonly stored?: boolean
+  /** What the gateway needs to write the answer again: its own JSON, at most 64 KiB. */
+  readonly shape: string
+  readonly idempotency?: { readonly key: string; readonly bodyDigest: string }
   /** As much as the context holds, when absent. */
   readonly maxTokens?: number
   /** Longest time from now to the end, in ms; `LIMITS.taskMs` when absent. */
@@ -58,6 +78,7 @@ export interface NodeView {
   readonly certificateExpiresAtMs: number
   readonly hardware?: Hardware
   readonly power?: 'mains' | 'battery' | 'unknown'
+  readonly tier?: Tier
   readonly labels: Readonly<Record<string, string>>
   readonly models: readonly {
     readonly digest: ModelDigest
@@ -97,13 +118,72 @@ export interface InviteView {
   readonly expiresAtMs: number
 }
 
+/** A task with all that is known of it, running or ended. */
+export interface TaskView {
+  readonly taskId: TaskId
+  readonly requestId: RequestId
+  readonly model: string
+  readonly digest: ModelDigest
+  readonly priority: Priority
+  readonly tenant: string
+  readonly attachment: Attachment
+  readonly localOnly: boolean
+  readonly state: TaskState
+  readonly seed: number
+  readonly shape: string
+  readonly admittedAtMs: number
+  readonly deadlineAtMs: number
+  readonly endedAtMs?: number
+  readonly attempts: readonly LedgerAttempt[]
+  /** Tokens and text delivered so far; the text is empty when it was deleted after its time. */
+  readonly tokens: number
+  readonly text: string
+  readonly isPurged: boolean
+  readonly result?: TaskResult
+  /** Place in the line, from 1, while it waits. */
+  readonly position?: number
+}
+
+/** Plain numbers about what the mesh did since its start, for people and for metrics. */
+export interface MeshStats {
+  readonly dispatch: {
+    readonly running: number
+    readonly waiting: Readonly<Partial<Record<Priority, number>>>
+    /** Moves of running answers, by the reason of the attempt that took over. */
+    readonly migrations: Readonly<Record<string, number>>
+    /** Frames that were not delivered, by reason. */
+    readonly droppedFrames: Readonly<Record<string, number>>
+    /** Planned moves, by how they ended: `ok`, `failed`. */
+    readonly handovers: { readonly ok: number; readonly failed: number }
+  }
+  /** How far predictions were off, by their part: errors as a share of what was observed. */
+  readonly prediction: Readonly<
+    Record<string, { readonly count: number; readonly medianError: number; readonly p90Error: number }>
+  >
+}
+
+export type NodeDirective = 'cordon' | 'uncordon' | 'drain'
+
 export interface MeshService {
   /**
-   * Admits a task. Resolves when it was accepted; waiting, assignment and tokens come as events.
+   * Admits a task, or finds the one that the same `Idempotency-Key` made. Waiting, assignment and tokens come as events.
    *
-   * @throws SkeinError MODEL_NOT_FOUND, NO_NODE, SATURATED, SHUTTING_DOWN.
+   * @param signal of the client; what its abort means is said by the request's `attachment`.
+   * @throws SkeinError MODEL_NOT_FOUND, NO_NODE, SATURATED, DEADLINE_UNREACHABLE, LOCAL_ONLY, SHUTTING_DOWN,
+   *   IDEMPOTENCY_MISMATCH, LEDGER_UNAVAILABLE.
    */
-  submit(request: TaskRequest, signal: AbortSignal): TaskHandle
+  submit(request: TaskRequest, signal: AbortSignal): Promise<TaskHandle>
+  /** @throws SkeinError NOT_FOUND. */
+  task(taskId: TaskId): Promise<TaskView>
+  /** A task that runs or has ended, to be followed (again). @throws SkeinError NOT_FOUND. */
+  resume(taskId: TaskId): Promise<TaskHandle>
+  /** Ends a running task as cancelled; an ended one stays as it is. @throws SkeinError NOT_FOUND. */
+  cancel(taskId: TaskId): Promise<TaskView>
+  /** Newest first. */
+  tasks(query: TaskQuery): Promise<TaskSummary[]>
+  /** Tells a node, by peer id or name, what its owner wants. @throws SkeinError MEMBER_NOT_FOUND, NODE_LOST. */
+  direct(member: string, directive: NodeDirective): Promise<NodeName>
+  stats(): MeshStats
   models(): ModelView[]
   nodes(): NodeView[]
   self(): SelfView

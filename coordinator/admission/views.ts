@@ -70,7 +70,7 @@ function nodeView(entry: NodeEntry, nowMs: number): NodeView {
     reasons,
     isSelf: entry.isSelf,
     certificateExpiresAtMs: certificate?.expiresAtMs ?? 0,
-    ...(record && { hardware: record.hardware, power: record.power }),
+    ...(record && { hardware: record.hardware, power: record.power, tier: record.tier }),
     labels: record?.labels ?? {},
     models,
     ...(load && { load }),
@@ -82,6 +82,7 @@ function reasonsAgainst(entry: NodeEntry): string[] {
   if (entry.liveness === 'disconnected') reasons.push('not connected')
   if (entry.liveness === 'suspect') reasons.push('heartbeats are late')
   if (entry.load?.draining) reasons.push('draining')
+  else if (entry.load?.cordoned) reasons.push('cordoned')
   if ((entry.record?.models.length ?? 0) === 0) reasons.push('has no model')
   return reasons
 }

@@ -7,18 +7,21 @@ import {
   LIMITS,
   SkeinError,
   type CapabilityRecord,
+  type ControlDirective,
   type FrameSet,
   type PeerId,
   type Signed,
 } from '../../mesh/protocol/index.ts'
 import { sleep, withDeadline, type Clock, type Logger } from '../../mesh/runtime/index.ts'
 import type { FrameChannel, Member, PeerTransport } from '../../mesh/network/index.ts'
-import type { Directory } from './directory.ts'
+import type { Directory, HeldAttempt } from './directory.ts'
 
 type ControlFrame = typeof INBOUND.controlCoordinator extends FrameSet<infer F> ? F : never
 
 /** For the goodbye to get out to a node that does not read. */
 const GOODBYE_MS = 500
+/** For a directive to be taken by a node that does not read. */
+const DIRECT_MS = 2000
 
 export interface ControlServerComponents {
   readonly clock: Clock
@@ -47,6 +50,7 @@ export class ControlServer {
     )
     this.#components.directory.watch({
       lost: (peerId) => this.#channels.get(peerId)?.abort(new SkeinError('NODE_LOST', 'its control stream is over')),
+      release: (peerId, attempts) => this.#release(peerId, attempts),
     })
   }
 
@@ -62,6 +66,29 @@ export class ControlServer {
     for (const channel of this.#channels.values())
       channel.send({ type: 'control.revocations', revocations }).catch(() => {
         // a channel that cannot be written to is found out by its reader
+      })
+  }
+
+  /** @throws SkeinError NODE_LOST when the node has no control stream to us, or did not take it in time. */
+  async direct(peerId: PeerId, directive: ControlDirective['directive']): Promise<void> {
+    const gone = (): SkeinError => new SkeinError('NODE_LOST', 'the node cannot be told: it is not connected')
+    const channel = this.#channels.get(peerId)
+    if (channel === undefined) throw gone()
+    await withDeadline(this.#components.clock, DIRECT_MS, gone, channel.closed, (signal) =>
+      channel.send({ type: 'control.directive', directive }, signal),
+    )
+  }
+
+  #release(peerId: PeerId, attempts: readonly HeldAttempt[]): void {
+    const frame = {
+      type: 'control.release',
+      attempts: attempts.map(({ taskId, fence }) => ({ taskId, fence })),
+    } as const
+    this.#channels
+      .get(peerId)
+      ?.send(frame)
+      .catch(() => {
+        // the node drops them by itself after a while
       })
   }
 
@@ -118,6 +145,9 @@ export class ControlServer {
           directory.report(peerId, frame.load)
           break
         case 'control.heartbeat':
+          break
+        case 'control.held':
+          directory.held({ peerId, attempts: frame.attempts })
           break
         case 'control.goodbye':
           this.#log.info({ peer: peerId, reason: frame.reason }, 'node said goodbye')

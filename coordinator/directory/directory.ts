@@ -7,6 +7,7 @@ import {
   LIMITS,
   SkeinError,
   type CapabilityRecord,
+  type ControlHeld,
   type LoadReport,
   type ModelDigest,
   type PeerId,
@@ -14,10 +15,13 @@ import {
 import type { CancelTimer, Clock, Logger } from '../../mesh/runtime/index.ts'
 import type { Member } from '../../mesh/network/index.ts'
 import type { Snapshot } from '../scheduler/index.ts'
+import type { ExpectedTokens } from './model-state.ts'
 import { NodeEntry } from './node-entry.ts'
+import { PrefixIndex } from './prefixes.ts'
+import type { RateSample } from './rates.ts'
 
-/** How often silence is looked for; a quarter of the least bound. */
-const SWEEP_MS = LIMITS.suspectAfterMs / 6
+/** How often silence is looked for: the verdict is later than its bound by this much at most. */
+const SWEEP_MS = LIMITS.suspectAfterMs / 15
 /** A sweep later than this means that *we* stood still: silence in that time says nothing about the nodes. */
 const SWEEP_LATE_MS = SWEEP_MS
 
@@ -31,10 +35,29 @@ export interface DirectoryEvents {
   capacity(): void
   /** Heartbeats stopped, or the control stream broke: attempts there are lost. */
   lost(peerId: PeerId, session: number): void
+  /** A node told which attempts it holds whose streams are gone. */
+  held(report: HeldReport): void
+  /** `attempts`, which `peerId` holds, are not wanted any more. */
+  release(peerId: PeerId, attempts: readonly HeldAttempt[]): void
 }
 
-/** One open attempt on a node; `release` may be called more than once. */
+export type HeldAttempt = ControlHeld['attempts'][number]
+
+export interface HeldReport {
+  readonly peerId: PeerId
+  readonly attempts: readonly HeldAttempt[]
+}
+
+/** One open attempt on a node. */
 export interface Reservation {
+  /** So many tokens of its answer came, now. */
+  progress(tokens: number): void
+  /**
+   * What it showed of the node's speed, for `NodeEntry.learn`; after `release`, too. `prefilledTokens` are those of its
+   * input that the node did not find in its cache; without them the prefill is left out.
+   */
+  sample(prefilledTokens?: number): RateSample
+  /** May be called more than once. */
   release(): void
 }
 
@@ -43,6 +66,7 @@ export class Directory {
   readonly #log: Logger
   readonly #self: PeerId
   readonly #entries = new Map<PeerId, NodeEntry>()
+  readonly #prefixes = new PrefixIndex<NodeEntry>()
   readonly #listeners = new Set<Partial<DirectoryEvents>>()
   #cancelSweep: CancelTimer = () => {}
   #lastSweepMs = 0
@@ -79,7 +103,13 @@ export class Directory {
 
   snapshot(): Snapshot {
     const nowMs = this.#clock.nowMs()
-    return { nodes: Array.from(this.#entries.values(), (entry) => entry.snapshot(nowMs)) }
+    return {
+      nodes: Array.from(this.#entries.values(), (entry) => entry.snapshot(nowMs)),
+      warmest: (digest, prefix) => {
+        const entry = this.#prefixes.find(digest, prefix)
+        return entry && this.#entries.get(entry.peerId) === entry ? entry.snapshot(nowMs) : undefined
+      },
+    }
   }
 
   /** A node opened its control stream. Returns its session, which the other calls about this stream must present. */
@@ -114,13 +144,23 @@ export class Directory {
     const entry = this.#obtain(peerId)
     if (entry.record !== undefined && record.sequence < entry.record.sequence)
       throw new SkeinError('FRAME_MALFORMED', 'a capability record older than the one known')
-    entry.setRecord(record)
+    entry.setRecord(record, this.#clock.nowMs())
     this.#emit('capacity')
   }
 
   report(peerId: PeerId, load: LoadReport): void {
-    this.#entries.get(peerId)?.setLoad(load)
+    this.#entries.get(peerId)?.setLoad(load, this.#clock.nowMs())
     this.#emit('capacity')
+  }
+
+  /** The node told which attempts it holds. */
+  held(report: HeldReport): void {
+    this.#emit('held', report)
+  }
+
+  /** Tells a node that attempts which it holds are not wanted any more. */
+  release(peerId: PeerId, attempts: readonly HeldAttempt[]): void {
+    this.#emit('release', peerId, attempts)
   }
 
   /** Any frame from the node: it lives. */
@@ -142,17 +182,14 @@ export class Directory {
     this.#entries.delete(peerId)
   }
 
-  /** Counts an attempt of ours on the node until it is released. */
-  reserve(peerId: PeerId, digest: ModelDigest): Reservation {
-    const entry = this.#obtain(peerId)
-    entry.begin(digest)
-    let open = true
+  /** Counts an attempt of ours on the node until it is released; `expected` without what the node has in its cache. */
+  reserve(peerId: PeerId, digest: ModelDigest, expected: ExpectedTokens): Reservation {
+    const attempt = this.#obtain(peerId).begin(digest, expected, this.#clock.nowMs())
     return {
+      progress: (tokens) => attempt.progress(tokens, this.#clock.nowMs()),
+      sample: (prefilledTokens) => attempt.sample(prefilledTokens),
       release: () => {
-        if (!open) return
-        open = false
-        entry.end(digest)
-        this.#emit('capacity')
+        if (attempt.end(this.#clock.nowMs())) this.#emit('capacity')
       },
     }
   }
@@ -174,7 +211,7 @@ export class Directory {
     let entry = this.#entries.get(peerId)
     if (entry === undefined) {
       this.#forgetOne()
-      entry = new NodeEntry(peerId, peerId === this.#self)
+      entry = new NodeEntry(peerId, peerId === this.#self, this.#prefixes)
       entry.lastFrameMs = this.#clock.nowMs()
       this.#entries.set(peerId, entry)
     }

@@ -1,21 +1,38 @@
 /** What the coordinator knows of one node: who it is, what it can do, what it does now, and what was sent to it since. */
-import type { CapabilityRecord, Certificate, LoadReport, ModelDigest, PeerId } from '../../mesh/protocol/index.ts'
-import type { ModelSnapshot, NodeSnapshot } from '../scheduler/index.ts'
+import type {
+  CapabilityRecord,
+  Certificate,
+  LoadReport,
+  ModelCapability,
+  ModelDigest,
+  PeerId,
+} from '../../mesh/protocol/index.ts'
+import type { ModelSnapshot, NodeSnapshot, PromptPrefix } from '../scheduler/index.ts'
+import { Breaker } from './breaker.ts'
+import { ModelState, type ExpectedTokens, type OpenAttempt } from './model-state.ts'
+import { PrefixIndex } from './prefixes.ts'
+import type { RateSample } from './rates.ts'
 
 /** Failures are forgotten by half in this time. */
 const FAILURE_HALF_LIFE_MS = 60_000
+/** A time of silence that ended counts as this much of a failure. */
+const SUSPECT_FAILURES = 0.5
 /** Weight of the newest sample in the moving average of link times (RFC 6298 uses 1/8). */
 const LINK_WEIGHT = 1 / 8
-
-interface Dispatched {
-  /** Attempts of ours that hold a slot there. */
-  open: number
-  /** Attempts of ours that began, and that ended, since the last load report. */
-  begun: number
-  ended: number
-}
+/** What changes with time alone (work that goes on, failures that are forgotten) is looked at again this often. */
+const REFRESH_MS = 100
 
 export type Liveness = 'connected' | 'suspect' | 'disconnected'
+
+/** One open attempt on a node. */
+export interface NodeAttempt {
+  /** So many tokens of its answer came, now. */
+  progress(tokens: number, nowMs: number): void
+  /** What it showed of the node's speed; `prefilledTokens` are those of its own that the node's cache had not. */
+  sample(prefilledTokens?: number): RateSample
+  /** It is over. False when that was said before. */
+  end(nowMs: number): boolean
+}
 
 export class NodeEntry {
   readonly peerId: PeerId
@@ -26,17 +43,21 @@ export class NodeEntry {
   /** Number of its control stream, never given twice; 0 before the first. */
   session = 0
   lastFrameMs = 0
+  readonly #index: PrefixIndex<NodeEntry>
+  readonly #breaker = new Breaker()
   #liveness: Liveness = 'disconnected'
-  #dispatched = new Map<ModelDigest, Dispatched>()
-  #full = new Set<ModelDigest>()
+  #models = new Map<ModelDigest, ModelState>()
   #linkMs = 0
   #failures = 0
   #failuresAtMs = 0
   #snapshot: NodeSnapshot | undefined
+  #snapshotUntilMs = 0
 
-  constructor(peerId: PeerId, isSelf: boolean) {
+  /** @param index of the whole mesh, where it is told what ran here. */
+  constructor(peerId: PeerId, isSelf: boolean, index = new PrefixIndex<NodeEntry>()) {
     this.peerId = peerId
     this.isSelf = isSelf
+    this.#index = index
   }
 
   get name(): string {
@@ -49,6 +70,8 @@ export class NodeEntry {
 
   setLiveness(liveness: Liveness): void {
     if (liveness === this.#liveness) return
+    // It came back: a node that falls silent now and then is worth less than one that does not.
+    if (this.#liveness === 'suspect' && liveness === 'connected') this.#addFailures(SUSPECT_FAILURES, this.lastFrameMs)
     this.#liveness = liveness
     this.#snapshot = undefined
   }
@@ -57,45 +80,39 @@ export class NodeEntry {
   beginSession(session: number, nowMs: number): void {
     this.session = session
     this.load = undefined
-    this.#full.clear()
+    for (const model of this.#models.values()) model.restart()
     this.lastFrameMs = nowMs
-    this.setLiveness('connected')
+    this.#liveness = 'connected'
     this.#snapshot = undefined
   }
 
-  setRecord(record: CapabilityRecord): void {
+  setRecord(record: CapabilityRecord, nowMs: number): void {
     this.record = record
+    const models = new Map<ModelDigest, ModelState>()
+    for (const capability of record.models) {
+      const known = this.#models.get(capability.digest)
+      known?.setCapability(capability, nowMs)
+      models.set(capability.digest, known ?? this.#newModel(capability, nowMs))
+    }
+    this.#models = models
     this.#snapshot = undefined
   }
 
-  setLoad(load: LoadReport): void {
+  #newModel(capability: ModelCapability, nowMs: number): ModelState {
+    const model = new ModelState(capability, nowMs)
+    if (this.load) model.setLoad(loadOf(this.load, capability.digest), nowMs)
+    return model
+  }
+
+  setLoad(load: LoadReport, nowMs: number): void {
     this.load = load
-    this.#full.clear()
-    for (const count of this.#dispatched.values()) count.begun = count.ended = 0
+    // Counted from when it was written, or a little before.
+    for (const [digest, model] of this.#models) model.setLoad(loadOf(load, digest), nowMs - this.linkMs)
     this.#snapshot = undefined
   }
 
-  begin(digest: ModelDigest): void {
-    const count = this.#dispatched.get(digest) ?? { open: 0, begun: 0, ended: 0 }
-    this.#dispatched.set(digest, count)
-    count.open++
-    count.begun++
-    this.#snapshot = undefined
-  }
-
-  end(digest: ModelDigest): void {
-    const count = this.#dispatched.get(digest)
-    if (count === undefined) return
-    count.open--
-    count.ended++
-    if (count.open === 0 && this.load === undefined) this.#dispatched.delete(digest)
-    this.#snapshot = undefined
-  }
-
-  /** The node itself said that it has no free slot: believed until its next load report. */
-  markFull(digest: ModelDigest): void {
-    this.#full.add(digest)
-    this.#snapshot = undefined
+  get linkMs(): number {
+    return this.isSelf ? 0 : this.#linkMs
   }
 
   addLink(sampleMs: number): void {
@@ -103,8 +120,61 @@ export class NodeEntry {
     this.#snapshot = undefined
   }
 
+  /** An attempt of ours is sent there. */
+  begin(digest: ModelDigest, expected: ExpectedTokens, nowMs: number): NodeAttempt {
+    const model = this.#models.get(digest)
+    const isProbe = this.#breaker.begin(nowMs)
+    const attempt: OpenAttempt | undefined = model?.begin(expected, nowMs)
+    let isOpen = true
+    this.#snapshot = undefined
+    return {
+      progress: (tokens, atMs) => attempt && model!.progress(attempt, tokens, atMs),
+      sample: (prefilledTokens) => (attempt ? model!.sample(attempt, prefilledTokens, this.linkMs) : NOTHING_SEEN),
+      end: (atMs) => {
+        if (!isOpen) return false
+        isOpen = false
+        if (isProbe) this.#breaker.probeEnded()
+        if (attempt) model!.end(attempt, atMs)
+        this.#snapshot = undefined
+        return true
+      },
+    }
+  }
+
+  /** Delivered speed corrects claimed speed. */
+  learn(digest: ModelDigest, sample: RateSample): void {
+    this.#models.get(digest)?.learn(sample)
+    this.#snapshot = undefined
+  }
+
+  /** A prompt, its answer included where that is known, was decoded there: its state is likely kept. */
+  remember(digest: ModelDigest, prefix: PromptPrefix): void {
+    const model = this.#models.get(digest)
+    if (model === undefined) return
+    model.remember(prefix)
+    this.#index.remember(digest, prefix, this)
+  }
+
+  /** The node itself said that it has no free slot: believed until its next load report. */
+  markFull(digest: ModelDigest): void {
+    this.#models.get(digest)?.markFull()
+    this.#snapshot = undefined
+  }
+
+  /** An attempt failed by the node's fault. */
   addFailure(nowMs: number): void {
-    this.#failures = this.failuresAt(nowMs) + 1
+    this.#addFailures(1, nowMs)
+    this.#breaker.addFailure(nowMs)
+  }
+
+  /** An attempt ended well: failures in a row are over. */
+  addSuccess(): void {
+    this.#breaker.addSuccess()
+    this.#snapshot = undefined
+  }
+
+  #addFailures(count: number, nowMs: number): void {
+    this.#failures = this.failuresAt(nowMs) + count
     this.#failuresAtMs = nowMs
     this.#snapshot = undefined
   }
@@ -116,43 +186,50 @@ export class NodeEntry {
 
   /** Attempts of `digest` that hold a slot, as well as can be known between two load reports. */
   running(digest: ModelDigest): number {
-    const model = this.record?.models.find((each) => each.digest === digest)
-    if (this.#full.has(digest)) return model?.slots ?? 0
-    const reported = this.load?.models.find((each) => each.digest === digest)?.running ?? 0
-    const count = this.#dispatched.get(digest)
-    if (count === undefined) return reported
-    // Ours are known exactly; those of other coordinators only by report. Neither may be undercounted.
-    return Math.max(count.open, reported + count.begun - count.ended, 0)
+    return this.#models.get(digest)?.running ?? 0
   }
 
-  /** An immutable view, made again only after something changed. */
+  /** An immutable view, made again after something changed; what time alone changes is up to `REFRESH_MS` old. */
   snapshot(nowMs: number): NodeSnapshot {
-    this.#snapshot ??= {
+    if (this.#snapshot === undefined || nowMs >= this.#snapshotUntilMs) {
+      this.#snapshot = this.#view(nowMs)
+      this.#snapshotUntilMs = this.#changesByItself ? nowMs + REFRESH_MS : Number.POSITIVE_INFINITY
+    }
+    return this.#snapshot
+  }
+
+  get #changesByItself(): boolean {
+    if (this.#failures > 0 || this.#breaker.hasFailures) return true
+    for (const model of this.#models.values()) if (!model.isQuiet) return true
+    return false
+  }
+
+  #view(nowMs: number): NodeSnapshot {
+    const { record, load } = this
+    const recentFailures = this.failuresAt(nowMs)
+    if (recentFailures === 0) this.#failures = 0
+    const models = new Map<ModelDigest, ModelSnapshot>()
+    for (const [digest, model] of this.#models) models.set(digest, model.snapshot(nowMs))
+    return {
       peerId: this.peerId,
       name: this.name,
       isSelf: this.isSelf,
       session: this.session,
       isConnected: this.#liveness !== 'disconnected',
       isSuspect: this.#liveness === 'suspect',
-      isDraining: this.load?.draining ?? false,
-      onBattery: this.record?.power === 'battery',
-      linkMs: this.isSelf ? 0 : this.#linkMs,
-      recentFailures: this.failuresAt(nowMs),
-      models: this.#models(),
+      isDraining: load !== undefined && (load.draining || load.cordoned),
+      isCloud: record?.tier === 'cloud',
+      ...(record?.price && { price: record.price }),
+      isTripped: this.#breaker.isTripped(nowMs),
+      onBattery: record?.power === 'battery',
+      linkMs: this.linkMs,
+      recentFailures,
+      models,
     }
-    return this.#snapshot
-  }
-
-  #models(): ReadonlyMap<ModelDigest, ModelSnapshot> {
-    const models = new Map<ModelDigest, ModelSnapshot>()
-    for (const capability of this.record?.models ?? []) {
-      const reported = this.load?.models.find((each) => each.digest === capability.digest)
-      models.set(capability.digest, {
-        capability,
-        running: this.running(capability.digest),
-        prefillTokensPending: reported?.prefillTokensPending ?? 0,
-      })
-    }
-    return models
   }
 }
+
+const loadOf = (load: LoadReport, digest: ModelDigest): LoadReport['models'][number] | undefined =>
+  load.models.find((each) => each.digest === digest)
+
+const NOTHING_SEEN: RateSample = { prefillTokens: 0, prefillMs: 0, decodeTokens: 0, decodeMs: 0, sequences: 1 }

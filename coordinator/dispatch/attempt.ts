@@ -1,151 +1,271 @@
 /**
- * One attempt: an `attempt` stream to a node, from `attempt.start` to its final frame. Delivers each token index once
- * and in order (invariant I2): a frame under another fencing token or with an index that was delivered is dropped and
- * counted, a gap ends the attempt.
+ * One attempt: an `attempt` stream to a node, from its first frame to its final one. It begins in one of three ways: with
+ * the tokens so far (a fresh attempt is the case of none), held back until its tokens are wanted (`hold`, then `commit`),
+ * or by going on with what the node still holds of an attempt whose stream was lost (`attach`).
+ *
+ * Tokens are handed to the task, which delivers each index once and in order (invariant I2): a frame under another
+ * fencing token or with an index that was delivered is dropped and counted, a gap ends the attempt.
  */
 import {
+  asSkeinError,
   isErrorCode,
   LIMITS,
   packTokenIds,
   SkeinError,
   unpackTokenIds,
+  type AttemptProgress,
   type AttemptTokens,
   type Frame,
-  type Route,
 } from '../../mesh/protocol/index.ts'
 import { sleep, type Clock } from '../../mesh/runtime/index.ts'
-import type { AttemptChannel, AttemptFrame, AttemptStreams } from './attempt-streams.ts'
-import type { TaskEvent } from './events.ts'
+import type { ObservedMs } from '../ledger/index.ts'
 import type { NodeSnapshot } from '../scheduler/index.ts'
+import type { AttemptChannel, AttemptFrame, AttemptStreams } from './attempt-streams.ts'
+import { Rhythm } from './rhythm.ts'
 import type { Completion, Task } from './task.ts'
 import { Watchdog } from './watchdog.ts'
 
 /** A cancel that the node does not confirm within this long is followed by a reset. */
 const CANCEL_MS = 250
+/** A prefill, load or wait that says that it lives but does not advance. */
+const NO_ADVANCE_MS = 60_000
+
+export type DropReason = 'stale fence' | 'repeated index'
 
 export interface AttemptComponents {
   readonly clock: Clock
   readonly streams: AttemptStreams
   /** Counts dropped frames by reason. */
-  readonly count: (reason: 'stale fence' | 'repeated index') => void
-  /** From opening the stream to `attempt.accepted`, in ms. */
-  readonly onAccepted: (acceptMs: number) => void
+  readonly count: (reason: DropReason) => void
 }
 
-/**
- * Runs one attempt of `task` on `node`, under `signal`.
- *
- * @throws SkeinError when the attempt did not end the answer: the node's own code, NODE_LOST, ATTEMPT_STALLED, a frame
- *   error; or the reason of `signal`.
- */
-export async function* runAttempt(
-  components: AttemptComponents,
-  task: Task,
-  node: NodeSnapshot,
-  fence: number,
-  signal: AbortSignal,
-): AsyncGenerator<TaskEvent, Completion, undefined> {
-  const { clock, streams } = components
-  const watchdog = new Watchdog(clock)
-  const bound = AbortSignal.any([signal, watchdog.signal])
-  let channel: AttemptChannel | undefined
-  let ended = false
-  let hasTokens = false
-  const beganMs = clock.nowMs()
-  try {
-    watchdog.expect('assign to accept', LIMITS.assignToAcceptMs)
-    channel = await streams.take(node.peerId, bound)
-    await channel.send(startFrame(task, fence), bound)
-    for (;;) {
-      const frame = await channel.receive(bound)
-      if (frame === undefined)
-        throw new SkeinError('STREAM_TRUNCATED', `${node.name} ended the stream without a final frame`)
-      if (frame.fence !== fence) {
-        components.count('stale fence')
-        continue
-      }
-      switch (frame.type) {
-        case 'attempt.accepted':
-          components.onAccepted(clock.nowMs() - beganMs)
-          watchdog.expect('accept to first token', LIMITS.progressMs)
-          yield started(node, task.attempts)
-          break
-        case 'attempt.progress':
-          watchdog.expect('progress', LIMITS.progressMs)
-          if (frame.phase === 'loading') yield status(`loading ${percent(frame.done, frame.total)}`)
-          break
-        case 'attempt.tokens': {
-          watchdog.expect('between tokens', LIMITS.betweenTokensMs)
-          const event = deliver(components, task, frame)
-          if (event) yield event
-          if (!hasTokens) streams.replenish(node.peerId)
-          hasTokens = true
-          break
-        }
-        case 'attempt.end':
-          ended = true
-          return completion(task, frame)
-        case 'attempt.failed':
-          ended = true
-          throw new SkeinError(isErrorCode(frame.code) ? frame.code : 'ENGINE_FAILED', `${node.name}: ${frame.message}`)
-      }
+/** What the task hears of its attempt. */
+export interface AttemptListener {
+  accepted(attempt: Attempt): void
+  progress(attempt: Attempt, frame: AttemptProgress): void
+  /** The task's answer has grown by `count` tokens. */
+  delivered(attempt: Attempt, count: number): void
+}
+
+export interface AttemptInit {
+  readonly task: Task
+  readonly node: NodeSnapshot
+  /** Number in its task, from 1. */
+  readonly number: number
+  readonly fence: number
+  /** `attach`: to the attempt that the node holds under this fencing token. */
+  readonly start: 'generate' | 'hold' | { readonly attach: number }
+  readonly listener: AttemptListener
+}
+
+export class Attempt {
+  readonly init: AttemptInit
+  /** Tokens of the answer when it began: the first one of its own has this index. */
+  readonly from: number
+  /** Resolves with how the answer ended; rejects with the SkeinError that kept this attempt from ending it. */
+  readonly done: Promise<Completion>
+  /** Of a held attempt: resolves when all that it was given is prefilled; rejects as `done`. */
+  readonly prepared: Promise<void>
+  readonly #components: AttemptComponents
+  readonly #prepared = Promise.withResolvers<void>()
+  readonly #ending = new AbortController()
+  #isAbandoned = false
+  readonly #watchdog: Watchdog
+  readonly #rhythm: Rhythm
+  readonly #beganMs: number
+  #channel: AttemptChannel | undefined
+  #acceptedMs: number | undefined
+  #firstTokenMs: number | undefined
+  #lastTokenMs: number | undefined
+  #delivered = 0
+  #to: number
+  #progressKey = ''
+  #advancedMs = 0
+
+  constructor(components: AttemptComponents, init: AttemptInit, signal: AbortSignal) {
+    this.init = init
+    this.#components = components
+    this.#watchdog = new Watchdog(components.clock)
+    this.#rhythm = new Rhythm(init.node.models.get(init.task.spec.digest)!.capability)
+    this.#beganMs = components.clock.nowMs()
+    this.from = this.#to = init.task.answer.length
+    this.prepared = this.#prepared.promise
+    this.prepared.catch(() => {})
+    this.done = this.#run(AbortSignal.any([signal, this.#ending.signal, this.#watchdog.signal]))
+    this.done.catch((thrown) => this.#prepared.reject(thrown))
+  }
+
+  get node(): NodeSnapshot {
+    return this.init.node
+  }
+
+  /** Tokens that were delivered from it. */
+  get delivered(): number {
+    return this.#delivered
+  }
+
+  /** Index in the answer behind the last of them; more than `from` and their number where the source of a move went on. */
+  get to(): number {
+    return this.#to
+  }
+
+  get isAccepted(): boolean {
+    return this.#acceptedMs !== undefined
+  }
+
+  get observed(): ObservedMs {
+    const firstToken = this.#firstTokenMs
+    return {
+      ...(this.#acceptedMs !== undefined && { acceptMs: this.#acceptedMs - this.#beganMs }),
+      ...(firstToken !== undefined && { firstTokenMs: firstToken - this.#beganMs }),
+      ...(firstToken !== undefined && { decodeMs: this.#lastTokenMs! - firstToken }),
     }
-  } finally {
-    watchdog.stop()
-    if (channel) finish(clock, channel, fence, ended)
+  }
+
+  /**
+   * From now on the answer comes from here: the tokens that were delivered since it began are sent after it, and frames
+   * of the attempt before are stale.
+   */
+  commit(): void {
+    const { task, fence } = this.init
+    task.deliveringFence = fence
+    const generated = packTokenIds(task.answer.ids(this.from))
+    this.#watchdog.expect('commit to first token', LIMITS.progressMs)
+    this.#channel?.send({ type: 'attempt.commit', fence, generated }, this.#ending.signal).catch((thrown: unknown) => {
+      this.#ending.abort(asSkeinError(thrown, 'NODE_LOST'))
+    })
+  }
+
+  /** Ends it with `reason`; the node is told, unless its end was heard already. */
+  cancel(reason: SkeinError): void {
+    this.#ending.abort(reason)
+  }
+
+  /** Leaves it to its node: the stream breaks without a cancel, so that a later life of the coordinator can go on with it. */
+  abandon(): void {
+    this.#isAbandoned = true
+    this.#ending.abort(new SkeinError('SHUTTING_DOWN', 'the coordinator is stopping'))
+  }
+
+  async #run(signal: AbortSignal): Promise<Completion> {
+    const { clock, streams } = this.#components
+    let ended = false
+    try {
+      this.#watchdog.expect('assign to accept', LIMITS.assignToAcceptMs)
+      this.#channel = await streams.take(this.node.peerId, signal)
+      await this.#channel.send(this.#firstFrame(), signal)
+      for (;;) {
+        const frame = await this.#channel.receive(signal)
+        if (frame === undefined)
+          throw new SkeinError('STREAM_TRUNCATED', `${this.node.name} ended the stream without a final frame`)
+        if (frame.fence !== this.init.fence) {
+          this.#components.count('stale fence')
+          continue
+        }
+        if (frame.type === 'attempt.end' || frame.type === 'attempt.failed') ended = true
+        if (frame.type === 'attempt.end') return this.#completion(frame)
+        this.#take(frame)
+      }
+    } finally {
+      this.#watchdog.stop()
+      if (this.#isAbandoned) this.#channel?.abort(new SkeinError('SHUTTING_DOWN', 'the coordinator is stopping'))
+      else if (this.#channel) finish(clock, this.#channel, this.init.fence, ended)
+    }
+  }
+
+  #take(frame: Exclude<AttemptFrame, { type: 'attempt.end' }>): void {
+    const { clock } = this.#components
+    switch (frame.type) {
+      case 'attempt.accepted':
+        if (this.isAccepted) throw new SkeinError('FRAME_UNEXPECTED', 'attempt.accepted for the second time')
+        this.#acceptedMs = this.#advancedMs = clock.nowMs()
+        this.#watchdog.expect('accept to first token', LIMITS.progressMs)
+        return this.init.listener.accepted(this)
+      case 'attempt.progress':
+        return this.#progress(frame)
+      case 'attempt.prepared':
+        if (this.init.start !== 'hold') throw new SkeinError('FRAME_UNEXPECTED', 'attempt.prepared without a hold')
+        this.#watchdog.expect('prepared to commit', LIMITS.preparedMs)
+        return this.#prepared.resolve()
+      case 'attempt.tokens':
+        return this.#deliver(frame)
+      case 'attempt.failed':
+        throw new SkeinError(
+          isErrorCode(frame.code) ? frame.code : 'ENGINE_FAILED',
+          `${this.node.name}: ${frame.message}`,
+          frame.param === undefined ? {} : { param: frame.param },
+        )
+    }
+  }
+
+  /** It lives. While it decodes only tokens count: an engine that ticks and makes none is stalled. */
+  #progress(frame: AttemptProgress): void {
+    const nowMs = this.#components.clock.nowMs()
+    const key = `${frame.phase} ${frame.done}`
+    if (key !== this.#progressKey) this.#advancedMs = nowMs
+    this.#progressKey = key
+    if (nowMs - this.#advancedMs > NO_ADVANCE_MS)
+      throw new SkeinError('ATTEMPT_STALLED', `${frame.phase} has not advanced for ${NO_ADVANCE_MS} ms`)
+    if (this.#firstTokenMs === undefined) this.#watchdog.expect('progress', LIMITS.progressMs)
+    this.init.listener.progress(this, frame)
+  }
+
+  /** @throws SkeinError FRAME_UNEXPECTED on a gap, FRAME_MALFORMED. */
+  #deliver(frame: AttemptTokens): void {
+    const { task, fence, listener } = this.init
+    const ids = unpackTokenIds(frame.ids)
+    if (ids === undefined || ids.length === 0 || ids.length > LIMITS.tokensPerFrameMax)
+      throw new SkeinError('FRAME_MALFORMED', 'attempt.tokens: no whole number of ids')
+    if (task.deliveringFence !== fence) return this.#components.count('stale fence')
+    const index = task.answer.length
+    if (frame.index < index) return this.#components.count('repeated index')
+    if (frame.index > index) throw new SkeinError('FRAME_UNEXPECTED', `token ${frame.index} where ${index} was due`)
+    if (index + ids.length > task.spec.maxTokens)
+      throw new SkeinError('FRAME_UNEXPECTED', `more than the ${task.spec.maxTokens} tokens that were asked for`)
+    if ((frame.logprobs?.length ?? 0) !== (task.spec.logprobs === undefined ? 0 : ids.length))
+      throw new SkeinError('FRAME_MALFORMED', 'attempt.tokens: not one log probability for each token')
+    task.answer.push(ids, frame.text, frame.logprobs)
+    const nowMs = this.#components.clock.nowMs()
+    this.#watchdog.expect('between tokens', this.#rhythm.beat(nowMs))
+    if (this.#delivered === 0) this.#components.streams.replenish(this.node.peerId)
+    this.#delivered += ids.length
+    this.#to = task.answer.length
+    this.#firstTokenMs ??= nowMs
+    this.#lastTokenMs = nowMs
+    task.firstTokenAtMs ??= nowMs
+    listener.delivered(this, ids.length)
+  }
+
+  #completion(frame: Extract<AttemptFrame, { type: 'attempt.end' }>): Completion {
+    const { task, fence } = this.init
+    if (task.deliveringFence !== fence) throw new SkeinError('STALE_FENCING_TOKEN', 'the answer goes on elsewhere')
+    // Usage is what was delivered (invariant I10); a node that counts otherwise is not believed.
+    const usage = { ...frame.usage, completionTokens: task.answer.length }
+    return { finishReason: frame.finishReason, text: frame.text, usage }
+  }
+
+  #firstFrame(): Frame {
+    const { task, fence, number, start } = this.init
+    const { taskId, digest, prompt, sampling, stop, maxTokens, logprobs, format } = task.spec
+    if (typeof start === 'object')
+      return { type: 'attempt.attach', taskId, heldFence: start.attach, fence, from: this.from }
+    return {
+      type: 'attempt.start',
+      taskId,
+      attempt: number,
+      fence,
+      digest,
+      prompt,
+      sampling,
+      stop: [...stop],
+      maxTokens,
+      generated: packTokenIds(task.answer.ids()),
+      ...(logprobs !== undefined && { logprobs }),
+      ...(format !== undefined && { format }),
+      ...(start === 'hold' && { hold: true }),
+    }
   }
 }
-
-function startFrame(task: Task, fence: number): Frame {
-  const { taskId, digest, prompt, sampling, stop, maxTokens } = task.init
-  return {
-    type: 'attempt.start',
-    taskId,
-    attempt: task.attempts,
-    fence,
-    digest,
-    prompt,
-    sampling,
-    stop: [...stop],
-    maxTokens,
-    generated: packTokenIds(task.generated),
-  }
-}
-
-/** The event for a token frame, or `undefined` when it is to be dropped. @throws SkeinError FRAME_UNEXPECTED on a gap. */
-function deliver(components: AttemptComponents, task: Task, frame: AttemptTokens): TaskEvent | undefined {
-  const ids = unpackTokenIds(frame.ids)
-  if (ids === undefined || ids.length === 0 || ids.length > LIMITS.tokensPerFrameMax)
-    throw new SkeinError('FRAME_MALFORMED', 'attempt.tokens: no whole number of ids')
-  const index = task.generated.length
-  if (frame.index < index) {
-    components.count('repeated index')
-    return undefined
-  }
-  if (frame.index > index) throw new SkeinError('FRAME_UNEXPECTED', `token ${frame.index} where ${index} was due`)
-  if (index + ids.length > task.init.maxTokens)
-    throw new SkeinError('FRAME_UNEXPECTED', `more than the ${task.init.maxTokens} tokens that were asked for`)
-  for (const id of ids) task.generated.push(id)
-  task.firstTokenAtMs ??= components.clock.nowMs()
-  return { type: 'tokens', index, count: ids.length, text: frame.text }
-}
-
-function completion(task: Task, frame: Extract<AttemptFrame, { type: 'attempt.end' }>): Completion {
-  // Usage is what was delivered (invariant I10); a node that counts otherwise is not believed.
-  const usage = { ...frame.usage, completionTokens: task.generated.length }
-  return { finishReason: frame.finishReason, text: frame.text, usage }
-}
-
-const started = (node: NodeSnapshot, attempt: number): TaskEvent => ({
-  type: 'started',
-  node: { peerId: node.peerId, name: node.name },
-  route: (node.isSelf ? 'local' : 'mesh') satisfies Route,
-  attempt,
-})
-
-const status = (text: string): TaskEvent => ({ type: 'status', text })
-
-const percent = (done: number, total: number): string => `${total === 0 ? 0 : Math.floor((100 * done) / total)}%`
 
 /** Closes an ended stream; one that has not ended is cancelled, and reset when the node does not confirm in time. */
 function finish(clock: Clock, channel: AttemptChannel, fence: number, ended: boolean): void {

@@ -1,25 +1,37 @@
 /**
- * Runs tasks: waits for a slot, commits a plan, runs the attempt, and after a loss goes on with another node from the
- * last delivered token. An attempt is a pure function of what it is given, so that going on is calling it again with the
- * tokens so far (`docs/ARCHITECTURE.md`, "An attempt is a pure function").
+ * All running tasks, and what moves them: nodes that are lost, that leave or that come back with an attempt, tasks that
+ * are more urgent, places that are much better. One task's own life is in `task-run.ts`.
  */
-import { asSkeinError, isTaskEnd, LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
-import { deadline, PushQueue, type Clock, type Logger, type Random } from '../../mesh/runtime/index.ts'
+import { asSkeinError, LIMITS, SkeinError, type PeerId, type TaskId } from '../../mesh/protocol/index.ts'
+import type { CancelTimer, Clock, Logger, Random } from '../../mesh/runtime/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
-import type { Directory, Reservation } from '../directory/index.ts'
-import { schedule, type Plan, type TaskDemand, type Unschedulable } from '../scheduler/index.ts'
+import type { Directory, HeldReport } from '../directory/index.ts'
+import { PRIORITIES, type Ledger, type LedgerTask, type Priority, type TaskSpec } from '../ledger/index.ts'
 import { AttemptStreams } from './attempt-streams.ts'
-import { runAttempt } from './attempt.ts'
-import type { TaskEvent } from './events.ts'
-import type { Completion, Task } from './task.ts'
-import { TokenRatio } from './token-ratio.ts'
+import type { DropReason } from './attempt.ts'
+import type { Budget } from './budget.ts'
+import type { Place } from './placement.ts'
+import { Planner, refusal } from './planner.ts'
+import { Recorder } from './recorder.ts'
+import { Shares } from './shares.ts'
+import { TaskRun, type RunComponents, type RunCounters } from './task-run.ts'
+import { Task } from './task.ts'
 import { WaitingLine } from './waiting-line.ts'
 
-/** A node that failed a task is left out of its next plans for this long, doubled with each attempt up to the bound. */
-const EXCLUSION_MS = 1000
-const EXCLUSION_MS_MAX = 8000
-/** Tokens that a task without a limit is expected to generate, for the prediction. */
-const EXPECTED_TOKENS = 256
+/** Nodes that leave are looked for at most this often, however often capacity changes. */
+const LEAVING_MS = 50
+/** A more urgent task may take a slot after waiting this long for one. */
+const PREEMPT_AFTER_MS = 1000
+const PREEMPT_CHECK_MS = 250
+const REBALANCE_MS = 2000
+/** A move must be worth it: at least so much sooner, in ms and as a share of what is left. */
+const REBALANCE_GAIN_MS = 3000
+const REBALANCE_GAIN_SHARE = 0.3
+/** An answer is moved for gain at most this often. */
+const REBALANCE_PAUSE_MS = 15_000
+/** Ended runs stay at hand this long, for those who ask at once. */
+const ENDED_MS = 10_000
+const PURGE_MS = 3_600_000
 
 export interface DispatcherComponents {
   readonly clock: Clock
@@ -27,42 +39,98 @@ export interface DispatcherComponents {
   readonly log: Logger
   readonly transport: PeerTransport
   readonly directory: Directory
+  readonly ledger: Ledger
+  readonly budget: Budget
 }
 
-interface Assignment {
-  readonly plan: Plan
-  readonly reservation: Reservation
+export interface DispatchStats {
+  readonly running: number
+  readonly waiting: Readonly<Record<Priority, number>>
+  /** Attempts by the reason why they followed another one. */
+  readonly migrations: Readonly<Record<string, number>>
+  readonly droppedFrames: Readonly<Record<string, number>>
+  readonly handovers: { readonly ok: number; readonly failed: number }
 }
 
 export class Dispatcher {
   readonly #components: DispatcherComponents
   readonly #log: Logger
-  readonly #line: WaitingLine<Assignment>
+  readonly #line: WaitingLine<Place>
+  readonly #shares = new Shares()
+  readonly #planner: Planner
+  readonly #recorder: Recorder
   readonly #streams: AttemptStreams
-  readonly #ratio = new TokenRatio()
-  readonly #dropped = new Map<string, number>()
+  readonly #runs = new Map<TaskId, TaskRun>()
+  readonly #dropped = new Map<DropReason, number>()
   readonly #lost = new Map<string, AbortController>()
+  readonly #movedAtMs = new WeakMap<TaskRun, number>()
+  /** Tokens that the tenant was charged for. */
+  readonly #charged = new WeakMap<TaskRun, number>()
+  readonly #counters: RunCounters = { migrations: new Map(), handOvers: 0, handOversFailed: 0 }
+  readonly #runComponents: RunComponents
+  readonly #timers = new Map<string, CancelTimer>()
   #running = 0
+  #isLeavingPending = false
+  #isClosing = false
+  #unwatch: () => void = () => {}
 
   constructor(components: DispatcherComponents) {
     this.#components = components
     this.#log = components.log.scope('dispatch')
-    this.#line = new WaitingLine(components.clock)
+    const { clock, directory } = components
+    this.#line = new WaitingLine({ clock, shares: this.#shares })
+    this.#planner = new Planner(components)
+    this.#recorder = new Recorder(components)
     this.#streams = new AttemptStreams(components)
-    components.directory.watch({
-      capacity: () => this.#line.wake(),
-      lost: (peerId, session) => {
-        const key = `${peerId}#${session}`
-        this.#lost.get(key)?.abort(new SkeinError('NODE_LOST', 'the node is gone'))
-        this.#lost.delete(key)
-        this.#streams.drop(peerId)
-      },
-    })
+    this.#runComponents = {
+      clock,
+      log: this.#log,
+      directory,
+      streams: this.#streams,
+      planner: this.#planner,
+      recorder: this.#recorder,
+      line: this.#line,
+      counters: this.#counters,
+      count: (reason) => this.#dropped.set(reason, (this.#dropped.get(reason) ?? 0) + 1),
+      lostSignal: (node) => this.#lostSignal(node.peerId, node.session),
+      onAttempt: (run) => this.#charge(run),
+      onEnd: (run) => this.#ended(run),
+    }
   }
 
-  /** Gives up what is held in reserve; running tasks go on. */
-  stop(): void {
+  /** Goes on with what an earlier life of the coordinator had begun. @throws SkeinError of the ledger. */
+  async start(): Promise<void> {
+    const { directory, ledger } = this.#components
+    this.#unwatch = directory.watch({
+      capacity: () => this.#capacity(),
+      lost: (peerId, session) => this.#nodeLost(peerId, session),
+      held: (report) => this.#held(report),
+    })
+    for (const task of await ledger.open()) this.#recover(task)
+    this.#every('checkpoint', LIMITS.checkpointMs, () => this.#checkpoint())
+    this.#every('preempt', PREEMPT_CHECK_MS, () => this.#preempt())
+    this.#every('rebalance', REBALANCE_MS, () => this.#rebalance())
+    this.#every('purge', PURGE_MS, () => this.#purge())
+  }
+
+  /** The process is about to stop: nothing is moved any more, since whoever moves an answer must outlive the move. */
+  close(): void {
+    this.#isClosing = true
+  }
+
+  /** Ends what runs; what may be resumed is left to its nodes. Does not throw. */
+  async stop(): Promise<void> {
+    this.#unwatch()
+    for (const cancel of this.#timers.values()) cancel()
+    const stopping = new SkeinError('SHUTTING_DOWN', 'the coordinator is stopping')
+    for (const run of this.#runs.values()) {
+      run.checkpoint()
+      if (run.task.spec.attachment === 'attached') run.cancel(stopping)
+      else run.abandon()
+    }
     this.#streams.close()
+    await Promise.all(Array.from(this.#runs.values(), (run) => run.over))
+    await this.#recorder.stop()
   }
 
   /** Tasks that were admitted and have not ended. */
@@ -70,159 +138,108 @@ export class Dispatcher {
     return this.#running
   }
 
-  /** Frames dropped, by reason. */
-  get dropped(): ReadonlyMap<string, number> {
-    return this.#dropped
+  /** Why the ledger cannot be written just now. */
+  get ledgerFailure(): SkeinError | undefined {
+    return this.#recorder.failure
+  }
+
+  run(taskId: TaskId): TaskRun | undefined {
+    return this.#runs.get(taskId)
+  }
+
+  runs(): Iterable<TaskRun> {
+    return this.#runs.values()
   }
 
   /**
    * A first look, before the task is admitted.
    *
-   * @throws SkeinError what keeps every node from serving it, other than that all slots are taken.
+   * @throws SkeinError what keeps every node from serving it, other than that all slots are taken; DEADLINE_UNREACHABLE.
    */
   check(task: Task): void {
-    const found = this.#plan(task)
+    const found = this.#planner.plan(task)
     if (found.kind === 'unschedulable' && found.code !== 'SATURATED') throw refusal(found)
+    const { digest, priority } = task.spec
+    const aheadMs = this.#line.aheadMs(digest, priority)
+    const waitMs = aheadMs + (found.kind === 'unschedulable' ? (found.waitMs ?? 0) : found.prediction.waitMs)
+    const leftMs = task.deadlineMs - this.#components.clock.nowMs()
+    if (waitMs <= leftMs) return
+    throw new SkeinError(
+      'DEADLINE_UNREACHABLE',
+      `the wait for a slot is some ${Math.ceil(waitMs)} ms, the deadline ${Math.ceil(leftMs)} ms`,
+      {
+        retryAfterSeconds: Math.ceil(waitMs / 1000),
+      },
+    )
   }
 
-  /** Events of `task` until its end. Leaving the iteration cancels it. @throws SkeinError what ended it. */
-  async *run(task: Task, signal: AbortSignal): AsyncGenerator<TaskEvent, void, undefined> {
-    const { clock } = this.#components
-    this.#running++
-    const limit = deadline(clock, task.init.deadlineAtMs - clock.nowMs(), () => expired(task))
-    const bound = AbortSignal.any([signal, limit.signal])
-    try {
-      const completion = yield* this.#untilDone(task, bound)
-      task.enter('completed')
-      yield this.#end(task, completion)
-    } catch (thrown) {
-      const error = asSkeinError(bound.aborted ? bound.reason : thrown)
-      if (!isTaskEnd(task.state)) task.enter(endState(error, signal.aborted))
-      this.#log.debug({ task: task.id, request: task.init.requestId, code: error.code }, error.message)
-      throw error
-    } finally {
-      limit.cancel()
-      this.#running--
-      if (!isTaskEnd(task.state)) task.enter('cancelled')
-    }
+  newTask(spec: TaskSpec): Task {
+    const { clock, ledger } = this.#components
+    return new Task({ spec, epoch: ledger.epoch, nowMs: clock.nowMs(), wallMs: clock.wallMs() })
   }
 
-  async *#untilDone(task: Task, signal: AbortSignal): AsyncGenerator<TaskEvent, Completion, undefined> {
-    let cause: SkeinError | undefined
-    while (task.attempts < LIMITS.attemptsMax) {
-      const { plan, reservation } = yield* this.#assign(task, cause, signal)
-      try {
-        if (cause) yield { type: 'status', text: `${reasonToMove(cause)}, resuming on ${plan.node.name}` }
-        return yield* this.#attempt(task, plan, signal)
-      } catch (thrown) {
-        if (signal.aborted) throw thrown
-        cause = this.#settleFailure(task, plan, asSkeinError(thrown, 'NODE_LOST'))
-      } finally {
-        reservation.release()
-      }
-    }
-    throw new SkeinError('ATTEMPTS_EXHAUSTED', `${task.attempts} attempts failed, the last: ${cause?.message}`, {
-      cause,
-    })
+  /** Runs `task` from now on. */
+  submit(task: Task): TaskRun {
+    return this.#start(new TaskRun(this.#runComponents, task))
   }
 
-  /** Waits until a plan is committed, telling the place in the line meanwhile. */
-  async *#assign(
-    task: Task,
-    cause: SkeinError | undefined,
-    signal: AbortSignal,
-  ): AsyncGenerator<TaskEvent, Assignment, undefined> {
-    const { clock } = this.#components
-    const digest = task.init.digest
-    if (!this.#line.hasWaiter(digest)) {
-      const now = this.#commit(task)
-      if (typeof now !== 'string') return now.result
-    }
-    const limit = deadline(clock, LIMITS.queuedMs, () => waitedTooLong(cause))
-    const moves = new PushQueue<number | Assignment>(LIMITS.queuedTasksMax + 2)
-    const reprieveMs = task.nextReprieveMs(clock.nowMs())
-    const cancelReprieve =
-      reprieveMs === undefined ? undefined : clock.timer(reprieveMs - clock.nowMs(), () => this.#line.wake())
-    const waiter = { digest, attempt: () => this.#commit(task), moved: (position: number) => moves.push(position) }
-    const left = new AbortController()
-    let assigned: Promise<Assignment> | undefined
-    let taken = false
-    try {
-      assigned = this.#line.wait(waiter, AbortSignal.any([signal, limit.signal, left.signal]))
-      assigned.then(
-        (assignment) => moves.push(assignment),
-        (error: unknown) => moves.fail(error),
-      )
-      for await (const move of moves) {
-        if (typeof move !== 'number') {
-          taken = true
-          return move
-        }
-        yield { type: 'status', text: `queued ${move}` }
-      }
-      throw new SkeinError('INTERNAL', 'a waiting task was forgotten')
-    } finally {
-      limit.cancel()
-      cancelReprieve?.()
-      // Left while waiting: the place is given up, and what was assigned in the same moment must not stay reserved.
-      left.abort(new SkeinError('CLIENT_CLOSED', 'the task is not waited for any more'))
-      if (!taken) assigned?.then((assignment) => assignment.reservation.release()).catch(() => {})
-    }
-  }
-
-  /** Plans and, when there is a plan, reserves its slot in the same turn: no other task can come between. */
-  #commit(task: Task): { result: Assignment } | 'no slot' | 'not yet' {
-    const plan = this.#plan(task)
-    if (plan.kind === 'plan') {
-      const reservation = this.#components.directory.reserve(plan.node.peerId, task.init.digest)
-      return { result: { plan, reservation } }
-    }
-    if (plan.code === 'SATURATED') return 'no slot'
-    // Before the first attempt nothing is lost by saying no at once; later the answer has begun, and a node may return.
-    if (task.attempts === 0) throw refusal(plan)
-    return 'not yet'
-  }
-
-  #plan(task: Task): Plan | Unschedulable {
-    const { clock, directory, random } = this.#components
-    return schedule(directory.snapshot(), this.#demand(task, clock.nowMs()), () => random.next())
-  }
-
-  #demand(task: Task, nowMs: number): TaskDemand {
-    const { digest, promptBytes, maxTokens } = task.init
-    const generated = task.generated.length
+  stats(): DispatchStats {
+    const { handOvers, handOversFailed, migrations } = this.#counters
     return {
-      digest,
-      prefillTokens: this.#ratio.tokens(digest, promptBytes) + generated,
-      prefillTokensMin: this.#ratio.tokensMin(promptBytes) + generated,
-      decodeTokens: Math.min(maxTokens - generated, EXPECTED_TOKENS),
-      excluded: task.excludedAt(nowMs),
+      running: this.#running,
+      waiting: this.#line.waiting(),
+      migrations: Object.fromEntries(migrations),
+      droppedFrames: Object.fromEntries(this.#dropped),
+      handovers: { ok: handOvers, failed: handOversFailed },
     }
   }
 
-  async *#attempt(task: Task, plan: Plan, signal: AbortSignal): AsyncGenerator<TaskEvent, Completion, undefined> {
-    const { clock, directory } = this.#components
-    const { node } = plan
-    task.attempts++
-    task.firstAssignedAtMs ??= clock.nowMs()
-    if (task.state === 'queued') task.enter('running')
-    const components = {
-      clock,
-      streams: this.#streams,
-      count: (reason: string) => this.#dropped.set(reason, (this.#dropped.get(reason) ?? 0) + 1),
-      onAccepted: (acceptMs: number) => directory.entry(node.peerId)?.addLink(acceptMs),
+  /** How far predictions were from what happened. */
+  accuracy(): ReturnType<Planner['accuracy']['report']> {
+    return this.#planner.accuracy.report()
+  }
+
+  #start(run: TaskRun): TaskRun {
+    this.#runs.set(run.task.id, run)
+    this.#running++
+    void run.run()
+    return run
+  }
+
+  #ended(run: TaskRun): void {
+    this.#running--
+    this.#charge(run)
+    this.#components.clock.timer(ENDED_MS, () => this.#runs.delete(run.task.id))
+  }
+
+  #recover(from: LedgerTask): void {
+    const { clock, ledger } = this.#components
+    const { spec } = from
+    const nowMs = clock.nowMs()
+    const wallMs = clock.wallMs()
+    if (spec.attachment === 'attached') {
+      const error = { code: 'COORDINATOR_RESTARTED', message: 'the coordinator was restarted while it ran' } as const
+      const result = { outcome: 'cancelled', error, tail: '' } as const
+      return this.#recorder.record({ type: 'task.ended', atMs: wallMs, taskId: spec.taskId, result })
     }
-    const fence = task.nextFence()
-    this.#log.debug({ task: task.id, attempt: task.attempts, node: node.name, prediction: plan.prediction }, 'assigned')
-    return yield* runAttempt(components, task, node, fence, AbortSignal.any([signal, this.#lostSignal(node)]))
+    try {
+      const run = new TaskRun(this.#runComponents, Task.restore(from, { epoch: ledger.epoch, nowMs, wallMs }), from)
+      this.#charged.set(run, run.task.answer.length)
+      this.#start(run).clientLeft()
+    } catch (thrown) {
+      const { code, message } = asSkeinError(thrown)
+      this.#log.error({ task: spec.taskId, code }, message)
+      const result = { outcome: 'failed', error: { code, message }, tail: '' } as const
+      this.#recorder.record({ type: 'task.ended', atMs: wallMs, taskId: spec.taskId, result })
+    }
   }
 
   /** One signal for each life of a node, shared by its attempts; of a life that is over, one that has aborted. */
-  #lostSignal(node: Plan['node']): AbortSignal {
-    const entry = this.#components.directory.entry(node.peerId)
-    if (entry === undefined || entry.session !== node.session || entry.liveness === 'disconnected')
+  #lostSignal(peerId: PeerId, session: number): AbortSignal {
+    const entry = this.#components.directory.entry(peerId)
+    if (entry === undefined || entry.session !== session || entry.liveness === 'disconnected')
       return AbortSignal.abort(new SkeinError('NODE_LOST', 'the node is gone'))
-    const key = `${node.peerId}#${node.session}`
+    const key = `${peerId}#${session}`
     let controller = this.#lost.get(key)
     if (controller === undefined) {
       controller = new AbortController()
@@ -231,68 +248,111 @@ export class Dispatcher {
     return controller.signal
   }
 
-  /** Learns from a failed attempt. @throws the error itself when another node could not do better. */
-  #settleFailure(task: Task, plan: Plan, error: SkeinError): SkeinError {
-    const { clock, directory } = this.#components
-    const entry = directory.entry(plan.node.peerId)
-    this.#log.warn({ task: task.id, attempt: task.attempts, node: plan.node.name, code: error.code }, error.message)
-    // A node that no longer has the model says so of itself; others may have it.
-    if (error.row.blame === 'caller' && error.code !== 'MODEL_NOT_FOUND') throw error
-    if (error.code === 'NO_FREE_SLOT') entry?.markFull(task.init.digest)
-    else {
-      const untilMs = clock.nowMs() + Math.min(EXCLUSION_MS * 2 ** (task.attempts - 1), EXCLUSION_MS_MAX)
-      task.exclude(plan.node, error.row.retryable ? untilMs : Number.POSITIVE_INFINITY)
-      if (error.code !== 'NODE_DRAINING') entry?.addFailure(clock.nowMs())
-    }
-    task.enter('queued')
-    return error
+  #nodeLost(peerId: PeerId, session: number): void {
+    const key = `${peerId}#${session}`
+    this.#lost.get(key)?.abort(new SkeinError('NODE_LOST', 'the node is gone'))
+    this.#lost.delete(key)
+    this.#streams.drop(peerId)
   }
 
-  #end(task: Task, completion: Completion): TaskEvent {
+  #held({ peerId, attempts }: HeldReport): void {
+    const unwanted = attempts.filter(({ taskId, fence, index }) => {
+      return !(this.#runs.get(taskId)?.offer({ peerId, fence, index }) ?? false)
+    })
+    if (unwanted.length > 0) this.#components.directory.release(peerId, unwanted)
+    const held = new Set(attempts.map(({ taskId }) => taskId))
+    for (const run of this.#runs.values()) if (!held.has(run.task.id)) run.notHeldBy(peerId)
+  }
+
+  #capacity(): void {
+    this.#line.wake()
+    if (this.#isLeavingPending) return
+    this.#isLeavingPending = true
+    this.#components.clock.timer(LEAVING_MS, () => {
+      this.#isLeavingPending = false
+      this.#moveFromLeaving()
+    })
+  }
+
+  /** Hands over what runs on nodes that leave, as far as there is room elsewhere; the rest with the next free slot. */
+  #moveFromLeaving(): void {
+    const { directory } = this.#components
+    const leaving = new Set<PeerId>()
+    for (const entry of directory.entries())
+      if (entry.load?.draining && entry.liveness !== 'disconnected') leaving.add(entry.peerId)
+    if (leaving.size === 0 || this.#isClosing) return
+    for (const run of this.#runs.values())
+      if (run.current && leaving.has(run.current.node.peerId) && !run.isMoving) void run.move('drain')
+  }
+
+  #preempt(): void {
+    const urgent = this.#line.length > 0 ? this.#line.preempting(PREEMPT_AFTER_MS) : undefined
+    if (urgent === undefined) return
+    const rank = (priority: Priority): number => PRIORITIES.indexOf(priority)
+    let victim: TaskRun | undefined
+    for (const run of this.#runs.values()) {
+      const { spec, answer } = run.task
+      const isOutranked = rank(spec.priority) >= rank(urgent.below)
+      if (!run.current || run.isMoving || spec.digest !== urgent.waiter.digest || !isOutranked) continue
+      if (!urgent.waiter.mayUse(run.current.node)) continue
+      const isLower = victim === undefined || rank(spec.priority) > rank(victim.task.spec.priority)
+      const isAsLow = victim !== undefined && spec.priority === victim.task.spec.priority
+      // what has the least to be prefilled again
+      if (isLower || (isAsLow && answer.length < victim!.task.answer.length)) victim = run
+    }
+    victim?.preempt()
+  }
+
+  /** One answer at a time is moved for gain: what it gains is predicted, and predictions err. */
+  #rebalance(): void {
+    if (this.#line.length > 0 || this.#isClosing) return
     const nowMs = this.#components.clock.nowMs()
-    this.#ratio.learn(task.init.digest, task.init.promptBytes, completion.usage.promptTokens)
-    const assignedMs = task.firstAssignedAtMs ?? nowMs
-    const firstTokenMs = task.firstTokenAtMs ?? nowMs
-    return {
-      type: 'end',
-      ...completion,
-      attempts: task.attempts,
-      timing: {
-        queuedMs: assignedMs - task.init.admittedAtMs,
-        firstTokenMs: firstTokenMs - assignedMs,
-        decodeMs: nowMs - firstTokenMs,
-      },
+    for (const run of this.#runs.values()) {
+      const { current } = run
+      const movedAtMs = this.#movedAtMs.get(run) ?? run.task.firstTokenAtMs
+      if (!current || run.isMoving || movedAtMs === undefined || nowMs - movedAtMs < REBALANCE_PAUSE_MS) continue
+      const compared = this.#planner.compare(run.task, current.node.peerId)
+      if (compared === undefined) continue
+      const gainMs = compared.hereMs - compared.there.prediction.totalMs
+      if (gainMs < REBALANCE_GAIN_MS || gainMs < REBALANCE_GAIN_SHARE * compared.hereMs) continue
+      this.#movedAtMs.set(run, nowMs)
+      void run.move('rebalance')
+      return
     }
   }
-}
 
-/** For people: why an answer moves. */
-function reasonToMove(cause: SkeinError): string {
-  if (cause.code === 'NODE_DRAINING') return 'node is leaving'
-  if (cause.code === 'NO_FREE_SLOT') return 'node is full'
-  if (cause.code === 'ATTEMPT_STALLED') return 'node is stalled'
-  return cause.row.blame === 'node' && cause.row.retryable ? 'node lost' : 'node failed'
-}
+  #checkpoint(): void {
+    for (const run of this.#runs.values()) {
+      if (run.result !== undefined) continue
+      this.#charge(run)
+      if (run.task.spec.attachment !== 'attached') run.checkpoint()
+    }
+  }
 
-const refusal = (found: Unschedulable): SkeinError =>
-  new SkeinError(
-    found.code,
-    found.message,
-    found.code === 'NO_ELIGIBLE_NODE' || found.code === 'NO_NODE' ? { retryAfterSeconds: 2 } : {},
-  )
+  /** Counts what was done for the tenant since the last time. */
+  #charge(run: TaskRun): void {
+    const { spec, answer, attempts } = run.task
+    if (attempts === 0) return
+    const charged = this.#charged.get(run)
+    const inputTokens = charged === undefined ? this.#planner.promptTokens(run.task) : 0
+    this.#shares.charge(spec.tenant, spec.priority, inputTokens, answer.length - (charged ?? 0))
+    this.#charged.set(run, answer.length)
+  }
 
-const expired = (task: Task): SkeinError =>
-  new SkeinError(
-    'TASK_EXPIRED',
-    `the task did not end within ${Math.round(task.init.deadlineAtMs - task.init.admittedAtMs)} ms`,
-  )
+  #purge(): void {
+    const { clock, ledger } = this.#components
+    const wallMs = clock.wallMs()
+    ledger
+      .purge(wallMs - LIMITS.resultRetentionMs, wallMs - LIMITS.taskRetentionMs)
+      .catch((thrown: unknown) => this.#log.warn({ err: asSkeinError(thrown) }, 'old tasks could not be deleted'))
+  }
 
-const waitedTooLong = (cause: SkeinError | undefined): SkeinError =>
-  cause === undefined
-    ? new SkeinError('SATURATED', `no slot became free within ${LIMITS.queuedMs} ms`, { retryAfterSeconds: 10 })
-    : new SkeinError(cause.code, `${cause.message}; no other node could go on within ${LIMITS.queuedMs} ms`, { cause })
-
-function endState(error: SkeinError, clientLeft: boolean): 'cancelled' | 'expired' | 'failed' {
-  if (clientLeft) return 'cancelled'
-  return error.code === 'TASK_EXPIRED' ? 'expired' : 'failed'
+  #every(name: string, ms: number, act: () => void): void {
+    const { clock } = this.#components
+    const again = (): void => {
+      this.#timers.set(name, clock.timer(ms, again))
+      act()
+    }
+    this.#timers.set(name, clock.timer(ms, again))
+  }
 }

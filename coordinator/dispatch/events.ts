@@ -1,27 +1,33 @@
-/** What a running task tells its client. */
-import type { FinishReason, ModelDigest, PeerId, Route, TaskId, Usage } from '../../mesh/protocol/index.ts'
+/** What a running task tells whoever follows it. */
+import type { FinishReason, ModelDigest, Route, TaskId, TokenLogprob, Usage } from '../../mesh/protocol/index.ts'
+import type { AttemptReason, NodeName, TaskTiming } from '../ledger/index.ts'
 
-export interface NodeName {
-  readonly peerId: PeerId
-  readonly name: string
-}
-
-export interface TaskTiming {
-  /** From admission to the first assignment. */
-  readonly queuedMs: number
-  /** From the first assignment to the first token. */
-  readonly firstTokenMs: number
-  /** From the first token to the end. */
-  readonly decodeMs: number
-}
+export type { NodeName, TaskTiming } from '../ledger/index.ts'
 
 export type TaskEvent =
   /** For people, while nothing else happens: `queued 2`, `loading 43%`, `node lost, resuming on desk-pc`. */
   | { readonly type: 'status'; readonly text: string }
   /** An attempt was accepted by a node; more than once when the task moved. */
-  | { readonly type: 'started'; readonly node: NodeName; readonly route: Route; readonly attempt: number }
-  /** `ids.length` tokens from answer index `index` on, and the text that they release (maybe none). */
-  | { readonly type: 'tokens'; readonly index: number; readonly count: number; readonly text: string }
+  | {
+      readonly type: 'started'
+      readonly node: NodeName
+      readonly route: Route
+      readonly attempt: number
+      readonly reason: AttemptReason
+    }
+  /**
+   * `count` tokens from answer index `index` on, and the text that they release (maybe none). Each event ends where an
+   * engine's step did, so that any follower may come back to the end of any event that another one got.
+   */
+  | {
+      readonly type: 'tokens'
+      readonly index: number
+      readonly count: number
+      /** Where a follower stands behind it: what `follow` takes. The number of tokens, until an answer had to be made again. */
+      readonly position: number
+      readonly text: string
+      readonly logprobs?: readonly TokenLogprob[]
+    }
   /** The last event. `text` was held back for a stop string or half a character. */
   | {
       readonly type: 'end'
@@ -37,9 +43,18 @@ export interface TaskHandle {
   readonly digest: ModelDigest
   /** Seed that the draws are keyed by. */
   readonly seed: number
+  /** False for a task that an earlier request with the same `Idempotency-Key` made. */
+  readonly isNew: boolean
+  /** Resolves when the task is durable: before, nothing may be acknowledged. @throws SkeinError LEDGER_UNAVAILABLE. */
+  readonly admitted: Promise<void>
   /**
-   * To be iterated once. Throws the SkeinError that ended the task; leaving early, or aborting the signal given to
-   * `submit`, cancels the work down to the engine.
+   * Events behind `after`, a `position` of an earlier event (0 for all), to the end. Any number of followers, each from where it likes. Ends by
+   * throwing the SkeinError that ended the task, or the signal's reason. When the last follower leaves, the task's
+   * `Attachment` says what becomes of it; one that was never followed counts as left when its `signal` of `submit`
+   * aborts.
+   *
+   * @throws SkeinError ANSWER_DIVERGED when what led to `after` was lost and has been made again; INVALID_REQUEST for a
+   *   position that no event had.
    */
-  readonly events: AsyncIterable<TaskEvent>
+  follow(after: number, signal?: AbortSignal): AsyncIterable<TaskEvent>
 }

@@ -1,4 +1,8 @@
-/** Runs tasks on nodes, attempt after attempt, until they end. */
+/** Dispatch: runs tasks on nodes, and moves them when they must or should. */
+export { MAKING } from './answer.ts'
+export { Budget } from './budget.ts'
 export { Dispatcher, type DispatcherComponents } from './dispatcher.ts'
-export { Task, type TaskInit } from './task.ts'
-export type { NodeName, TaskEvent, TaskHandle, TaskTiming } from './events.ts'
+export * from './events.ts'
+export { followEnded } from './ended.ts'
+export { Task } from './task.ts'
+export type { TaskRun } from './task-run.ts'

@@ -1,30 +1,19 @@
 /** One admitted task: what was asked, what was delivered so far, and where it stands. */
 import {
+  LIMITS,
+  SkeinError,
   stepTask,
   type FinishReason,
-  type ModelDigest,
-  type Prompt,
-  type RequestId,
-  type Sampling,
   type TaskId,
   type TaskState,
   type Usage,
 } from '../../mesh/protocol/index.ts'
-import { exclusionKey, type NodeSnapshot } from '../scheduler/index.ts'
+import type { LedgerTask, TaskSpec } from '../ledger/index.ts'
+import { exclusionKey, promptPrefix, type NodeSnapshot, type PromptPrefix } from '../scheduler/index.ts'
+import { Answer } from './answer.ts'
 
-export interface TaskInit {
-  readonly taskId: TaskId
-  readonly requestId: RequestId
-  readonly digest: ModelDigest
-  readonly prompt: Prompt
-  readonly sampling: Sampling
-  readonly stop: readonly string[]
-  readonly maxTokens: number
-  /** UTF-8 bytes of the prompt's text. */
-  readonly promptBytes: number
-  readonly admittedAtMs: number
-  readonly deadlineAtMs: number
-}
+/** Attempts of one opening of the ledger; a fencing token is `epoch × this + attempt`. */
+const FENCES_PER_EPOCH = 2 ** 20
 
 /** How an attempt ended well. */
 export interface Completion {
@@ -33,24 +22,63 @@ export interface Completion {
   readonly usage: Usage
 }
 
+export interface TaskInit {
+  readonly spec: TaskSpec
+  /** Of the ledger's opening. */
+  readonly epoch: number
+  readonly nowMs: number
+  readonly wallMs: number
+}
+
 export class Task {
-  readonly init: TaskInit
-  /** Ids delivered to the client; the next token has the index of their number. */
-  readonly generated: number[] = []
-  /** Attempts begun. */
+  readonly spec: TaskSpec
+  readonly answer: Answer
+  /** UTF-8 bytes of the prompt's text. */
+  readonly promptBytes: number
+  readonly prefix: PromptPrefix
+  readonly admittedAtMs: number
+  /** On the monotonic clock. */
+  readonly deadlineMs: number
+  /** Attempts begun, moves included. */
   attempts = 0
+  /** Attempts in a row that ended without a token. */
+  fruitless = 0
   firstAssignedAtMs: number | undefined
   firstTokenAtMs: number | undefined
+  /** Token whose frames are delivered; those of any other are dropped (invariant I1). */
+  deliveringFence = -1
   #state: TaskState = 'queued'
-  #fence = 0
+  readonly #fenceBase: number
   readonly #excludedUntilMs = new Map<string, number>()
 
-  constructor(init: TaskInit) {
-    this.init = init
+  constructor({ spec, epoch, nowMs, wallMs }: TaskInit) {
+    this.spec = spec
+    this.answer = new Answer(spec.logprobs !== undefined)
+    this.promptBytes = promptBytes(spec)
+    this.prefix = promptPrefix(spec.prompt)
+    this.admittedAtMs = nowMs
+    this.deadlineMs = nowMs + Math.min(spec.deadlineAtMs - wallMs, LIMITS.taskMs)
+    this.#fenceBase = epoch * FENCES_PER_EPOCH
+  }
+
+  /** A task that an earlier life of the coordinator had begun. */
+  static restore(from: LedgerTask, init: Omit<TaskInit, 'spec'>): Task {
+    const task = new Task({ ...init, spec: from.spec })
+    const remake = (): void => {
+      for (const { assigned } of from.attempts)
+        if (assigned.reason === 'recovered' && assigned.from === task.answer.length) task.answer.remake()
+    }
+    for (const part of from.parts) {
+      remake()
+      task.answer.restore(part)
+    }
+    remake()
+    task.attempts = Math.max(0, ...from.attempts.map(({ assigned }) => assigned.attempt))
+    return task
   }
 
   get id(): TaskId {
-    return this.init.taskId
+    return this.spec.taskId
   }
 
   get state(): TaskState {
@@ -62,9 +90,17 @@ export class Task {
     this.#state = stepTask(this.#state, state)
   }
 
-  /** Fencing token of the next attempt: greater than any before. */
+  /** Begins the next attempt. Returns its fencing token: greater than any before, across restarts too. */
   nextFence(): number {
-    return ++this.#fence
+    return this.#fenceBase + ++this.attempts
+  }
+
+  /** @throws SkeinError ATTEMPTS_EXHAUSTED when another attempt would be of no use. */
+  checkAttempts(cause: SkeinError | undefined): void {
+    if (this.attempts < LIMITS.attemptsMax && this.fruitless < LIMITS.fruitlessAttemptsMax) return
+    throw new SkeinError('ATTEMPTS_EXHAUSTED', `${this.attempts} attempts, the last failed: ${cause?.message}`, {
+      cause,
+    })
   }
 
   exclude(node: Pick<NodeSnapshot, 'peerId' | 'session'>, untilMs: number): void {
@@ -82,4 +118,10 @@ export class Task {
     const ends = [...this.#excludedUntilMs.values()].filter((untilMs) => untilMs > nowMs)
     return ends.length === 0 ? undefined : Math.min(...ends)
   }
+}
+
+function promptBytes({ prompt }: TaskSpec): number {
+  const size = (text: string): number => Buffer.byteLength(text)
+  if (prompt.kind === 'text') return size(prompt.text)
+  return prompt.messages.reduce((sum, message) => sum + size(message.content), 0)
 }

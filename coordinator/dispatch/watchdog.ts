@@ -1,9 +1,15 @@
 /**
  * The intervals of one attempt, each with its own bound and name. One timer serves them all: moving the deadline for
  * every token is an assignment, not a new timer.
+ *
+ * A timer that fires late means that *this* process stood still: what the node sent meanwhile waits unread in a socket,
+ * and silence in that time says nothing about the node. The deadline is then moved by as much.
  */
 import { SkeinError } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock } from '../../mesh/runtime/index.ts'
+
+/** Timers of a busy process are late by less than this. */
+const LATE_MS = 50
 
 export class Watchdog {
   readonly #clock: Clock
@@ -43,9 +49,14 @@ export class Watchdog {
   }
 
   #fire(): void {
+    const nowMs = this.#clock.nowMs()
+    const lateMs = nowMs - this.#firesAtMs
     this.#firesAtMs = Number.POSITIVE_INFINITY
     if (this.#deadlineMs === Number.POSITIVE_INFINITY) return
-    if (this.#clock.nowMs() < this.#deadlineMs) return this.#arm()
-    this.#controller.abort(new SkeinError('ATTEMPT_STALLED', `${this.#interval} took more than ${this.#boundMs} ms`))
+    if (lateMs > LATE_MS) this.#deadlineMs = Math.max(this.#deadlineMs, nowMs) + Math.min(lateMs, this.#boundMs)
+    if (nowMs < this.#deadlineMs) return this.#arm()
+    this.#controller.abort(
+      new SkeinError('ATTEMPT_STALLED', `${this.#interval} took more than ${Math.round(this.#boundMs)} ms`),
+    )
   }
 }

@@ -17,7 +17,6 @@ export interface ActiveRequest {
 
 interface Entry {
   abort(reason: SkeinError): void
-  finish(): void
 }
 
 export interface ActiveRequestsInit {
@@ -69,24 +68,22 @@ export class ActiveRequests {
     const controller = new AbortController()
     const answered = Promise.withResolvers<void>()
     this.#newest.set(request.socket, answered.promise)
-    const entry: Entry = {
-      abort: (reason) => controller.abort(reason),
-      finish: () => {
-        if (!this.#entries.delete(entry)) return
-        if (!response.writableFinished && !controller.signal.aborted) {
-          this.#init.onClientClosed()
-          controller.abort(new SkeinError('CLIENT_CLOSED', 'the client hung up'))
-        }
-        answered.resolve()
-        if (this.#entries.size === 0) this.#idle?.resolve()
-        if (this.#entries.size === 0) this.#idle = undefined
-      },
+    const entry: Entry = { abort: (reason) => controller.abort(reason) }
+    const finish = (isWhole: boolean): void => {
+      if (!this.#entries.delete(entry)) return
+      if (!isWhole && !controller.signal.aborted) {
+        this.#init.onClientClosed()
+        controller.abort(new SkeinError('CLIENT_CLOSED', 'the client hung up'))
+      }
+      answered.resolve()
+      if (this.#entries.size === 0) this.#idle?.resolve()
+      if (this.#entries.size === 0) this.#idle = undefined
     }
     this.#entries.add(entry)
+    response.once('finish', () => finish(true))
     // when a connection ends, also the responses that wait for their turn on it are closed
-    response.once('finish', entry.finish)
-    response.once('close', entry.finish)
-    if (response.destroyed) entry.finish()
+    response.once('close', () => finish(response.writableFinished))
+    if (response.destroyed) finish(false)
     return { signal: controller.signal, turn, abort: entry.abort }
   }
 }

@@ -11,6 +11,7 @@ import { ActiveRequests } from './active-requests.ts'
 import { createCounters, type GatewayCounters } from './counters.ts'
 import { checkAccess } from './guards.ts'
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts'
+import { tenantOf } from './request-options.ts'
 import { createServer } from './server.ts'
 
 export interface GatewayComponents {
@@ -68,8 +69,9 @@ export class HttpGateway implements Gateway {
     this.#limits = { ...GATEWAY_LIMITS, ...init.limits }
     const { counters } = this
     this.#active = new ActiveRequests({ onClientClosed: () => counters.clientsClosed++ })
+    const { apiKey } = init
     const shared = { service, clock, random, log: this.#log, active: this.#active, counters, limits: this.#limits }
-    this.app = createServer(shared, { host: init.host, apiKey: init.apiKey })
+    this.app = createServer({ ...shared, tenant: tenantOf(apiKey) }, { host: init.host, apiKey })
   }
 
   get url(): string {

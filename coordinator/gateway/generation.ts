@@ -1,40 +1,17 @@
 /**
- * From a generation call to its answer. A stream's headers wait for the first attempt, so that what fails early has its own
- * HTTP status; after that every end is explicit: `[DONE]`, or an error event and no `[DONE]`.
+ * From a generation call to its task and its answer. Nothing is acknowledged before the task is durable; what fails until
+ * then, and until an attempt began, has its own HTTP status.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { pipe } from 'it-pipe'
 import { asRequestId, SkeinError } from '../../mesh/protocol/index.ts'
-import type { Clock, Logger } from '../../mesh/runtime/index.ts'
-import type { MeshService, TaskHandle } from '../admission/index.ts'
-import type { ActiveRequest, ActiveRequests } from './active-requests.ts'
-import { toClient, type ClientWriterInit } from './client-writer.ts'
-import type { GatewayCounters } from './counters.ts'
-import { WHOLE_ANSWER_UNITS_MAX, type GatewayLimits } from './limits.ts'
-import { StreamWriter, wholeAnswer, type AnswerInit } from './openai-answers.ts'
-import { errorBody } from './openai-errors.ts'
+import { MAKING, type TaskHandle, type TaskRequest, type TaskView } from '../admission/index.ts'
+import type { ActiveRequest } from './active-requests.ts'
+import { storedShape, type AnswerHead, type Resumption, type StoredShape, type StreamForm } from './answer-form.ts'
+import { answerStream, answerWhole, orAborted, type Exchange, type GenerationComponents } from './exchange.ts'
+import { CompletionStream, wholeCompletion } from './openai-answers.ts'
 import type { GenerationCall } from './openai-requests.ts'
-import { sseComment, sseData } from './sse.ts'
-import { TaskInbox, type Batch, type EndEvent, type Started } from './task-inbox.ts'
-
-export interface GenerationComponents {
-  readonly service: MeshService
-  readonly clock: Clock
-  readonly log: Logger
-  readonly active: ActiveRequests
-  readonly counters: GatewayCounters
-  readonly limits: GatewayLimits
-}
-
-/** One call on its way. */
-interface Exchange {
-  readonly components: GenerationComponents
-  readonly request: FastifyRequest
-  readonly reply: FastifyReply
-  readonly call: GenerationCall
-  readonly active: ActiveRequest
-  readonly handle: TaskHandle
-}
+import { idempotencyOf, lastEventId, skeinOptions } from './request-options.ts'
+import { responseOfTask, RESPONSE_PREAMBLE, ResponseStream, wholeResponse } from './responses-answers.ts'
 
 const CLIENT_LEFT = new Set(['CLIENT_CLOSED', 'CLIENT_STALLED'])
 
@@ -42,23 +19,25 @@ const CLIENT_LEFT = new Set(['CLIENT_CLOSED', 'CLIENT_STALLED'])
 const isUnheard = ({ signal }: ActiveRequest): boolean =>
   signal.aborted && signal.reason instanceof SkeinError && CLIENT_LEFT.has(signal.reason.code)
 
-/** Answers `call`. @throws SkeinError what ended the task, when the client can still be told with an HTTP status. */
-export async function generate(
+const seconds = (ms: number): number => Math.floor(ms / 1000)
+
+/**
+ * Runs `answer` as one of the requests that run.
+ *
+ * @throws SkeinError what ended the answer, when the client can still be told with an HTTP status.
+ */
+export async function answering(
   components: GenerationComponents,
   request: FastifyRequest,
   reply: FastifyReply,
-  call: GenerationCall,
+  answer: (active: ActiveRequest) => Promise<void>,
 ): Promise<void> {
   const active = components.active.open(request.raw, reply.raw)
   await active.turn
   if (isUnheard(active)) return void reply.hijack()
   active.signal.throwIfAborted()
-  const handle = components.service.submit({ ...call.task, requestId: asRequestId(request.id) }, active.signal)
-  components.counters.tasks++
-  reply.header('x-skein-task', handle.taskId)
-  const exchange: Exchange = { components, request, reply, call, active, handle }
   try {
-    await (call.stream ? answerStream(exchange) : answerWhole(exchange))
+    await answer(active)
   } catch (error) {
     active.abort(new SkeinError('INTERNAL', 'the answer could not be written', { cause: error }))
     if (!isUnheard(active) && !reply.raw.headersSent) throw error
@@ -70,109 +49,141 @@ export async function generate(
   }
 }
 
-function answerInit({ components, call, handle }: Exchange): AnswerInit {
-  const created = Math.floor(components.clock.wallMs() / 1000)
-  return { shape: call.shape, taskId: handle.taskId, digest: handle.digest, model: call.task.model, created }
-}
-
-function inboxOf({ components, handle, active }: Exchange, backlogBytesMax: number, onOverflow: () => void): TaskInbox {
-  const { clock, limits } = components
-  return new TaskInbox(handle.events, active.signal, clock, {
-    keepaliveMs: limits.keepaliveMs,
-    backlogBytesMax,
-    onOverflow,
-  })
-}
-
-function placeHeaders(reply: FastifyReply, started: Started, attempts: number): void {
-  reply.headers({
-    'x-skein-node': started.node.name,
-    'x-skein-route': started.route,
-    'x-skein-attempts': String(attempts),
-  })
-}
-
-const timing = (parts: Readonly<Record<string, number>>): string =>
-  Object.entries(parts)
-    .map(([name, ms]) => `${name};dur=${ms.toFixed(1)}`)
-    .join(', ')
-
-async function answerWhole(exchange: Exchange): Promise<void> {
-  const { reply, active } = exchange
-  const tooLong = new SkeinError('ENGINE_FAILED', 'the answer is longer than any model should make it')
-  const inbox = inboxOf(exchange, 2 * WHOLE_ANSWER_UNITS_MAX, () => active.abort(tooLong))
-  let text = ''
-  let end: EndEvent | undefined
-  for await (const batch of inbox.batches()) {
-    text += batch.text
-    if (text.length > WHOLE_ANSWER_UNITS_MAX) active.abort(tooLong)
-    if (batch.failure && inbox.started) placeHeaders(reply, inbox.started, inbox.started.attempt)
-    if (batch.failure) throw batch.failure
-    end = batch.end
-  }
-  if (!end) throw new SkeinError('INTERNAL', 'the answer ended without an end')
-  if (inbox.started) placeHeaders(reply, inbox.started, end.attempts)
-  const { queuedMs, firstTokenMs, decodeMs } = end.timing
-  reply.header('server-timing', timing({ queue: queuedMs, first_token: firstTokenMs, decode: decodeMs }))
-  await reply.send(wholeAnswer(answerInit(exchange), text, end.finishReason, end.usage))
-}
-
-async function answerStream(exchange: Exchange): Promise<void> {
-  const { components, request, reply, call, active } = exchange
-  const { limits, clock, counters } = components
-  const cut = (): void => {
-    if (active.signal.aborted) return
-    counters.clientsStalled++
-    components.log.warn({ request: request.id }, 'a client does not read its answer; it is cut')
-    active.abort(new SkeinError('CLIENT_STALLED', 'the client does not read its answer'))
-    reply.raw.destroy()
-  }
-  const inbox = inboxOf(exchange, limits.clientBacklogBytesMax, cut)
-  await inbox.opened(limits.headersHoldMs)
-  if (inbox.earlyFailure) throw inbox.earlyFailure
-  sendStreamHeaders(reply, inbox.started)
-  const writer: ClientWriterInit = { clock, stallMs: limits.clientStallMs, onStall: cut }
-  const encode = sseEncoder(new StreamWriter(answerInit(exchange), call.includeUsage), request.id)
-  await pipe(inbox.batches(), encode, toClient(reply.raw, writer))
-}
-
-function sendStreamHeaders(reply: FastifyReply, started: Started | undefined): void {
-  if (started) {
-    placeHeaders(reply, started, started.attempt)
-    reply.header('server-timing', timing({ queue: started.queuedMs }))
-  }
-  reply.headers({
-    'content-type': 'text/event-stream; charset=utf-8',
-    'cache-control': 'no-cache',
-    // nginx would collect the answer before it passes any of it on
-    'x-accel-buffering': 'no',
-  })
-  reply.hijack()
-  // its socket may end at any time; the writer looks at `destroyed`, and an error event nobody hears ends the process
-  reply.raw.on('error', () => undefined)
-  if (reply.raw.destroyed) return
-  for (const [name, value] of Object.entries(reply.getHeaders()))
-    if (value !== undefined) reply.raw.setHeader(name, value)
-  reply.raw.writeHead(200)
-  reply.raw.flushHeaders()
-}
-
-/** Batches to the text of their events: one piece, and so one write, for each batch. */
-function sseEncoder(writer: StreamWriter, requestId: string) {
-  return async function* (batches: AsyncIterable<Batch>): AsyncGenerator<string, void, undefined> {
-    let hasBegun = false
-    for await (const batch of batches) {
-      let piece = ''
-      for (const comment of batch.comments) piece += sseComment(comment)
-      const begins = !hasBegun && (batch.isStarted || batch.text !== '' || batch.end !== undefined)
-      if (begins) {
-        piece += writer.begin()
-        hasBegun = true
-      }
-      if (batch.text !== '') piece += writer.text(batch.text)
-      if (batch.end) piece += writer.end(batch.end.finishReason, batch.end.usage)
-      if (batch.failure) piece += sseData(JSON.stringify(errorBody(batch.failure, requestId)))
-      if (piece !== '') yield piece
+/** Answers `call`. @throws SkeinError as `answering` does. */
+export async function generate(
+  components: GenerationComponents,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  call: GenerationCall,
+): Promise<void> {
+  const created = seconds(components.clock.wallMs())
+  const task = taskOf(components, request, call, created)
+  const lastId = lastEventId(request.headers)
+  checkResumable(call, task, lastId)
+  await answering(components, request, reply, async (active) => {
+    const handle = await components.service.submit(task, active.signal)
+    // it is heard where the answer is acknowledged; what fails before may never get there
+    handle.admitted.catch(() => undefined)
+    if (handle.isNew) components.counters.tasks++
+    else reply.header('x-skein-replayed', 'true')
+    reply.header('x-skein-task', handle.taskId)
+    const exchange = { components, request, reply, active, handle }
+    if (call.attachment === 'background' && !call.stream) {
+      await orAborted(handle.admitted, active.signal)
+      return void (await reply.send(responseOfTask(await components.service.task(handle.taskId))))
     }
+    const view = handle.isNew ? undefined : await components.service.task(handle.taskId)
+    const head = headOf(handle, call, view ? storedShape(view).created : created)
+    if (!call.stream) return answerWhole(exchange, wholeForm(call, head, endOf(exchange, view)))
+    if (handle.isNew && lastId !== undefined && lastId > 0) throw await unknownPast(components, handle)
+    const place = resumption(call.shape, lastId, view)
+    const hasIds = task.attachment !== 'attached'
+    await answerStream(exchange, place.after, streamForm(exchange, call, { ...head, ...place, hasIds }, view))
+  })
+}
+
+function taskOf(
+  { tenant }: GenerationComponents,
+  request: FastifyRequest,
+  call: GenerationCall,
+  created: number,
+): TaskRequest {
+  const { headers, routeOptions, body } = request
+  const idempotency = idempotencyOf(headers, routeOptions.url ?? '', body)
+  const { skein } = body as { skein?: Parameters<typeof skeinOptions>[0] }
+  // someone waits in front of a chat that is streamed
+  const isWatched = call.stream && call.shape !== 'text' && call.attachment !== 'background'
+  const shape: StoredShape = { api: call.shape, created, ...(call.echo ? { response: call.echo } : {}) }
+  return {
+    ...call.task,
+    requestId: asRequestId(request.id),
+    priority: isWatched ? 'interactive' : 'default',
+    ...skeinOptions(skein, headers),
+    tenant,
+    attachment: call.attachment === 'attached' && idempotency ? 'resumable' : call.attachment,
+    stored: call.stored,
+    shape: JSON.stringify(shape),
+    ...(idempotency ? { idempotency } : {}),
   }
+}
+
+/** @throws SkeinError INVALID_REQUEST when the client names a place in an answer that it cannot come back to. */
+function checkResumable(call: GenerationCall, { idempotency }: TaskRequest, lastId: number | undefined): void {
+  if (lastId === undefined) return
+  const param = 'last-event-id'
+  if (!idempotency || !call.stream)
+    throw new SkeinError('INVALID_REQUEST', `${param} needs a stream and the Idempotency-Key that it began with`, {
+      param,
+    })
+  if (call.shape === 'text' && call.task.logprobs !== undefined)
+    throw new SkeinError('UNSUPPORTED_PARAMETER', `${param} with logprobs is not supported for text completions`, {
+      param,
+    })
+}
+
+/** The client holds the beginning of an answer that is not known here: a new one must not be joined to it. */
+async function unknownPast({ service }: GenerationComponents, { taskId }: TaskHandle): Promise<SkeinError> {
+  await service.cancel(taskId)
+  return new SkeinError('ANSWER_DIVERGED', 'the answer that this client began is not known any more; ask anew')
+}
+
+/** Events behind the last token, each with a number of its own: the text that the end released, and a response's last four. */
+const CLOSING_EVENTS = { chat: 1, text: 1, response: 5 } as const
+
+/** From the `id` of the last event that the client has. */
+export function resumption(
+  shape: GenerationCall['shape'],
+  lastId: number | undefined,
+  view: TaskView | undefined,
+): Resumption {
+  if (lastId === undefined) return { after: 0 }
+  const position = Math.max(0, shape === 'response' ? lastId - RESPONSE_PREAMBLE : lastId)
+  const closing = view?.result ? (position % MAKING) - view.tokens : 0
+  return { after: closing > 0 && closing <= CLOSING_EVENTS[shape] ? position - closing : position, lastId }
+}
+
+function headOf({ taskId, digest }: TaskHandle, { task: { model } }: GenerationCall, created: number): AnswerHead {
+  return { taskId, digest, model, created }
+}
+
+/** When the answer ended, in unix seconds: it is asked for at its end, which may have been long ago. */
+const endOf =
+  ({ components: { clock } }: Exchange, view: TaskView | undefined) =>
+  (): number =>
+    seconds(view?.endedAtMs ?? clock.wallMs())
+
+function wholeForm(
+  { shape, task, echo = {} }: GenerationCall,
+  head: AnswerHead,
+  now: () => number,
+): Parameters<typeof answerWhole>[1] {
+  if (shape === 'response') return (answer) => wholeResponse({ ...head, echo }, answer, now())
+  const { logprobs } = task
+  return (answer) => wholeCompletion({ ...head, shape, ...(logprobs === undefined ? {} : { logprobs }) }, answer)
+}
+
+/** What a stream begins with. */
+type StreamStart = AnswerHead & Resumption & { readonly hasIds: boolean }
+
+function streamForm(
+  exchange: Exchange,
+  { shape, task, echo = {}, includeUsage }: GenerationCall,
+  start: StreamStart,
+  view: TaskView | undefined,
+): StreamForm {
+  if (shape === 'response') return responseStream(exchange, { ...start, echo }, view)
+  const { logprobs } = task
+  const init = { ...start, shape, includeUsage, requestId: exchange.request.id }
+  return new CompletionStream({ ...init, ...(logprobs === undefined ? {} : { logprobs }) })
+}
+
+/** @param known the task as it was found, when it was there before. */
+export function responseStream(
+  exchange: Exchange,
+  start: StreamStart & { readonly echo: Readonly<Record<string, unknown>> },
+  known: TaskView | undefined,
+): ResponseStream {
+  const { components, request } = exchange
+  const view = (): Promise<TaskView> => components.service.task(start.taskId)
+  return new ResponseStream({ ...start, requestId: request.id, view, now: endOf(exchange, known) })
 }

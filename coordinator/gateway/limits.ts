@@ -41,14 +41,20 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   farewellMs: 1000,
 }
 
-/** Text of one chunk in UTF-16 units: small enough that a slow reader shows progress between two chunks. */
+/** Text that is merged into one chunk, in UTF-16 units: small enough that a slow reader shows progress between two. */
 export const CHUNK_UNITS_MAX = 16 * 1024
 
 /** Status comments that wait for a stalled client; older ones are of no use to anybody. */
 export const COMMENTS_MAX = 8
 
-/** An answer that is not streamed, in UTF-16 units: more than `generatedTokensMax` tokens of any vocabulary we know. */
-export const WHOLE_ANSWER_UNITS_MAX = 8 * 1024 * 1024
+/** Memory for an answer that is not streamed: more than `generatedTokensMax` tokens of any vocabulary we know need. */
+export const WHOLE_ANSWER_BYTES_MAX = 32 * 1024 * 1024
+
+/** What one token with its log probability counts for: an object, its bytes, and a line of JSON. */
+export const LOGPROB_BYTES = 128
+
+/** What the ledger keeps for the gateway with each task, as `TaskRequest.shape` says. */
+export const SHAPE_BYTES_MAX = 64 * 1024
 
 /** The rest of a body that was refused is read away up to here, since closing on unread bytes resets the connection. */
 export const DISCARD_BYTES_MAX = 32 * 1024 * 1024

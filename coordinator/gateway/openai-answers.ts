@@ -2,19 +2,26 @@
  * OpenAI's answer shapes. A stream's envelope is the same for every chunk, so it is serialised once; what is left for each
  * chunk is the escaping of its text.
  */
-import type { FinishReason, ModelDigest, TaskId, Usage } from '../../mesh/protocol/index.ts'
+import type { ModelDigest, SkeinError, TokenLogprob, Usage } from '../../mesh/protocol/index.ts'
 import type { ModelView } from '../admission/index.ts'
-import type { AnswerShape } from './openai-requests.ts'
+import type { AnswerHead, Resumption, StreamForm, WholeAnswer } from './answer-form.ts'
+import { errorBody } from './openai-errors.ts'
+import { chatLogprobs, CompletionLogprobs } from './openai-logprobs.ts'
 import { SSE_DONE, sseData } from './sse.ts'
+import type { Batch, EndEvent } from './task-inbox.ts'
 
-export interface AnswerInit {
-  readonly shape: AnswerShape
-  readonly taskId: TaskId
-  readonly digest: ModelDigest
-  /** As the client wrote it. */
-  readonly model: string
-  /** Unix seconds. */
-  readonly created: number
+/** A chat or a text completion. */
+export interface CompletionInit extends AnswerHead {
+  readonly shape: 'chat' | 'text'
+  /** Likeliest tokens beside each; absent when no log probabilities were asked for. */
+  readonly logprobs?: number
+}
+
+export interface CompletionStreamInit extends CompletionInit, Resumption {
+  readonly includeUsage: boolean
+  /** Whether the client may come back, by the ids of the events. */
+  readonly hasIds: boolean
+  readonly requestId: string
 }
 
 const ID_PREFIX = { chat: 'chatcmpl-', text: 'cmpl-' } as const
@@ -24,7 +31,7 @@ const WHOLE_OBJECT = { chat: 'chat.completion', text: 'text_completion' } as con
 /** `sha256:0123…` as `fp_0123456789ab`: equal fingerprints mean the same model file. */
 export const fingerprint = (digest: ModelDigest): string => `fp_${digest.slice('sha256:'.length).slice(0, 12)}`
 
-function head(init: AnswerInit, object: string): object {
+function head(init: CompletionInit, object: string): object {
   const { shape, taskId, created, model, digest } = init
   const id = ID_PREFIX[shape] + taskId.slice(taskId.indexOf('_') + 1)
   return { id, object, created, model, system_fingerprint: fingerprint(digest) }
@@ -39,57 +46,86 @@ export function usageBody(usage: Usage): object {
   }
 }
 
-export function wholeAnswer(init: AnswerInit, text: string, finishReason: FinishReason, usage: Usage): object {
+/** Writes log probabilities in the shape of the answer; `null` where none were asked for. */
+function logprobsWriter({ shape, logprobs }: CompletionInit): (tokens: readonly TokenLogprob[]) => object | null {
+  if (logprobs === undefined) return () => null
+  if (shape === 'chat') return chatLogprobs
+  const parts = new CompletionLogprobs(logprobs)
+  return (tokens) => parts.take(tokens)
+}
+
+export function wholeCompletion(init: CompletionInit, { text, logprobs, finishReason, usage }: WholeAnswer): object {
   const content = init.shape === 'chat' ? { message: { role: 'assistant', content: text, refusal: null } } : { text }
-  const choice = { index: 0, ...content, logprobs: null, finish_reason: finishReason }
+  const choice = { index: 0, ...content, logprobs: logprobsWriter(init)(logprobs), finish_reason: finishReason }
   return { ...head(init, WHOLE_OBJECT[init.shape]), choices: [choice], usage: usageBody(usage) }
 }
 
-/** Writes the events of one stream. */
-export class StreamWriter {
-  readonly #shape: AnswerShape
-  readonly #includeUsage: boolean
+/**
+ * The chunks of one completion. The `id` of a chunk is the place behind it: tokens up to and with it (as a position), and one
+ * more for what the end releases. The chunks behind that have none, since they are written to everyone who comes back.
+ */
+export class CompletionStream implements StreamForm {
+  readonly #init: CompletionStreamInit
   /** Up to the text of a chunk, and from behind it. */
   readonly #open: string
   readonly #close: string
   readonly #head: object
+  readonly #logprobs
 
-  constructor(init: AnswerInit, includeUsage: boolean) {
-    this.#shape = init.shape
-    this.#includeUsage = includeUsage
+  constructor(init: CompletionStreamInit) {
+    this.#init = init
     this.#head = head(init, CHUNK_OBJECT[init.shape])
+    this.#logprobs = logprobsWriter(init)
     const slot = '\u0000'
     // JSON escapes the slot, and no text of a client gets into the envelope unescaped
-    const [open, close] = this.#chunk(this.#delta(slot), null).split(JSON.stringify(slot))
+    const [open, close] = this.#chunk(this.#delta(slot)).split(JSON.stringify(slot))
     this.#open = open!
     this.#close = close!
   }
 
-  /** The first event: a chat names the role before any text. */
+  open(): string {
+    return ''
+  }
+
+  /** A chat names the role before any text, once for each answer. */
   begin(): string {
-    return this.#shape === 'chat' ? this.#chunk({ delta: { role: 'assistant', content: '', refusal: null } }, null) : ''
+    if (this.#init.shape === 'text' || this.#init.lastId !== undefined) return ''
+    return this.#event(this.#chunk({ delta: { role: 'assistant', content: '', refusal: null } }), 0)
   }
 
-  text(text: string): string {
-    return this.#open + JSON.stringify(text) + this.#close
+  text({ text, logprobs, position }: Batch): string {
+    const isKnown = this.#init.lastId !== undefined && position <= this.#init.lastId
+    if (isKnown || (text === '' && logprobs.length === 0)) return ''
+    if (logprobs.length > 0) return this.#event(this.#chunk(this.#delta(text), this.#logprobs(logprobs)), position)
+    return this.#event(this.#open + JSON.stringify(text) + this.#close, position)
   }
 
-  end(finishReason: FinishReason, usage: Usage): string {
-    const last = this.#chunk(this.#shape === 'chat' ? { delta: {} } : { text: '' }, finishReason)
-    const usageChunk = this.#includeUsage
-      ? sseData(JSON.stringify({ ...this.#head, choices: [], usage: usageBody(usage) }))
-      : ''
-    return last + usageChunk + SSE_DONE
+  end({ finishReason, usage }: EndEvent): string {
+    const content = this.#init.shape === 'chat' ? { delta: {} } : { text: '' }
+    const usageChunk = { ...this.#head, choices: [], usage: usageBody(usage) }
+    return (
+      sseData(this.#chunk(content, null, finishReason)) +
+      (this.#init.includeUsage ? sseData(JSON.stringify(usageChunk)) : '') +
+      SSE_DONE
+    )
+  }
+
+  failure(error: SkeinError): string {
+    return sseData(JSON.stringify(errorBody(error, this.#init.requestId)))
+  }
+
+  #event(json: string, id: number): string {
+    return sseData(json, this.#init.hasIds ? id : undefined)
   }
 
   #delta(text: string): object {
-    return this.#shape === 'chat' ? { delta: { content: text } } : { text }
+    return this.#init.shape === 'chat' ? { delta: { content: text } } : { text }
   }
 
-  #chunk(content: object, finishReason: FinishReason | null): string {
-    const choice = { index: 0, ...content, logprobs: null, finish_reason: finishReason }
-    const usage = this.#includeUsage ? { usage: null } : {}
-    return sseData(JSON.stringify({ ...this.#head, choices: [choice], ...usage }))
+  #chunk(content: object, logprobs: object | null = null, finishReason: string | null = null): string {
+    const choice = { index: 0, ...content, logprobs, finish_reason: finishReason }
+    const usage = this.#init.includeUsage ? { usage: null } : {}
+    return JSON.stringify({ ...this.#head, choices: [choice], ...usage })
   }
 }
 

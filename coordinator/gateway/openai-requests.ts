@@ -1,19 +1,23 @@
 /**
  * OpenAI's bodies as tasks. What is known and not served is refused by name, never dropped: an answer that ignores `tools`
- * or `logprobs` would look right and be wrong.
+ * or `logit_bias` would look right and be wrong.
  */
-import { LIMITS, SkeinError, type ChatMessage, type Sampling } from '../../mesh/protocol/index.ts'
-import type { TaskRequest } from '../admission/index.ts'
+import { LIMITS, SkeinError, type ChatMessage, type OutputFormat, type Sampling } from '../../mesh/protocol/index.ts'
+import type { Attachment, TaskRequest } from '../admission/index.ts'
+import type { AnswerShape } from './answer-form.ts'
 import type { ChatBody, CompletionBody, MessageBody } from './openai-schemas.ts'
-
-export type AnswerShape = 'chat' | 'text'
 
 /** One generation call: the task that it becomes, and how its answer is to be written. */
 export interface GenerationCall {
   readonly shape: AnswerShape
-  readonly task: Omit<TaskRequest, 'requestId'>
+  readonly task: Pick<TaskRequest, 'model' | 'prompt' | 'sampling' | 'stop' | 'maxTokens' | 'logprobs' | 'format'>
   readonly stream: boolean
   readonly includeUsage: boolean
+  /** Without an `Idempotency-Key`; with one, an attached task becomes a resumable one. */
+  readonly attachment: Attachment
+  readonly stored: boolean
+  /** Members of a response that repeat the request. */
+  readonly echo?: Readonly<Record<string, unknown>>
 }
 
 /** Tokens of a legacy completion that names no maximum, as at OpenAI. */
@@ -23,11 +27,11 @@ const COMPLETION_TOKENS_DEFAULT = 16
 const TOP_K_MAX = 1_000_000
 
 /** True when the value asks for something that is not served. Values that mean "off" are fine. */
-type Asks = (value: unknown) => boolean
+export type Asks = (value: unknown) => boolean
 
 const always: Asks = () => true
-const isFilled: Asks = (value) => typeof value === 'object' && value !== null && Object.keys(value).length > 0
-const isOther =
+export const isFilled: Asks = (value) => typeof value === 'object' && value !== null && Object.keys(value).length > 0
+export const isOther =
   (...served: unknown[]): Asks =>
   (value) =>
     !served.includes(value)
@@ -40,9 +44,6 @@ const UNSERVED_CHAT: Readonly<Record<string, Asks>> = {
   tool_choice: isOther('none', 'auto'),
   functions: isFilled,
   function_call: isOther('none', 'auto'),
-  response_format: (value) => (value as { type: string }).type !== 'text',
-  logprobs: isOther(false),
-  top_logprobs: isOther(0),
   audio: always,
   modalities: (value) => (value as string[]).some((modality) => modality !== 'text'),
   web_search_options: always,
@@ -52,8 +53,6 @@ const UNSERVED_COMPLETION: Readonly<Record<string, Asks>> = {
   ...UNSERVED_COMMON,
   echo: isOther(false),
   best_of: isOther(1),
-  // 0 asks for the log probability of the chosen token alone
-  logprobs: always,
   suffix: isOther(''),
 }
 
@@ -63,11 +62,11 @@ const UNSERVED_MESSAGE: Readonly<Record<string, Asks>> = {
   audio: isFilled,
 }
 
-const unsupported = (param: string): SkeinError =>
+export const unsupported = (param: string): SkeinError =>
   new SkeinError('UNSUPPORTED_PARAMETER', `${param} with this value is not supported yet`, { param })
 
 /** @throws SkeinError UNSUPPORTED_PARAMETER. */
-function refuseUnserved(body: object, unserved: Readonly<Record<string, Asks>>, prefix = ''): void {
+export function refuseUnserved(body: object, unserved: Readonly<Record<string, Asks>>, prefix = ''): void {
   for (const [name, asks] of Object.entries(unserved)) {
     if (!Object.hasOwn(body, name)) continue
     const value = (body as Record<string, unknown>)[name]
@@ -102,53 +101,103 @@ function chatMessage(message: MessageBody, index: number): ChatMessage {
   return { role, content: parts.join('').toWellFormed(), ...(name === undefined ? {} : { name: name.toWellFormed() }) }
 }
 
-function samplingOf(body: ChatBody | CompletionBody): Omit<Sampling, 'seed'> & { seed?: number } {
+/** What the three bodies have in common; the responses API has no other sampling options than the first two. */
+type CommonBody = Pick<ChatBody, 'model' | 'temperature' | 'top_p'> &
+  Partial<Pick<ChatBody, 'top_k' | 'min_p' | 'presence_penalty' | 'frequency_penalty' | 'seed' | 'stop'>>
+
+function samplingOf(body: CommonBody): TaskRequest['sampling'] {
   const topK = body.top_k ?? 0
-  return {
+  const sampling: Omit<Sampling, 'seed'> = {
     temperature: body.temperature ?? 1,
     topP: body.top_p ?? 1,
     topK: topK < 0 || topK > TOP_K_MAX ? 0 : topK,
     minP: body.min_p ?? 0,
     presencePenalty: body.presence_penalty ?? 0,
     frequencyPenalty: body.frequency_penalty ?? 0,
-    // OpenAI's seed is any integer, ours 32 bits: equal seeds stay equal
-    ...(body.seed === undefined ? {} : { seed: Number(BigInt.asUintN(32, BigInt(body.seed))) }),
+  }
+  // OpenAI's seed is any integer, ours 32 bits: equal seeds stay equal
+  return body.seed === undefined ? sampling : { ...sampling, seed: Number(BigInt.asUintN(32, BigInt(body.seed))) }
+}
+
+export function commonTask(
+  body: CommonBody,
+  prompt: TaskRequest['prompt'],
+  maxTokens: number | undefined,
+): GenerationCall['task'] {
+  const stop = body.stop ?? []
+  // beyond what any task may generate: the context is the bound, as without a maximum
+  const isBounded = maxTokens !== undefined && maxTokens <= LIMITS.generatedTokensMax
+  return {
+    model: body.model,
+    prompt,
+    sampling: samplingOf(body),
+    stop: (typeof stop === 'string' ? [stop] : stop).map((each) => each.toWellFormed()),
+    ...(isBounded ? { maxTokens } : {}),
   }
 }
 
-function callOf(
-  shape: AnswerShape,
+/**
+ * What `format` holds the answer to; nothing when it is plain text.
+ *
+ * @param holder of the members `name` and `schema`: chats have them a level deeper than responses.
+ * @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER.
+ */
+export function outputFormat(format: { type: string }, holder: unknown, param: string): OutputFormat | undefined {
+  switch (format.type) {
+    case 'text':
+      return undefined
+    case 'json_object':
+      return { kind: 'json' }
+    case 'json_schema':
+      return { kind: 'json-schema', schema: schemaText(holder, format === holder ? param : `${param}.json_schema`) }
+    default:
+      throw unsupported(`${param}.type`)
+  }
+}
+
+function schemaText(holder: unknown, at: string): string {
+  const schema = (holder as { readonly schema?: unknown } | undefined)?.schema
+  const param = `${at}.schema`
+  if (typeof schema !== 'object' || schema === null || Array.isArray(schema))
+    throw new SkeinError('INVALID_REQUEST', `${param} must be object`, { param })
+  const text = JSON.stringify(schema)
+  if (text.length > LIMITS.outputSchemaLengthMax)
+    throw new SkeinError('INVALID_REQUEST', `${param} is longer than ${LIMITS.outputSchemaLengthMax} characters`, {
+      param,
+    })
+  return text
+}
+
+/** @throws SkeinError INVALID_REQUEST when options of a stream are given for none. */
+function completionOf(
+  shape: 'chat' | 'text',
   body: ChatBody | CompletionBody,
-  prompt: TaskRequest['prompt'],
-  maxTokens: number | undefined,
+  task: GenerationCall['task'],
 ): GenerationCall {
   const stream = body.stream ?? false
   if (body.stream_options !== undefined && !stream)
     throw new SkeinError('INVALID_REQUEST', 'stream_options is only allowed when stream is true', {
       param: 'stream_options',
     })
-  const stop = body.stop ?? []
-  // beyond what any task may generate: the context is the bound, as without a maximum
-  const isBounded = maxTokens !== undefined && maxTokens <= LIMITS.generatedTokensMax
-  return {
-    shape,
-    task: {
-      model: body.model,
-      prompt,
-      sampling: samplingOf(body),
-      stop: (typeof stop === 'string' ? [stop] : stop).map((each) => each.toWellFormed()),
-      ...(isBounded ? { maxTokens } : {}),
-    },
-    stream,
-    includeUsage: body.stream_options?.include_usage ?? false,
-  }
+  const includeUsage = body.stream_options?.include_usage ?? false
+  return { shape, task, stream, includeUsage, attachment: 'attached', stored: false }
 }
 
 /** @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`. */
 export function chatCall(body: ChatBody): GenerationCall {
   refuseUnserved(body, UNSERVED_CHAT)
+  const { logprobs = false, top_logprobs = 0, response_format } = body
+  if (top_logprobs > 0 && !logprobs)
+    throw new SkeinError('INVALID_REQUEST', 'top_logprobs is only allowed when logprobs is true', {
+      param: 'top_logprobs',
+    })
+  const format = response_format && outputFormat(response_format, response_format.json_schema, 'response_format')
   const prompt = { kind: 'chat' as const, messages: body.messages.map(chatMessage) }
-  return callOf('chat', body, prompt, body.max_completion_tokens ?? body.max_tokens)
+  return completionOf('chat', body, {
+    ...commonTask(body, prompt, body.max_completion_tokens ?? body.max_tokens),
+    ...(logprobs ? { logprobs: top_logprobs } : {}),
+    ...(format ? { format } : {}),
+  })
 }
 
 /** @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`. */
@@ -157,5 +206,9 @@ export function completionCall(body: CompletionBody): GenerationCall {
   const only = typeof body.prompt === 'string' ? body.prompt : body.prompt[0]
   if (typeof only !== 'string' || (Array.isArray(body.prompt) && body.prompt.length > 1)) throw unsupported('prompt')
   const prompt = { kind: 'text' as const, text: only.toWellFormed() }
-  return callOf('text', body, prompt, body.max_tokens ?? COMPLETION_TOKENS_DEFAULT)
+  return completionOf('text', body, {
+    ...commonTask(body, prompt, body.max_tokens ?? COMPLETION_TOKENS_DEFAULT),
+    // 0 asks for the log probability of the chosen token alone
+    ...(body.logprobs === undefined ? {} : { logprobs: body.logprobs }),
+  })
 }

@@ -2,21 +2,24 @@
  * Bodies of OpenAI's two generation calls, as far as their shape goes. Members that we do not know are ignored, as OpenAI's
  * own servers do with each other's extensions; `openai-requests.ts` refuses those that we know and do not serve yet.
  */
-import { Type, type Static } from 'typebox'
+import { Type, type Static, type TInteger, type TNumber, type TOptional, type TString } from 'typebox'
 import { LIMITS } from '../../mesh/protocol/index.ts'
+import { SkeinBodySchema } from './request-options.ts'
 
-const text = (maxLength: number, minLength = 0) => Type.String({ minLength, maxLength })
-const share = () => Type.Optional(Type.Number({ minimum: 0, maximum: 1 }))
+/** Text of so many UTF-16 code units. */
+export const text = (maxLength: number, minLength = 0): TString => Type.String({ minLength, maxLength })
+export const share = (): TOptional<TNumber> => Type.Optional(Type.Number({ minimum: 0, maximum: 1 }))
 const penalty = () => Type.Optional(Type.Number({ minimum: -2, maximum: 2 }))
-const tokens = () => Type.Optional(Type.Integer({ minimum: 1 }))
+export const tokenCount = (): TOptional<TInteger> => Type.Optional(Type.Integer({ minimum: 1 }))
+export const temperature = (): TOptional<TNumber> => Type.Optional(Type.Number({ minimum: 0, maximum: 2 }))
 const stopString = () => text(LIMITS.stopStringLengthMax, 1)
 
 const common = {
   model: text(256, 1),
   stream: Type.Optional(Type.Boolean()),
   stream_options: Type.Optional(Type.Object({ include_usage: Type.Optional(Type.Boolean()) })),
-  max_tokens: tokens(),
-  temperature: Type.Optional(Type.Number({ minimum: 0, maximum: 2 })),
+  max_tokens: tokenCount(),
+  temperature: temperature(),
   top_p: share(),
   min_p: share(),
   /** 0 and -1 both keep all: OpenAI has no such member, and its imitators disagree. */
@@ -27,6 +30,7 @@ const common = {
   frequency_penalty: penalty(),
   n: Type.Optional(Type.Integer({ minimum: 1 })),
   logit_bias: Type.Optional(Type.Object({})),
+  skein: Type.Optional(SkeinBodySchema),
 }
 
 const MessageSchema = Type.Object({
@@ -39,13 +43,13 @@ export type MessageBody = Static<typeof MessageSchema>
 export const ChatBodySchema = Type.Object({
   ...common,
   messages: Type.Array(MessageSchema, { minItems: 1, maxItems: LIMITS.messagesMax }),
-  max_completion_tokens: tokens(),
+  max_completion_tokens: tokenCount(),
   logprobs: Type.Optional(Type.Boolean()),
-  top_logprobs: Type.Optional(Type.Integer({ minimum: 0 })),
+  top_logprobs: Type.Optional(Type.Integer({ minimum: 0, maximum: LIMITS.topLogprobsMax })),
   tools: Type.Optional(Type.Array(Type.Unknown())),
   functions: Type.Optional(Type.Array(Type.Unknown())),
   modalities: Type.Optional(Type.Array(Type.String())),
-  response_format: Type.Optional(Type.Object({ type: Type.String() })),
+  response_format: Type.Optional(Type.Object({ type: Type.String(), json_schema: Type.Optional(Type.Unknown()) })),
 })
 export type ChatBody = Static<typeof ChatBodySchema>
 
@@ -54,7 +58,7 @@ export const CompletionBodySchema = Type.Object({
   prompt: Type.Union([Type.String(), Type.Array(Type.Unknown(), { minItems: 1 })]),
   echo: Type.Optional(Type.Boolean()),
   best_of: Type.Optional(Type.Integer({ minimum: 1 })),
-  logprobs: Type.Optional(Type.Integer({ minimum: 0 })),
+  logprobs: Type.Optional(Type.Integer({ minimum: 0, maximum: LIMITS.topLogprobsMax })),
   suffix: Type.Optional(Type.String()),
 })
 export type CompletionBody = Static<typeof CompletionBodySchema>

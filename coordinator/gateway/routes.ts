@@ -1,26 +1,12 @@
 /** The addresses of the gateway. Each handler translates and calls the mesh; none decides anything about it. */
 import type { FastifyInstance } from 'fastify'
-import { Type, type Static } from 'typebox'
-import { LIMITS, PROTOCOL_VERSION, SkeinError } from '../../mesh/protocol/index.ts'
-import { generate, type GenerationComponents } from './generation.ts'
+import { SkeinError } from '../../mesh/protocol/index.ts'
+import type { GenerationComponents } from './exchange.ts'
+import { generate } from './generation.ts'
+import { listOf } from './mesh-routes.ts'
 import { identified, modelBody } from './openai-answers.ts'
 import { chatCall, completionCall } from './openai-requests.ts'
 import { ChatBodySchema, CompletionBodySchema, type ChatBody, type CompletionBody } from './openai-schemas.ts'
-
-/** Shortest life of an invite: less than this cannot be carried to another machine. */
-const INVITE_VALID_MS_MIN = 1000
-
-const InviteBodySchema = Type.Union([
-  Type.Object({
-    uses: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.membersMax })),
-    valid_ms: Type.Optional(Type.Integer({ minimum: INVITE_VALID_MS_MIN, maximum: LIMITS.certificateValidityMs })),
-  }),
-  // no body: one use, the usual life
-  Type.Null(),
-])
-type InviteBody = Static<typeof InviteBodySchema>
-
-const listOf = <T>(data: T[]): { object: 'list'; data: T[] } => ({ object: 'list', data })
 
 export function openAiRoutes(app: FastifyInstance, components: GenerationComponents): void {
   const { service, clock } = components
@@ -64,29 +50,4 @@ export function healthRoutes(app: FastifyInstance, { service, active }: Generati
     if (!state.ready) reply.code(503).header('retry-after', '1')
     return { ready: state.ready, reason: state.reason }
   })
-}
-
-export function meshRoutes(app: FastifyInstance, { service }: GenerationComponents): void {
-  app.get('/mesh/v1/nodes', () => listOf(service.nodes()))
-
-  app.get('/mesh/v1/models', () => listOf([...identified(service.models())].map(([id, model]) => ({ id, ...model }))))
-
-  app.get('/mesh/v1/self', () => ({ ...service.self(), protocolVersion: PROTOCOL_VERSION }))
-
-  app.delete<{ Params: { member: string } }>('/mesh/v1/nodes/:member', async ({ params }) => {
-    const { peerId, name } = await service.revoke(params.member)
-    return { peerId, name, revoked: true }
-  })
-
-  app.post<{ Body: InviteBody | undefined }>(
-    '/mesh/v1/invites',
-    { schema: { body: InviteBodySchema } },
-    async ({ body }, reply) => {
-      const invite = await service.invite({
-        uses: body?.uses ?? 1,
-        validMs: body?.valid_ms ?? LIMITS.inviteValidityMs,
-      })
-      return reply.code(201).send(invite)
-    },
-  )
 }

@@ -8,12 +8,14 @@ import type { Socket } from 'node:net'
 import { mintId, SkeinError } from '../../mesh/protocol/index.ts'
 import type { Logger, Random } from '../../mesh/runtime/index.ts'
 import { untilTaken } from './client-writer.ts'
-import type { GenerationComponents } from './generation.ts'
+import type { GenerationComponents } from './exchange.ts'
 import { bearerCheck, checkSameSite, isLoopback } from './guards.ts'
 import { checkBodyEncoding, parseJsonBody } from './json-body.ts'
 import { DISCARD_BYTES_MAX } from './limits.ts'
+import { meshRoutes, taskRoutes } from './mesh-routes.ts'
 import { errorBody, errorHeaders, schemaError } from './openai-errors.ts'
-import { healthRoutes, meshRoutes, openAiRoutes } from './routes.ts'
+import { responsesRoutes } from './responses-routes.ts'
+import { healthRoutes, openAiRoutes } from './routes.ts'
 
 export interface ServerComponents extends GenerationComponents {
   readonly random: Random
@@ -64,7 +66,9 @@ export function createServer(components: ServerComponents, init: ServerInit): Fa
   strictBodies(app)
   app.setErrorHandler<FastifyError>((error, request, reply) => sendError(log, error, request, reply))
   openAiRoutes(app, components)
+  responsesRoutes(app, components)
   meshRoutes(app, components)
+  taskRoutes(app, components)
   healthRoutes(app, components)
   return app
 }

@@ -1,12 +1,13 @@
 /**
  * Takes a task's events as they come and hands them on as the client can take them. It reads eagerly, so that a slow client
- * never holds the engine back, and merges what waits: text becomes one longer text, of comments the newest stay. What
- * waits is bounded; above the bound the client is given up (`onOverflow`).
+ * never holds the engine back, and merges what waits: texts become longer texts (of whole pieces, so that the place behind
+ * each is a token's), of comments the newest stay. What waits is bounded; above the bound the client is given up
+ * (`onOverflow`).
  */
-import { asSkeinError, SkeinError, type Route } from '../../mesh/protocol/index.ts'
+import { asSkeinError, SkeinError, type Route, type TokenLogprob } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock } from '../../mesh/runtime/index.ts'
 import type { NodeName, TaskEvent } from '../admission/index.ts'
-import { CHUNK_UNITS_MAX, COMMENTS_MAX } from './limits.ts'
+import { CHUNK_UNITS_MAX, COMMENTS_MAX, LOGPROB_BYTES } from './limits.ts'
 
 export type EndEvent = Extract<TaskEvent, { type: 'end' }>
 
@@ -25,14 +26,29 @@ export interface Batch {
   /** An attempt has begun, now or before. */
   readonly isStarted: boolean
   readonly text: string
+  /** Of the tokens of `text`, and of those before it that released none; empty when they were not asked for. */
+  readonly logprobs: readonly TokenLogprob[]
+  /** The position behind the last token of `text`. */
+  readonly tokens: number
+  /** The place behind `text`: `tokens`, and one more when `text` ends with what the end of the answer released. */
+  readonly position: number
   readonly end: EndEvent | undefined
   readonly failure: SkeinError | undefined
 }
 
+/** Text that waits, and the place behind it. */
+interface Piece {
+  text: string
+  logprobs: TokenLogprob[]
+  position: number
+}
+
 export interface TaskInboxInit {
+  /** Position that the events begin behind. */
+  readonly after: number
   readonly keepaliveMs: number
   readonly backlogBytesMax: number
-  /** Called once, when more text waits than `backlogBytesMax`. */
+  /** Called once, when more waits than `backlogBytesMax`. */
   readonly onOverflow: () => void
 }
 
@@ -41,7 +57,16 @@ export class TaskInbox {
   readonly #init: TaskInboxInit
   readonly #openedAtMs: number
   #comments: string[] = []
-  #text = ''
+  #pieces: Piece[] = []
+  /** Memory that `#pieces` hold. */
+  #bytes = 0
+  /** Log probabilities of tokens that have released no text yet. */
+  #silent: TokenLogprob[] = []
+  /** Index that the next tokens must have; unknown until the first when they begin in the middle. */
+  #index: number | undefined
+  /** Position behind the tokens that were read, and behind what was handed on. */
+  #tokens: number
+  #position: number
   #started: Started | undefined
   #end: EndEvent | undefined
   #failure: SkeinError | undefined
@@ -54,6 +79,8 @@ export class TaskInbox {
   constructor(events: AsyncIterable<TaskEvent>, signal: AbortSignal, clock: Clock, init: TaskInboxInit) {
     this.#clock = clock
     this.#init = init
+    this.#tokens = this.#position = init.after
+    this.#index = init.after === 0 ? 0 : undefined
     this.#openedAtMs = this.#handedOverAtMs = clock.nowMs()
     const onAbort = (): void => this.#fail(asSkeinError(signal.reason))
     if (signal.aborted) onAbort()
@@ -68,7 +95,7 @@ export class TaskInbox {
 
   /** What ended the task, when it ended before any text that the client could have: then HTTP can still say so. */
   get earlyFailure(): SkeinError | undefined {
-    return this.#text === '' ? this.#failure : undefined
+    return this.#pieces.length === 0 && this.#position === this.#init.after ? this.#failure : undefined
   }
 
   /**
@@ -115,10 +142,17 @@ export class TaskInbox {
     if (this.#end || this.#failure) return
     if (event.type === 'status') this.#comment(event.text)
     else if (event.type === 'started') this.#start(event)
-    else {
-      this.#text += event.text
-      if (event.type === 'end') this.#end = event
-      this.#checkBacklog()
+    else if (event.type === 'end') {
+      this.#add(event.text, this.#tokens + 1)
+      this.#end = event
+    } else {
+      this.#index ??= event.index
+      if (event.index !== this.#index)
+        return this.#fail(new SkeinError('INTERNAL', `token ${event.index} came in place of token ${this.#index}`))
+      this.#index += event.count
+      this.#tokens = event.position
+      if (event.logprobs) this.#hold(event.logprobs)
+      this.#add(event.text, this.#tokens)
       // tokens may release no text yet
       if (!this.#hasResult()) return
     }
@@ -137,9 +171,27 @@ export class TaskInbox {
     this.#comments.push(text)
   }
 
-  #checkBacklog(): void {
-    // two bytes of memory a unit
-    if (this.#hasOverflowed || this.#text.length * 2 <= this.#init.backlogBytesMax) return
+  #add(text: string, position: number): void {
+    if (text === '') return
+    const logprobs = this.#silent
+    this.#silent = []
+    const last = this.#pieces.at(-1)
+    if (last && last.text.length + text.length <= CHUNK_UNITS_MAX) {
+      last.text += text
+      last.logprobs.push(...logprobs)
+      last.position = position
+    } else this.#pieces.push({ text, logprobs, position })
+    this.#grow(2 * text.length)
+  }
+
+  #hold(logprobs: readonly TokenLogprob[]): void {
+    this.#silent.push(...logprobs)
+    this.#grow(weigh('', logprobs))
+  }
+
+  #grow(bytes: number): void {
+    this.#bytes += bytes
+    if (this.#hasOverflowed || this.#bytes <= this.#init.backlogBytesMax) return
     this.#hasOverflowed = true
     this.#init.onOverflow()
   }
@@ -151,31 +203,29 @@ export class TaskInbox {
   }
 
   #hasResult(): boolean {
-    return this.#text !== '' || this.#end !== undefined || this.#failure !== undefined
+    return this.#pieces.length > 0 || this.#end !== undefined || this.#failure !== undefined
   }
 
   #take(): Batch {
-    const text = this.#takeText()
-    const isLast = this.#text === ''
+    const piece = this.#pieces.shift()
+    if (piece) this.#bytes -= weigh(piece.text, piece.logprobs)
+    const isLast = this.#pieces.length === 0
+    const end = isLast ? this.#end : undefined
+    if (piece) this.#position = piece.position
+    // the last tokens may have released nothing
+    if (end) this.#position = Math.max(this.#position, this.#tokens)
     const comments = this.#comments
     this.#comments = []
     return {
       comments,
       isStarted: this.#started !== undefined,
-      text,
-      end: isLast ? this.#end : undefined,
+      text: piece?.text ?? '',
+      logprobs: [...(piece?.logprobs ?? []), ...(end ? this.#silent : [])],
+      tokens: Math.min(this.#position, this.#tokens),
+      position: this.#position,
+      end,
       failure: isLast ? this.#failure : undefined,
     }
-  }
-
-  /** At most one chunk of the text, never half of a surrogate pair: some clients cannot join those again. */
-  #takeText(): string {
-    let units = Math.min(this.#text.length, CHUNK_UNITS_MAX)
-    const last = this.#text.charCodeAt(units - 1)
-    if (units < this.#text.length && last >= 0xd800 && last <= 0xdbff) units--
-    const text = this.#text.slice(0, units)
-    this.#text = this.#text.slice(units)
-    return text
   }
 
   #event(): Promise<void> {
@@ -204,4 +254,9 @@ export class TaskInbox {
     arm(keepaliveMs)
     return () => cancel()
   }
+}
+
+/** Memory in bytes: two for each unit of text, and what log probabilities take. */
+export function weigh(text: string, logprobs: readonly TokenLogprob[]): number {
+  return logprobs.reduce((sum, { top }) => sum + LOGPROB_BYTES * (1 + top.length), 2 * text.length)
 }

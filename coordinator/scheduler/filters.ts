@@ -1,19 +1,28 @@
 /**
- * Filters: may this node take this task now? Asked in the order below, and the first reason is what people are told, so
- * that what lasts longest comes first. Pure, and none fails open. One function instead of a table of predicates: it runs
- * for every node of the mesh on every plan.
+ * Filters: may this node take this task? Asked in the order below, and the first reason is what people are told, so that
+ * what lasts longest comes first. Pure, and none fails open. One function instead of a table of predicates: it runs for
+ * every node of the mesh on every plan.
  */
-import { exclusionKey, type NodeSnapshot, type Rejection, type TaskDemand } from './types.ts'
+import { costOf } from './predict.ts'
+import { exclusionKey, type ModelSnapshot, type NodeSnapshot, type Rejection, type TaskDemand } from './types.ts'
 
-/** The first reason against `node`, or `undefined` when it is feasible. */
+/** The first reason against `node`, or `undefined` when it may take the task, now or when a slot becomes free. */
 export function rejectionOf(node: NodeSnapshot, demand: TaskDemand): Rejection | undefined {
   const model = node.models.get(demand.digest)
   if (model === undefined) return 'no such model'
+  for (const feature of demand.features) if (!model.capability.features.includes(feature)) return 'no such feature'
   if (!node.isConnected) return 'not connected'
+  if (demand.localOnly && node.isCloud) return 'cloud, and the task is local-only'
+  // Written so that a budget that is no number allows nothing.
+  if (node.price !== undefined && !(costOf(node.price, demand) <= demand.budget)) return 'over the budget'
   if (node.isDraining) return 'draining'
   if (demand.prefillTokensMin >= model.capability.contextTokens) return 'context too small'
+  if (node.peerId === demand.leaving) return 'the node it leaves'
   if (demand.excluded.size > 0 && demand.excluded.has(exclusionKey(node))) return 'failed this task'
   if (node.isSuspect) return 'suspect'
-  if (model.running >= model.capability.slots) return 'no free slot'
+  if (node.isTripped) return 'breaker open'
+  if (demand.mustStartNow === true && !hasFreeSlot(model)) return 'no free slot'
   return undefined
 }
+
+export const hasFreeSlot = (model: ModelSnapshot): boolean => model.running < model.capability.slots

@@ -1,9 +1,10 @@
 /**
- * `schedule(snapshot, demand, random) → Plan | Unschedulable`: filter, score, pick, explain. A pure function of its
- * arguments, so that the simulation and a bug report replay it; dispatch verifies the plan when it commits.
+ * `schedule(snapshot, demand, random) → Plan | Wait | Unschedulable`: filter, score, pick, explain. A pure function of
+ * its arguments, so that the simulation and a bug report replay it; dispatch verifies the plan when it commits.
  */
-import { rejectionOf } from './filters.ts'
-import { predict } from './predict.ts'
+import { LIMITS } from '../../mesh/protocol/index.ts'
+import { hasFreeSlot, rejectionOf } from './filters.ts'
+import { predict, workMs } from './predict.ts'
 import type {
   Candidate,
   NodeSnapshot,
@@ -13,18 +14,29 @@ import type {
   Snapshot,
   TaskDemand,
   Unschedulable,
+  Wait,
 } from './types.ts'
 
 /** In a larger mesh only a sample is looked at: the loss is small and the time does not grow with the mesh. */
 const WHOLE_MAX = 256
-/** Feasible nodes wanted in such a sample. Two would do for balance (Mitzenmacher 2001); more find the fast ones of a mixed fleet. */
+/** Nodes with a free slot wanted in such a sample. Two would do for balance (Mitzenmacher 2001); more find the fast ones of a mixed fleet. */
 const SAMPLE_SIZE = 32
-/** Nodes drawn for it. When fewer than a quarter of them are feasible the whole mesh is looked at after all. */
+/** Nodes drawn for it. When fewer than a quarter of them can start the task the whole mesh is looked at after all. */
 const DRAWS = 128
 /** Predictions this much alike, as a share, are a draw: the lot decides, so that equal nodes share the work. */
 const DRAW_SHARE = 0.02
-/** Rejected nodes named in an explanation or a message. */
-const EXPLAINED_MAX = 64
+/** A full node is waited for only when it wins by this share and this time: when a slot becomes free is a guess. */
+const WAIT_GAIN_SHARE = 0.1
+const WAIT_GAIN_MS = 100
+/**
+ * What a task waits for a place, those behind it wait as well: so often its wait counts on top when it could start
+ * elsewhere. At 0 slow nodes idle while the line grows; at 4 they get prompts that take them too long
+ * (`docs/SCHEDULER.md`).
+ */
+const BEHIND_WEIGHT = 2
+/** What waited this long takes what is free: a slot that was foretold may never come, and the line ends at `queuedMs`. */
+const WAITED_MS_MAX = 0.75 * LIMITS.queuedMs
+/** Rejected nodes named in a message. */
 const NAMED_MAX = 3
 
 interface Scored {
@@ -32,80 +44,161 @@ interface Scored {
   readonly prediction: Prediction
 }
 
-export function schedule(snapshot: Snapshot, demand: TaskDemand, random: () => number): Plan | Unschedulable {
-  const { nodes } = snapshot
-  const sampled = nodes.length > WHOLE_MAX ? filter(draw(nodes, random), demand) : undefined
-  const isEnough = sampled !== undefined && sampled.feasible.length >= SAMPLE_SIZE
-  const { feasible, rejected } = isEnough ? sampled : filter(nodes, demand)
-  if (feasible.length === 0) return unschedulable(snapshot, rejected)
+export function schedule(snapshot: Snapshot, demand: TaskDemand, random: () => number): Plan | Wait | Unschedulable {
+  const { free, full, rejected } = candidatesOf(snapshot, demand, random)
+  const score = (node: NodeSnapshot): Scored => {
+    const model = node.models.get(demand.digest)!
+    return { node, prediction: predict(node, model, demand, snapshot.claims?.get(node.peerId)) }
+  }
+  const now = atMost(free, random).map(score)
+  const later = atMost(full, random).map(score)
+  // Made when it is asked for: most answers to a line of waiting tasks are not.
+  const said = (): Candidate[] => explain([...now, ...later], rejected)
+  const awaited = best(later)
+  const chosen = pick(now, random)
+  if (chosen === undefined) return unschedulable(snapshot, demand, rejected, awaited?.prediction.waitMs, said)
+  if (awaited !== undefined) {
+    if (isWorthWaiting(awaited.prediction, chosen.prediction.totalMs, demand.waitedMs ?? 0))
+      return {
+        kind: 'wait',
+        ...awaited,
+        workMs: workMs(awaited.node.models.get(demand.digest)!, awaited.prediction),
+        get explain() {
+          return said()
+        },
+      }
+  }
+  return {
+    kind: 'plan',
+    ...chosen,
+    get explain() {
+      return said()
+    },
+  }
+}
 
-  const scored: Scored[] = atMost(feasible, random).map((node) => ({
-    node,
-    prediction: predict(node, node.models.get(demand.digest)!, demand),
-  }))
-  const chosen = pick(scored, random)
-  return { kind: 'plan', ...chosen, explain: explain(scored, rejected) }
+function isWorthWaiting({ waitMs, totalMs }: Prediction, nowMs: number, waitedMs: number): boolean {
+  if (waitedMs >= WAITED_MS_MAX) return false
+  const laterMs = totalMs + BEHIND_WEIGHT * waitMs
+  return laterMs < nowMs * (1 - WAIT_GAIN_SHARE) && laterMs < nowMs - WAIT_GAIN_MS
 }
 
 interface Filtered {
-  readonly feasible: NodeSnapshot[]
+  /** Feasible, with and without a free slot. */
+  readonly free: NodeSnapshot[]
+  readonly full: NodeSnapshot[]
   readonly rejected: { readonly node: NodeSnapshot; readonly why: Rejection }[]
 }
 
-function filter(nodes: readonly NodeSnapshot[], demand: TaskDemand): Filtered {
-  const filtered: Filtered = { feasible: [], rejected: [] }
+function candidatesOf(snapshot: Snapshot, demand: TaskDemand, random: () => number): Filtered {
+  const { nodes } = snapshot
+  if (nodes.length > WHOLE_MAX) {
+    const drawn = draw(nodes, random)
+    const warmest = snapshot.warmest?.(demand.digest, demand.prefix)
+    if (warmest !== undefined) drawn.add(warmest)
+    const sampled = filter(drawn, demand)
+    if (sampled.free.length >= SAMPLE_SIZE) return sampled
+  }
+  return filter(nodes, demand)
+}
+
+function filter(nodes: Iterable<NodeSnapshot>, demand: TaskDemand): Filtered {
+  const filtered: Filtered = { free: [], full: [], rejected: [] }
+  const tripped: Filtered['rejected'] = []
   for (const node of nodes) {
     const why = rejectionOf(node, demand)
-    if (why === undefined) filtered.feasible.push(node)
-    else filtered.rejected.push({ node, why })
+    if (why === 'breaker open') tripped.push({ node, why })
+    else if (why !== undefined) filtered.rejected.push({ node, why })
+    else admit(filtered, node, demand)
   }
+  // A breaker spares a node while others can do its work; it never ejects everyone.
+  if (filtered.free.length + filtered.full.length === 0) for (const { node } of tripped) readmit(filtered, node, demand)
+  else filtered.rejected.push(...tripped)
   return filtered
 }
 
+function admit(filtered: Filtered, node: NodeSnapshot, demand: TaskDemand): void {
+  const list = hasFreeSlot(node.models.get(demand.digest)!) ? filtered.free : filtered.full
+  list.push(node)
+}
+
+function readmit(filtered: Filtered, node: NodeSnapshot, demand: TaskDemand): void {
+  const why = rejectionOf({ ...node, isTripped: false }, demand)
+  if (why === undefined) admit(filtered, node, demand)
+  else filtered.rejected.push({ node, why })
+}
+
 /** `DRAWS` different nodes. */
-function draw(nodes: readonly NodeSnapshot[], random: () => number): NodeSnapshot[] {
-  const drawn = new Set<number>()
-  while (drawn.size < DRAWS) drawn.add(Math.floor(random() * nodes.length))
-  return Array.from(drawn, (index) => nodes[index]!)
+function draw(nodes: readonly NodeSnapshot[], random: () => number): Set<NodeSnapshot> {
+  const drawn = new Set<NodeSnapshot>()
+  while (drawn.size < DRAWS) drawn.add(nodes[Math.floor(random() * nodes.length)]!)
+  return drawn
 }
 
-/** The feasible nodes of a small mesh; some of many. */
-function atMost(feasible: readonly NodeSnapshot[], random: () => number): readonly NodeSnapshot[] {
-  return feasible.length <= WHOLE_MAX ? feasible : draw(feasible, random)
+/** The nodes of a small mesh; some of many. */
+const atMost = (nodes: readonly NodeSnapshot[], random: () => number): readonly NodeSnapshot[] =>
+  nodes.length <= WHOLE_MAX ? nodes : [...draw(nodes, random)]
+
+function best(scored: readonly Scored[]): Scored | undefined {
+  let least = scored[0]
+  for (const each of scored) if (each.prediction.totalMs < least!.prediction.totalMs) least = each
+  return least
 }
 
-function pick(scored: readonly Scored[], random: () => number): Scored {
-  let best = scored[0]!
-  for (const candidate of scored) if (candidate.prediction.totalMs < best.prediction.totalMs) best = candidate
-  const bound = best.prediction.totalMs * (1 + DRAW_SHARE)
-  const draw = scored.filter((candidate) => candidate.prediction.totalMs <= bound)
-  return draw[Math.floor(random() * draw.length)]!
+function pick(scored: readonly Scored[], random: () => number): Scored | undefined {
+  const least = best(scored)
+  if (least === undefined) return undefined
+  const bound = least.prediction.totalMs * (1 + DRAW_SHARE)
+  const drawn = scored.filter((each) => each.prediction.totalMs <= bound)
+  return drawn[Math.floor(random() * drawn.length)]!
 }
 
 function explain(scored: readonly Scored[], rejected: Filtered['rejected']): Candidate[] {
   const byScore = [...scored].sort((a, b) => a.prediction.totalMs - b.prediction.totalMs)
+  const shown = byScore.slice(0, LIMITS.explainedCandidatesMax)
   return [
-    ...byScore.map(({ node, prediction }) => ({ peerId: node.peerId, name: node.name, verdict: { prediction } })),
-    ...rejected.map(({ node, why }) => ({ peerId: node.peerId, name: node.name, verdict: { rejected: why } })),
-  ].slice(0, EXPLAINED_MAX)
+    ...shown.map(({ node, prediction }) => ({ peerId: node.peerId, name: node.name, verdict: { prediction } })),
+    ...rejected
+      .slice(0, LIMITS.explainedCandidatesMax - shown.length)
+      .map(({ node, why }) => ({ peerId: node.peerId, name: node.name, verdict: { rejected: why } })),
+  ]
 }
 
-function unschedulable(snapshot: Snapshot, rejected: Filtered['rejected']): Unschedulable {
-  const candidates = explain([], rejected)
+function unschedulable(
+  snapshot: Snapshot,
+  demand: TaskDemand,
+  rejected: Filtered['rejected'],
+  waitMs: number | undefined,
+  said: () => Candidate[],
+): Unschedulable {
   const say = (code: Unschedulable['code'], message: string): Unschedulable => ({
     kind: 'unschedulable',
     code,
     message,
-    explain: candidates,
+    ...(waitMs !== undefined && { waitMs }),
+    get explain() {
+      return said()
+    },
   })
+  if (waitMs !== undefined) return say('SATURATED', 'all slots for this model are taken')
   if (snapshot.nodes.every((node) => node.models.size === 0))
     return say('NO_NODE', 'no node of the mesh has a model yet; start one with --model PATH')
   const having = rejected.filter(({ why }) => why !== 'no such model')
   if (having.length === 0) return say('MODEL_NOT_FOUND', 'no node of the mesh has this model')
-  if (having.every(({ why }) => why === 'context too small'))
+  const able = having.filter(({ why }) => why !== 'no such feature')
+  if (able.length === 0)
+    return say('UNSUPPORTED_PARAMETER', `no node that has this model can do: ${demand.features.join(', ')}`)
+  // Asked of the nodes that are away, too: what one of them could do is no fault of the request.
+  if (able.every(({ node }) => demand.prefillTokensMin >= node.models.get(demand.digest)!.capability.contextTokens))
     return say('CONTEXT_LENGTH_EXCEEDED', 'the prompt is longer than the context of every node that has this model')
-  if (having.some(({ why }) => why === 'no free slot')) return say('SATURATED', 'all slots for this model are taken')
-  const named = having.slice(0, NAMED_MAX).map(({ node, why }) => `${node.name}: ${why}`)
-  const more = having.length > NAMED_MAX ? ` and ${having.length - NAMED_MAX} more` : ''
+  const here = able.filter(({ why }) => why !== 'not connected')
+  const isAll = (why: Rejection): boolean => here.length > 0 && here.every((each) => each.why === why)
+  if (isAll('cloud, and the task is local-only'))
+    return say('LOCAL_ONLY', 'the task is local-only, and only rented machines could take it now')
+  if (isAll('over the budget'))
+    return say('BUDGET_EXCEEDED', 'only nodes with a price could take it now, and the budget does not allow that')
+  if (here.some(({ why }) => why === 'no free slot')) return say('SATURATED', 'all slots for this model are taken')
+  const named = able.slice(0, NAMED_MAX).map(({ node, why }) => `${node.name}: ${why}`)
+  const more = able.length > NAMED_MAX ? ` and ${able.length - NAMED_MAX} more` : ''
   return say('NO_ELIGIBLE_NODE', `no node that has this model can take work now (${named.join(', ')}${more})`)
 }

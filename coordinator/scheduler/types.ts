@@ -1,5 +1,5 @@
 /** What the scheduler sees and says. Plain data: a snapshot is taken by the directory, a plan is committed by dispatch. */
-import type { ErrorCode, ModelCapability, ModelDigest, PeerId } from '../../mesh/protocol/index.ts'
+import type { ErrorCode, ModelCapability, ModelDigest, PeerId, Price } from '../../mesh/protocol/index.ts'
 
 /** One node as it was when the snapshot was taken. */
 export interface NodeSnapshot {
@@ -13,6 +13,12 @@ export interface NodeSnapshot {
   /** No frame for `LIMITS.suspectAfterMs`: it gets no new work. */
   readonly isSuspect: boolean
   readonly isDraining: boolean
+  /** A rented machine: nothing local-only goes there. */
+  readonly isCloud: boolean
+  /** For each million tokens; absent where nothing is billed. */
+  readonly price?: Price
+  /** Its breaker is open: too many attempts failed there lately. */
+  readonly isTripped: boolean
   readonly onBattery: boolean
   /** One way and back on the control stream, in ms; 0 for ourselves. */
   readonly linkMs: number
@@ -26,10 +32,30 @@ export interface ModelSnapshot {
   /** Attempts that hold a slot: reported, corrected by what was dispatched and ended since the report. */
   readonly running: number
   readonly prefillTokensPending: number
+  /** Delivered speed as a share of the measured one that the node claims; 1 until learned. */
+  readonly prefillCorrection: number
+  readonly decodeCorrection: number
+  /** Expected ms until each slot in use is free, shortest first; as long as `running`, or shorter when unknown. */
+  readonly slotFreeMs: readonly number[]
+  /** Ms from one slot's becoming free to the next one's while all are in use, as it lately was; absent until seen. */
+  readonly turnMs?: number
+  /** Bytes of prompt, counted from its start, whose state the node likely holds. */
+  readonly cachedBytes: (prefix: PromptPrefix) => number
+}
+
+/** Hashes of a prompt's growing beginnings, by which equal beginnings are found. */
+export interface PromptPrefix {
+  /** Hash of the first `ends[i]` bytes, chained. */
+  readonly hashes: readonly number[]
+  readonly ends: readonly number[]
 }
 
 export interface Snapshot {
   readonly nodes: readonly NodeSnapshot[]
+  /** Ms of a node's time that tasks ahead in the line wait for: the sum of their `Wait.workMs`. */
+  readonly claims?: ReadonlyMap<PeerId, number>
+  /** The node that lately held most of a prompt's state: a sample of a large mesh must not miss it. */
+  readonly warmest?: (digest: ModelDigest, prefix: PromptPrefix) => NodeSnapshot | undefined
 }
 
 /** What a task needs, as far as it is known before a tokenizer has seen it. */
@@ -39,16 +65,32 @@ export interface TaskDemand {
   readonly prefillTokens: number
   /** Lower bound of the same, by which a context can be ruled out for certain. */
   readonly prefillTokensMin: number
+  /** UTF-8 bytes of the prompt, and the beginnings by which a warm node is found. */
+  readonly promptBytes: number
+  readonly prefix: PromptPrefix
+  /** What the model must be able to do beyond chat and completion. */
+  readonly features: readonly ('json' | 'logprobs')[]
+  readonly localOnly: boolean
+  /** What may still be spent on this task, in units of currency; 0 keeps it off nodes with a price. */
+  readonly budget: number
   /** Tokens expected to be generated. */
   readonly decodeTokens: number
   /** Nodes (by `exclusionKey`) that failed this task lately. */
   readonly excluded: ReadonlySet<string>
+  /** Node that it runs on now: of a planned move, which must not end where it began. */
+  readonly leaving?: PeerId
+  /** A free slot is not waited for: a planned move needs one now. */
+  readonly mustStartNow?: boolean
+  /** Ms for which it has waited in the line already. */
+  readonly waitedMs?: number
 }
 
 export const exclusionKey = (node: Pick<NodeSnapshot, 'peerId' | 'session'>): string => `${node.peerId}#${node.session}`
 
 /** The parts of a predicted completion, in ms. Their sum is the score; less is better. */
 export interface Prediction {
+  /** Until a slot is free. */
+  readonly waitMs: number
   readonly loadMs: number
   readonly prefillMs: number
   readonly decodeMs: number
@@ -59,12 +101,33 @@ export interface Prediction {
 
 /** Why a node was not considered; a closed set, for metrics and for people. */
 export type Rejection =
-  'no such model' | 'not connected' | 'suspect' | 'draining' | 'failed this task' | 'context too small' | 'no free slot'
+  | 'no such model'
+  | 'no such feature'
+  | 'not connected'
+  | 'suspect'
+  | 'draining'
+  | 'cloud, and the task is local-only'
+  | 'over the budget'
+  | 'failed this task'
+  | 'breaker open'
+  | 'the node it leaves'
+  | 'context too small'
+  | 'no free slot'
 
 export interface Candidate {
   readonly peerId: PeerId
   readonly name: string
   readonly verdict: { readonly prediction: Prediction } | { readonly rejected: Rejection }
+}
+
+/** Its best node has no free slot yet, and waiting for it is predicted to end sooner than any that has one. */
+export interface Wait {
+  readonly kind: 'wait'
+  readonly node: NodeSnapshot
+  readonly prediction: Prediction
+  /** Ms of the node's time that it will take: claimed before those behind it in the line. */
+  readonly workMs: number
+  readonly explain: readonly Candidate[]
 }
 
 /** A proposal: dispatch verifies it against the present before it commits. */
@@ -79,8 +142,17 @@ export interface Unschedulable {
   readonly kind: 'unschedulable'
   readonly code: Extract<
     ErrorCode,
-    'NO_NODE' | 'MODEL_NOT_FOUND' | 'CONTEXT_LENGTH_EXCEEDED' | 'NO_ELIGIBLE_NODE' | 'SATURATED'
+    | 'NO_NODE'
+    | 'MODEL_NOT_FOUND'
+    | 'UNSUPPORTED_PARAMETER'
+    | 'CONTEXT_LENGTH_EXCEEDED'
+    | 'LOCAL_ONLY'
+    | 'BUDGET_EXCEEDED'
+    | 'NO_ELIGIBLE_NODE'
+    | 'SATURATED'
   >
   readonly message: string
+  /** Predicted ms until a slot is free, where all are taken. */
+  readonly waitMs?: number
   readonly explain: readonly Candidate[]
 }

@@ -37,6 +37,7 @@ const record = (host: PeerHost, sequence: number): CapabilityRecord => ({
   hardware: { cpu: { model: 'x', architecture: 'x64', threads: 1 }, memoryBytes: 1, gpus: [], platform: 'linux' },
   models: [],
   power: 'unknown',
+  tier: 'edge',
   labels: {},
   addresses: [],
 })

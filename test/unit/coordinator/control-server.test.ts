@@ -23,6 +23,7 @@ function setup() {
     hardware: { cpu: { model: 'x', architecture: 'x64', threads: 1 }, memoryBytes: 1, gpus: [], platform: 'linux' },
     models: [capability()],
     power: 'mains',
+    tier: 'edge',
     labels: {},
     addresses: [],
   }

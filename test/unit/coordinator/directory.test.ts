@@ -9,10 +9,14 @@ import {
   type LoadReport,
 } from '../../../mesh/protocol/index.ts'
 import { ManualClock, silentLogger, type Clock } from '../../../mesh/runtime/index.ts'
-import { capability, DIGEST } from './snapshots.ts'
+import { promptPrefix } from '../../../coordinator/scheduler/index.ts'
+import { capability, DIGEST, speed } from './snapshots.ts'
 
 const SELF = asPeerId('self')
 const NODE = asPeerId('node-1')
+/** Silence between suspicion and loss. */
+const SUSPECT_MS = (LIMITS.suspectAfterMs + LIMITS.lostAfterMs) / 2
+const EXPECTED = { prefillTokens: 1000, decodeTokens: 100 }
 
 const certificate = (name: string): Certificate => ({
   meshId: asMeshId('mesh'),
@@ -28,6 +32,7 @@ const load = (running: number, init: Partial<LoadReport> = {}): LoadReport => ({
   sequence: 1,
   models: [{ digest: DIGEST, running, prefillTokensPending: 0 }],
   memoryFreeBytes: 1,
+  cordoned: false,
   draining: false,
   ...init,
 })
@@ -46,6 +51,7 @@ describe('Directory', () => {
     hardware: { cpu: { model: 'x', architecture: 'x64', threads: 2 }, memoryBytes: 1, gpus: [], platform: 'linux' },
     models: [capability()],
     power: 'mains',
+    tier: 'edge',
     labels: {},
     addresses: [],
     ...init,
@@ -63,7 +69,7 @@ describe('Directory', () => {
     directory.watch({ lost: (peerId, session) => lost.push([peerId, session]) })
     const session = directory.connected(member)
     directory.announce(NODE, record(1))
-    await clock.advance(LIMITS.suspectAfterMs + LIMITS.suspectAfterMs / 3)
+    await clock.advance(SUSPECT_MS)
     expect(directory.snapshot().nodes[0]).toMatchObject({ isSuspect: true, isConnected: true })
     directory.heard(NODE)
     expect(directory.snapshot().nodes[0]?.isSuspect).toBe(false)
@@ -107,7 +113,7 @@ describe('Directory', () => {
     directory.announce(NODE, record(1))
     directory.report(NODE, load(2))
     expect(running()).toBe(2)
-    const reservation = directory.reserve(NODE, DIGEST)
+    const reservation = directory.reserve(NODE, DIGEST, EXPECTED)
     expect(running()).toBe(3)
     directory.report(NODE, load(3))
     expect(running()).toBe(3)
@@ -115,7 +121,7 @@ describe('Directory', () => {
     reservation.release()
     expect(running()).toBe(2)
     directory.report(NODE, load(0))
-    const [a, b] = [directory.reserve(NODE, DIGEST), directory.reserve(NODE, DIGEST)]
+    const [a, b] = [directory.reserve(NODE, DIGEST, EXPECTED), directory.reserve(NODE, DIGEST, EXPECTED)]
     // A report written before ours arrived must not hide them
     directory.report(NODE, load(0))
     expect(running()).toBe(2)
@@ -190,5 +196,161 @@ describe('Directory', () => {
     expect(entry.failuresAt(clock.nowMs())).toBe(2)
     expect(entry.failuresAt(clock.nowMs() + 60_000)).toBeCloseTo(1)
     expect(entry.failuresAt(clock.nowMs() + 600_000)).toBe(0)
+  })
+
+  describe('what the scheduler is told', () => {
+    const snapshot = () => directory.snapshot().nodes[0]!
+    const seen = () => snapshot().models.get(DIGEST)!
+
+    beforeEach(() => {
+      directory.connected(member)
+      directory.announce(NODE, record(1))
+    })
+
+    it('a failure is forgotten while nothing else happens', async () => {
+      directory.entry(NODE)!.addFailure(clock.nowMs())
+      expect(snapshot().recentFailures).toBe(1)
+      await clock.advance(60_000)
+      expect(snapshot().recentFailures).toBeCloseTo(0.5)
+    })
+
+    it('a silence that ended counts as a part of a failure', async () => {
+      await clock.advance(SUSPECT_MS)
+      expect(snapshot()).toMatchObject({ isSuspect: true, recentFailures: 0 })
+      directory.heard(NODE)
+      expect(snapshot()).toMatchObject({ isSuspect: false, recentFailures: 0.5 })
+    })
+
+    it('after five failures in a row the breaker opens, then one task may try', async () => {
+      const entry = directory.entry(NODE)!
+      for (let i = 0; i < 5; i++) entry.addFailure(clock.nowMs())
+      expect(snapshot().isTripped).toBe(true)
+      for (let i = 0; i < 31; i++) {
+        directory.heard(NODE)
+        await clock.advance(1000)
+      }
+      expect(snapshot().isTripped).toBe(false)
+      const trial = directory.reserve(NODE, DIGEST, EXPECTED)
+      expect(snapshot().isTripped).toBe(true)
+      entry.addSuccess()
+      trial.release()
+      expect(snapshot().isTripped).toBe(false)
+    })
+
+    it('a cordoned node takes no new work, nor does a draining one', () => {
+      expect(snapshot().isDraining).toBe(false)
+      directory.report(NODE, load(0, { cordoned: true }))
+      expect(snapshot().isDraining).toBe(true)
+      directory.report(NODE, load(0, { draining: true }))
+      expect(snapshot().isDraining).toBe(true)
+    })
+
+    it('where it is, and what it costs', () => {
+      expect(snapshot()).toMatchObject({ isCloud: false })
+      expect(snapshot().price).toBeUndefined()
+      const price = { inputPerMillion: 1, outputPerMillion: 2 }
+      directory.announce(NODE, record(2, { tier: 'cloud', price }))
+      expect(snapshot()).toMatchObject({ isCloud: true, price })
+    })
+
+    it('prompts sent since the report are pending, until they are worked off or a report counts them', async () => {
+      directory.report(NODE, load(0))
+      await clock.advance(10)
+      const reservation = directory.reserve(NODE, DIGEST, EXPECTED)
+      expect(seen().prefillTokensPending).toBe(1000)
+      await clock.advance(500)
+      expect(seen().prefillTokensPending).toBe(500)
+      directory.report(NODE, load(1, { models: [{ digest: DIGEST, running: 1, prefillTokensPending: 400 }] }))
+      expect(seen().prefillTokensPending).toBe(400)
+      await clock.advance(200)
+      expect(seen().prefillTokensPending).toBe(200)
+      reservation.release()
+    })
+
+    it('a slot is free when what is left of its answer was decoded', async () => {
+      const reservation = directory.reserve(NODE, DIGEST, EXPECTED)
+      // 1,000 tokens to prefill at 1,000 a second, then 100 to decode at 100 a second
+      expect(seen().slotFreeMs).toEqual([2000])
+      await clock.advance(1000)
+      reservation.progress(50)
+      await clock.advance(100)
+      expect(seen().slotFreeMs).toEqual([500])
+      reservation.progress(100)
+      await clock.advance(100)
+      expect(seen().slotFreeMs[0]).toBeGreaterThan(0)
+      reservation.release()
+      expect(seen().slotFreeMs).toEqual([])
+    })
+
+    it('how long it lately took until a slot became free while all were in use', async () => {
+      const all = Array.from({ length: capability().slots }, () => directory.reserve(NODE, DIGEST, EXPECTED))
+      expect(seen().turnMs).toBeUndefined()
+      await clock.advance(700)
+      all[0]!.release()
+      expect(seen().turnMs).toBe(700)
+    })
+
+    it('the speed that was delivered', async () => {
+      const entry = directory.entry(NODE)!
+      for (let i = 0; i < 8; i++) {
+        const reservation = directory.reserve(NODE, DIGEST, EXPECTED)
+        await clock.advance(2000)
+        directory.heard(NODE)
+        reservation.progress(1)
+        await clock.advance(400)
+        directory.heard(NODE)
+        reservation.progress(10)
+        reservation.release()
+        entry.learn(DIGEST, reservation.sample(1000))
+      }
+      expect(seen().prefillCorrection).toBeCloseTo(0.5, 1)
+      expect(seen().decodeCorrection).toBeCloseTo(0.25, 1)
+      // It claims the double from now on: no more is believed than was delivered.
+      directory.announce(
+        NODE,
+        record(2, { models: [capability({ speed: { ...speed(2000, [1, 200]), measuredAtMs: 2 } })] }),
+      )
+      expect(seen().prefillCorrection).toBeCloseTo(0.25, 1)
+    })
+
+    it('nothing is learned of a prefill whose cached part is not known, nor of one that waited for the model', () => {
+      const known = directory.reserve(NODE, DIGEST, EXPECTED)
+      known.progress(1)
+      expect(known.sample()).toMatchObject({ prefillTokens: 0 })
+      expect(known.sample(700)).toMatchObject({ prefillTokens: 700 })
+      directory.announce(NODE, record(2, { models: [capability({ residency: 'disk', loadMs: 500 })] }))
+      const cold = directory.reserve(NODE, DIGEST, EXPECTED)
+      cold.progress(1)
+      expect(cold.sample(1000)).toMatchObject({ prefillTokens: 0 })
+    })
+
+    it('of a model that is being loaded, what is left of it', async () => {
+      directory.announce(NODE, record(2, { models: [capability({ residency: 'loading', loadMs: 1000 })] }))
+      expect(seen().capability.loadMs).toBe(1000)
+      await clock.advance(600)
+      expect(seen().capability.loadMs).toBe(400)
+      await clock.advance(600)
+      expect(seen().capability.loadMs).toBeGreaterThan(0)
+    })
+
+    it('which prompts it lately decoded, in this life of it', () => {
+      const prefix = promptPrefix({ kind: 'text', text: 'x'.repeat(1000) })
+      expect(seen().cachedBytes(prefix)).toBe(0)
+      directory.entry(NODE)!.remember(DIGEST, prefix)
+      expect(seen().cachedBytes(prefix)).toBe(960)
+      expect(directory.snapshot().warmest!(DIGEST, prefix)?.peerId).toBe(NODE)
+      directory.connected(member)
+      expect(seen().cachedBytes(prefix)).toBe(0)
+      directory.forget(NODE)
+      expect(directory.snapshot().warmest!(DIGEST, prefix)).toBeUndefined()
+    })
+
+    it('slots in use hold what they decode, and nothing else', () => {
+      const entry = directory.entry(NODE)!
+      const prefixes = ['a', 'b', 'c', 'd'].map((letter) => promptPrefix({ kind: 'text', text: letter.repeat(100) }))
+      for (const prefix of prefixes) entry.remember(DIGEST, prefix)
+      for (let i = 0; i < 3; i++) directory.reserve(NODE, DIGEST, EXPECTED)
+      expect(prefixes.map((prefix) => seen().cachedBytes(prefix))).toEqual([0, 0, 0, 64])
+    })
   })
 })

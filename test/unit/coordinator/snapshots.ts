@@ -6,7 +6,12 @@ import {
   type ModelDigest,
   type ModelSpeed,
 } from '../../../mesh/protocol/index.ts'
-import type { ModelSnapshot, NodeSnapshot, TaskDemand } from '../../../coordinator/scheduler/index.ts'
+import {
+  NO_PREFIX,
+  type ModelSnapshot,
+  type NodeSnapshot,
+  type TaskDemand,
+} from '../../../coordinator/scheduler/index.ts'
 
 export const DIGEST: ModelDigest = asModelDigest(`sha256:${'a'.repeat(64)}`)
 export const OTHER_DIGEST: ModelDigest = asModelDigest(`sha256:${'b'.repeat(64)}`)
@@ -40,6 +45,10 @@ export const model = (init: Partial<ModelSnapshot> = {}): ModelSnapshot => ({
   capability: capability(),
   running: 0,
   prefillTokensPending: 0,
+  prefillCorrection: 1,
+  decodeCorrection: 1,
+  slotFreeMs: [],
+  cachedBytes: () => 0,
   ...init,
 })
 
@@ -51,6 +60,8 @@ export const node = (name: string, init: Partial<NodeSnapshot> = {}): NodeSnapsh
   isConnected: true,
   isSuspect: false,
   isDraining: false,
+  isCloud: false,
+  isTripped: false,
   onBattery: false,
   linkMs: 1,
   recentFailures: 0,
@@ -66,6 +77,11 @@ export const demand = (init: Partial<TaskDemand> = {}): TaskDemand => ({
   digest: DIGEST,
   prefillTokens: 100,
   prefillTokensMin: 10,
+  promptBytes: 400,
+  prefix: NO_PREFIX,
+  features: [],
+  localOnly: false,
+  budget: 0,
   decodeTokens: 100,
   excluded: new Set(),
   ...init,

@@ -11,7 +11,7 @@ afterEach(() => h.gateway.stop())
 
 const CREATED = 1_800_000_000
 const HEAD = { created: CREATED, model: 'tiny', system_fingerprint: 'fp_0123456789ab' }
-const ID = 'aaaaaaaaaaaaaaaaaaaaaaa1'
+const ID = 'aaaaaaaaaaaaaaaaaaaaaaab'
 const USAGE = {
   prompt_tokens: 7,
   completion_tokens: 2,

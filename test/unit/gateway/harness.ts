@@ -35,17 +35,46 @@ export function createHarness(init: Partial<GatewayInit> = {}, log: Logger = sil
 
 export const CHAT = { model: 'tiny', messages: [{ role: 'user', content: 'hi' }] }
 
-/** The `data:` payloads of a stream, parsed; `[DONE]` as it stands. */
-export function events(body: string): unknown[] {
-  return body
-    .split('\n\n')
-    .filter((event) => event.startsWith('data: '))
-    .map((event) => event.slice('data: '.length))
-    .map((data) => (data === '[DONE]' ? data : JSON.parse(data)))
+/** Lets everything happen that waits for nothing but the event loop. */
+export async function turns(): Promise<void> {
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
 }
+
+/** The `data:` payloads of a stream, parsed; `[DONE]` as it stands. */
+export const events = (body: string): unknown[] =>
+  sent(body).map(({ data }) => (data === '[DONE]' ? data : JSON.parse(data)))
 
 export const comments = (body: string): string[] =>
   body
     .split('\n\n')
     .filter((event) => event.startsWith(': '))
     .map((event) => event.slice(2))
+
+/** One server-sent event. */
+export interface SentEvent {
+  readonly id: number | undefined
+  readonly name: string | undefined
+  readonly data: string
+}
+
+/** The events of a stream with their ids and names, comments left out. */
+export function sent(body: string): SentEvent[] {
+  const field = (event: string, name: string): string | undefined =>
+    event
+      .split('\n')
+      .find((line) => line.startsWith(`${name}: `))
+      ?.slice(name.length + 2)
+  return body
+    .split('\n\n')
+    .filter((event) => event !== '' && !event.startsWith(':'))
+    .map((event) => {
+      const id = field(event, 'id')
+      return { id: id === undefined ? undefined : Number(id), name: field(event, 'event'), data: field(event, 'data')! }
+    })
+}
+
+/** The text that a stream of chat chunks tells. */
+export const chatText = (body: string): string =>
+  events(body)
+    .map((event) => (event as { choices?: [{ delta: { content?: string } }?] }).choices?.[0]?.delta.content ?? '')
+    .join('')

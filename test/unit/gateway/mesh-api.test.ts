@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { TWIN_MODEL, TWIN_NODE_VIEW } from '../../fixtures/mesh-service-twin.ts'
-import { createHarness, type Harness } from './harness.ts'
+import { PROTOCOL_VERSION } from '../../../mesh/protocol/index.ts'
+import type { LedgerAttempt } from '../../../coordinator/admission/index.ts'
+import { saysAndHangs, TWIN_MODEL, TWIN_NODE, TWIN_NODE_VIEW } from '../../fixtures/mesh-service-twin.ts'
+import { createHarness, events, type Harness } from './harness.ts'
 
 let h: Harness
 beforeEach(() => {
@@ -49,7 +51,7 @@ describe('models, nodes, members, health', () => {
     expect((await h.get('/mesh/v1/self')).json()).toMatchObject({
       name: 'desk-pc',
       isAuthority: true,
-      protocolVersion: 1,
+      protocolVersion: PROTOCOL_VERSION,
     })
   })
 
@@ -77,5 +79,109 @@ describe('models, nodes, members, health', () => {
       [{ valid_ms: 1.5 }, 'valid_ms'],
     ] as const)
       expect((await h.post('/mesh/v1/invites', body)).json().error).toMatchObject({ code: 'invalid_request', param })
+  })
+})
+
+describe('tasks', () => {
+  const post = (url: string) => h.gateway.app.inject({ method: 'POST', url })
+  const ATTEMPT: LedgerAttempt = {
+    assigned: {
+      atMs: 1_800_000_000_010,
+      attempt: 1,
+      fence: 4_294_967_297,
+      node: TWIN_NODE,
+      route: 'mesh',
+      reason: 'first',
+      from: 0,
+      predicted: { waitMs: 0, loadMs: 0, prefillMs: 100, decodeMs: 900, linkMs: 2, penaltyMs: 0, totalMs: 1002 },
+      candidates: [{ ...TWIN_NODE, rejected: 'draining' }],
+    },
+    ended: {
+      atMs: 1_800_000_000_500,
+      attempt: 1,
+      outcome: 'lost',
+      code: 'NODE_LOST',
+      message: 'its heartbeats stopped',
+      to: 40,
+      observed: { acceptMs: 3, firstTokenMs: 120 },
+    },
+  }
+  const newTask = async (): Promise<string> => {
+    const task = String((await h.chat()).headers['x-skein-task'])
+    h.twin.inside(h.twin.taskIds.at(-1)!).attempts = [ATTEMPT]
+    return task
+  }
+
+  it('are listed in pages, newest first', async () => {
+    const [older, newer] = [await newTask(), await newTask()]
+    const { object, data } = (await h.get('/mesh/v1/tasks')).json()
+    expect(object).toBe('list')
+    expect(data.map(({ taskId }: { taskId: string }) => taskId)).toEqual([newer, older])
+    await h.get(`/mesh/v1/tasks?limit=5&before=${newer}&open=true`)
+    expect(h.twin.queries).toEqual([{ limit: 20 }, { limit: 5, before: newer, isOpen: true }])
+  })
+
+  it.each(['limit=0', 'limit=201', 'limit=x', 'open=1', 'before=task_x'])('are not listed by %s', async (query) => {
+    expect((await h.get(`/mesh/v1/tasks?${query}`)).statusCode).toBeGreaterThanOrEqual(400)
+    expect(h.twin.queries).toEqual([])
+  })
+
+  it('are told by their id or as responses, without candidates', async () => {
+    const task = await newTask()
+    const response = task.replace('task_', 'resp_')
+    for (const id of [task, response]) {
+      const body = (await h.get(`/mesh/v1/tasks/${id}`)).json()
+      expect(body).toMatchObject({ taskId: task, responseId: response, state: 'completed', text: 'Hello world' })
+      expect(body.attempts[0].ended.code).toBe('NODE_LOST')
+      expect(JSON.stringify(body)).not.toContain('candidates')
+      expect(body).not.toHaveProperty('shape')
+    }
+    for (const id of ['task_x', `task_${'z'.repeat(24)}`, 'x'])
+      expect((await h.get(`/mesh/v1/tasks/${id}`)).json().error.code).toBe('not_found')
+  })
+
+  it('are explained: candidates, and predicted beside observed', async () => {
+    const task = await newTask()
+    const body = (await h.get(`/mesh/v1/tasks/${task}/explain`)).json()
+    expect(body).toMatchObject({ taskId: task, model: 'tiny', state: 'completed', tokens: 2 })
+    expect(body.attempts).toEqual([
+      {
+        attempt: 1,
+        atMs: 1_800_000_000_010,
+        endedAtMs: 1_800_000_000_500,
+        node: TWIN_NODE,
+        route: 'mesh',
+        reason: 'first',
+        from: 0,
+        to: 40,
+        outcome: 'lost',
+        code: 'NODE_LOST',
+        message: 'its heartbeats stopped',
+        predicted: ATTEMPT.assigned.predicted,
+        observed: ATTEMPT.ended!.observed,
+        candidates: ATTEMPT.assigned.candidates,
+      },
+    ])
+  })
+
+  it('are cancelled', async () => {
+    h.twin.script = saysAndHangs('x')
+    const answering = h.chat({ stream: true })
+    await h.twin.called()
+    await h.clock.advance(0)
+    const answer = await post(`/mesh/v1/tasks/${h.twin.taskIds[0]!}/cancel`)
+    expect(answer.json()).toMatchObject({ state: 'cancelled', tokens: 1 })
+    expect(events((await answering).body).at(-1)).toMatchObject({ error: { code: 'client_closed' } })
+  })
+
+  it('leave numbers behind', async () => {
+    expect((await h.get('/mesh/v1/stats')).json()).toEqual(h.twin.stats())
+  })
+
+  it.each(['cordon', 'uncordon', 'drain'] as const)('leave a node by %s', async (directive) => {
+    expect((await post(`/mesh/v1/nodes/desk-pc/${directive}`)).json()).toEqual({ ...TWIN_NODE, directive })
+    expect(h.twin.directed).toEqual([['desk-pc', directive]])
+    expect((await post(`/mesh/v1/nodes/nobody/${directive}`)).statusCode).toBe(404)
+    expect((await h.get(`/mesh/v1/nodes/desk-pc/${directive}`)).headers['allow']).toBe('POST')
   })
 })

@@ -46,7 +46,7 @@ describe('errors', () => {
       const { http, retryable } = ERRORS[code]
       expect(errorBody(error, 'req_x').error).toMatchObject({ param: 'p', code: code.toLowerCase() })
       expect(errorBody(error, 'req_x').error.type).toMatch(
-        http < 500 ? /^(invalid_request|authentication|permission)_error$/ : /^server_error$/,
+        http < 500 ? /^(invalid_request|authentication|permission|rate_limit)_error$/ : /^server_error$/,
       )
       expect(errorHeaders(error)['retry-after']).toBe(retryable && http === 503 ? '1' : undefined)
     },
@@ -60,6 +60,7 @@ describe('the inbox of a task', () => {
     const controller = new AbortController()
     let overflows = 0
     const inbox = new TaskInbox(queue, controller.signal, clock, {
+      after: 0,
       keepaliveMs: 10_000,
       backlogBytesMax,
       onOverflow: () => overflows++,
@@ -82,6 +83,9 @@ describe('the inbox of a task', () => {
         comments: ['x'],
         isStarted: true,
         text: 'abc',
+        logprobs: [],
+        tokens: 2,
+        position: 3,
         end: expect.objectContaining({ type: 'end' }),
         failure: undefined,
       },
@@ -122,9 +126,20 @@ describe('the inbox of a task', () => {
 
   it('gives the client up once when too much waits', async () => {
     const { clock, queue, overflows } = open(10)
-    for (const text of ['abcde', 'f', 'g']) queue.push(tokens(0, text))
+    for (const [index, text] of ['abcde', 'f', 'g'].entries()) queue.push(tokens(index, text))
     await clock.advance(0)
     expect(overflows()).toBe(1)
+  })
+
+  it('counts log probabilities as well, also of tokens that release no text', async () => {
+    const { clock, queue, overflows } = open(10_000)
+    const share = { bytes: new Uint8Array([97]), logprob: -1 }
+    const logprobs = [{ ...share, top: Array.from({ length: 20 }, () => share) }]
+    for (let index = 0; index < 5; index++) {
+      expect(overflows()).toBe(index < 4 ? 0 : 1)
+      queue.push(tokens(index, '', 1, logprobs))
+      await clock.advance(0)
+    }
   })
 
   it('ends with the reason of the signal, after the text that had come', async () => {

@@ -22,6 +22,11 @@ describe('what becomes of a request', () => {
       prompt: { kind: 'chat', messages: [{ role: 'user', content: 'hi' }] },
       sampling: { temperature: 1, topP: 1, topK: 0, minP: 0, presencePenalty: 0, frequencyPenalty: 0 },
       stop: [],
+      priority: 'default',
+      tenant: 'local',
+      attachment: 'attached',
+      stored: false,
+      shape: '{"api":"chat","created":1800000000}',
     })
   })
 
@@ -196,9 +201,7 @@ describe('wrong requests are refused by name', () => {
     ['tools', { tools: [{ type: 'function' }] }],
     ['tool_choice', { tool_choice: 'required' }],
     ['functions', { functions: [{}] }],
-    ['response_format', { response_format: { type: 'json_object' } }],
-    ['logprobs', { logprobs: true }],
-    ['top_logprobs', { top_logprobs: 3 }],
+    ['response_format.type', { response_format: { type: 'grammar' } }],
     ['n', { n: 2 }],
     ['audio', { audio: { voice: 'x' } }],
     ['modalities', { modalities: ['text', 'audio'] }],
@@ -221,7 +224,7 @@ describe('wrong requests are refused by name', () => {
     ['prompt', 'invalid_request', { prompt: undefined }],
     ['echo', 'unsupported_parameter', { echo: true }],
     ['best_of', 'unsupported_parameter', { best_of: 2 }],
-    ['logprobs', 'unsupported_parameter', { logprobs: 0 }],
+    ['logprobs', 'invalid_request', { logprobs: LIMITS.topLogprobsMax + 1 }],
     ['suffix', 'unsupported_parameter', { suffix: 'end' }],
     ['max_tokens', 'invalid_request', { max_tokens: 0 }],
   ])('%s of a text completion, as %s', async (param, code, extra) => {

@@ -1,0 +1,70 @@
+/** Tasks as people and the gateway see them, running or ended. */
+import type { LedgerTask, TaskSpec, TaskSummary } from '../ledger/index.ts'
+import { durableTokens, textOf } from '../ledger/index.ts'
+import type { TaskRun } from '../dispatch/index.ts'
+import type { TaskView } from './service.ts'
+
+type Asked = Pick<
+  TaskView,
+  | 'taskId'
+  | 'requestId'
+  | 'model'
+  | 'digest'
+  | 'priority'
+  | 'tenant'
+  | 'attachment'
+  | 'localOnly'
+  | 'seed'
+  | 'shape'
+  | 'deadlineAtMs'
+>
+
+function asked(spec: TaskSpec): Asked {
+  const { taskId, requestId, model, digest, priority, tenant, attachment, localOnly, shape, deadlineAtMs } = spec
+  const { seed } = spec.sampling
+  return { taskId, requestId, model, digest, priority, tenant, attachment, localOnly, seed, shape, deadlineAtMs }
+}
+
+export function viewOfRun(run: TaskRun, admittedAtMs: number): TaskView {
+  const { task, result, position } = run
+  return {
+    ...asked(task.spec),
+    state: task.state,
+    admittedAtMs,
+    attempts: run.attempts.entries,
+    tokens: task.answer.length,
+    text: task.answer.text + (result?.tail ?? ''),
+    isPurged: false,
+    ...(result && { result }),
+    ...(run.endedAtMs !== undefined && { endedAtMs: run.endedAtMs }),
+    ...(position !== undefined && { position }),
+  }
+}
+
+export function viewOfLedger(task: LedgerTask): TaskView {
+  const { spec, state, admittedAtMs, attempts, endedAtMs, result, isPurged } = task
+  return {
+    ...asked(spec),
+    state,
+    admittedAtMs,
+    attempts,
+    tokens: durableTokens(task),
+    text: textOf(task),
+    isPurged,
+    ...(endedAtMs !== undefined && { endedAtMs }),
+    ...(result && { result }),
+  }
+}
+
+/** `summary` as it is now: the ledger learns of tokens and attempts a little later. */
+export function freshened(summary: TaskSummary, run: TaskRun | undefined): TaskSummary {
+  if (run === undefined) return summary
+  const { task, current } = run
+  return {
+    ...summary,
+    state: task.state,
+    attempts: task.attempts,
+    tokens: task.answer.length,
+    ...(current && { node: { peerId: current.node.peerId, name: current.node.name } }),
+  }
+}

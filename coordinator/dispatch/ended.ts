@@ -1,0 +1,31 @@
+/** A task that has ended, to be followed again from what the ledger has. */
+import { SkeinError } from '../../mesh/protocol/index.ts'
+import type { LedgerTask } from '../ledger/index.ts'
+import type { TaskEvent } from './events.ts'
+import { Followers } from './followers.ts'
+import { Task } from './task.ts'
+
+/** Events of `from` behind `position`. @throws SkeinError NOT_FOUND when its text was deleted; as `TaskHandle.follow`. */
+export function followEnded(from: LedgerTask, position: number, signal?: AbortSignal): AsyncIterable<TaskEvent> {
+  const { result, spec } = from
+  if (result === undefined) throw new SkeinError('INTERNAL', `${spec.taskId} has not ended`)
+  if (from.isPurged) throw new SkeinError('NOT_FOUND', 'the text of this answer was deleted after its time')
+  const { answer } = Task.restore(from, { epoch: 0, nowMs: 0, wallMs: 0 })
+  const index = answer.indexOf(position)
+  if (!answer.isBorder(index)) throw new SkeinError('INVALID_REQUEST', `no event of this answer ended at ${position}`)
+  const followers = new Followers({ answer, onLeft: () => {}, onCame: () => {} })
+  const last = from.attempts.at(-1)?.assigned
+  if (last) {
+    const { node, route, attempt, reason } = last
+    followers.say({ type: 'started', node, route, attempt, reason })
+  }
+  const { finishReason, usage, timing, tail, error } = result
+  if (finishReason && usage && timing) {
+    const end = { type: 'end', finishReason, text: tail, usage, attempts: from.attempts.length, timing } as const
+    followers.end({ end })
+  } else {
+    const { code, message } = error ?? { code: 'INTERNAL', message: 'the ledger does not say how it ended' }
+    followers.end({ error: new SkeinError(code, message) })
+  }
+  return followers.follow(index, signal)
+}

@@ -1,0 +1,219 @@
+/** From a task to a committed place for it, and back: what an attempt shows is learned for the next plan. */
+import { SkeinError, type PeerId, type Price } from '../../mesh/protocol/index.ts'
+import type { Clock, Random } from '../../mesh/runtime/index.ts'
+import type { Directory, Reservation } from '../directory/index.ts'
+import type { ExplainedCandidate, PredictedMs } from '../ledger/index.ts'
+import {
+  AnswerLengths,
+  predict,
+  rejectionOf,
+  PredictionAccuracy,
+  schedule,
+  type Candidate,
+  type NodeSnapshot,
+  type Plan,
+  type Prediction,
+  type TaskDemand,
+  type Unschedulable,
+  type Wait,
+} from '../scheduler/index.ts'
+import type { Attempt } from './attempt.ts'
+import { costMicros, type Budget, type Reserved } from './budget.ts'
+import type { Completion, Task } from './task.ts'
+import { TokenRatio } from './token-ratio.ts'
+
+/** A place on a node that is held for an attempt. */
+export interface Assignment {
+  /** What was predicted; absent where the node already had the attempt. */
+  readonly prediction?: Prediction
+  readonly candidates: readonly Candidate[]
+  readonly reservation: Reservation
+  readonly money: Reserved | undefined
+  /** Tokens that were to be prefilled, as far as they were known. */
+  readonly prefillTokens: number
+  /** Tokens that it was expected to make. */
+  readonly decodeTokens: number
+  /** Attempts of the model on that node, this one included. */
+  readonly sequences: number
+}
+
+export interface PlanOptions {
+  readonly claims?: ReadonlyMap<PeerId, number>
+  /** A planned move away from this node. */
+  readonly leaving?: PeerId
+}
+
+export interface PlannerComponents {
+  readonly clock: Clock
+  readonly random: Random
+  readonly directory: Directory
+  readonly budget: Budget
+}
+
+export class Planner {
+  readonly #components: PlannerComponents
+  readonly #ratio = new TokenRatio()
+  readonly #lengths = new AnswerLengths()
+  readonly accuracy = new PredictionAccuracy()
+
+  constructor(components: PlannerComponents) {
+    this.#components = components
+  }
+
+  plan(task: Task, { claims, leaving }: PlanOptions = {}): Plan | Wait | Unschedulable {
+    const { directory, random } = this.#components
+    const snapshot = directory.snapshot()
+    const demand = this.#demand(task, leaving)
+    return schedule(claims ? { ...snapshot, claims } : snapshot, demand, () => random.next())
+  }
+
+  /** Reserves what `plan` names, in the same turn: no other task can come between. `undefined` when money is short. */
+  commit(task: Task, plan: Plan): Assignment | undefined {
+    const { directory, budget } = this.#components
+    const demand = this.#demand(task)
+    const { node } = plan
+    const money = node.price && budget.reserve(task.id, costMax(task, node.price))
+    if (node.price && money === undefined) return undefined
+    const { digest, prefillTokens, decodeTokens } = demand
+    const sequences = (node.models.get(digest)?.running ?? 0) + 1
+    const reservation = directory.reserve(node.peerId, digest, { prefillTokens, decodeTokens })
+    const { prediction, explain: candidates } = plan
+    return { prediction, candidates, reservation, money, prefillTokens, decodeTokens, sequences }
+  }
+
+  /** A place for an attempt that the node still holds. */
+  adopt(task: Task, peerId: PeerId): Assignment {
+    const { digest, decodeTokens } = this.#demand(task)
+    const reservation = this.#components.directory.reserve(peerId, digest, { prefillTokens: 0, decodeTokens })
+    return { candidates: [], reservation, money: undefined, prefillTokens: 0, decodeTokens, sequences: 1 }
+  }
+
+  /** An assignment that no attempt was made of. */
+  giveBack({ reservation, money }: Assignment): void {
+    reservation.release()
+    if (money) this.#components.budget.settle(money, 0)
+  }
+
+  /** Whether `task` could run on `node` if a slot were free there. */
+  couldUse(task: Task, node: NodeSnapshot): boolean {
+    const rejected = rejectionOf(node, this.#demand(task))
+    return rejected === undefined || rejected === 'no free slot'
+  }
+
+  /** Weighted tokens that the task is expected to cost from now on: input + 2 × output. */
+  cost(task: Task): number {
+    const { prefillTokens, decodeTokens } = this.#demand(task)
+    return prefillTokens + 2 * decodeTokens
+  }
+
+  /** Prompt tokens, as well as they are known before a tokenizer has counted them. */
+  promptTokens(task: Task): number {
+    return this.#ratio.tokens(task.spec.digest, task.promptBytes)
+  }
+
+  /** Predicted ms from now to the end of `task` where it runs, and on the best other node that is free; if any is. */
+  compare(task: Task, peerId: PeerId): { readonly hereMs: number; readonly there: Plan } | undefined {
+    const { clock, directory } = this.#components
+    const node = directory.entry(peerId)?.snapshot(clock.nowMs())
+    const model = node?.models.get(task.spec.digest)
+    if (!node || !model) return undefined
+    const there = this.plan(task, { leaving: peerId })
+    if (there.kind !== 'plan') return undefined
+    // its own slot is among those in use, and nothing is to be prefilled
+    const alone = { ...model, running: Math.max(0, model.running - 1), prefillTokensPending: 0 }
+    const { decodeMs } = predict(node, alone, this.#demand(task))
+    return { hereMs: decodeMs, there }
+  }
+
+  /** An attempt is over: its slot is free, its money is settled, and what it showed is learned. */
+  release(task: Task, attempt: Attempt, assignment: Assignment): void {
+    const { directory, budget } = this.#components
+    assignment.reservation.release()
+    const { node, delivered, observed } = attempt
+    const entry = directory.entry(node.peerId)
+    const { digest } = task.spec
+    if (assignment.money && node.price) {
+      const inputTokens = attempt.isAccepted ? this.promptTokens(task) + attempt.from : 0
+      budget.settle(assignment.money, costMicros(node.price, inputTokens, delivered))
+    }
+    if (delivered === 0 || observed.firstTokenMs === undefined || observed.acceptMs === undefined) return
+    entry?.remember(digest, task.prefix)
+    if (attempt.init.start !== 'generate') return
+    entry?.learn(digest, {
+      sequences: assignment.sequences,
+      prefillTokens: assignment.prefillTokens,
+      prefillMs: observed.firstTokenMs - observed.acceptMs,
+      decodeTokens: delivered - 1,
+      decodeMs: observed.decodeMs ?? 0,
+    })
+    const { prediction, decodeTokens } = assignment
+    if (prediction === undefined) return
+    // the rate is judged, not how long the answer became
+    const decodeMs = (prediction.decodeMs * delivered) / decodeTokens
+    this.accuracy.record({ ...prediction, decodeMs }, observed)
+  }
+
+  /** An answer is whole: how long its prompt and it were is known now. */
+  learn(task: Task, { usage }: Completion): void {
+    const { digest, maxTokens } = task.spec
+    this.#ratio.learn(digest, task.promptBytes, usage.promptTokens)
+    this.#lengths.learn(digest, usage.completionTokens, maxTokens)
+  }
+
+  #demand(task: Task, leaving?: PeerId): TaskDemand {
+    const { clock, budget } = this.#components
+    const { digest, maxTokens, localOnly, format, logprobs } = task.spec
+    const generated = task.answer.length
+    const expected = this.#lengths.expected(digest, maxTokens)
+    return {
+      digest,
+      prefillTokens: this.promptTokens(task) + generated,
+      prefillTokensMin: this.#ratio.tokensMin(task.promptBytes) + generated,
+      promptBytes: task.promptBytes,
+      prefix: task.prefix,
+      features: [...(format ? (['json'] as const) : []), ...(logprobs !== undefined ? (['logprobs'] as const) : [])],
+      localOnly,
+      budget: budget.left() / 1e6,
+      // an answer that is longer than expected is expected to go on for as long again
+      decodeTokens: Math.max(
+        1,
+        Math.min(maxTokens - generated, expected > generated ? expected - generated : expected),
+      ),
+      excluded: task.excludedAt(clock.nowMs()),
+      ...(leaving && { leaving, mustStartNow: true }),
+    }
+  }
+}
+
+/** A chat template adds some tokens to each message. */
+const TEMPLATE_TOKENS = 16
+
+/** The most that the rest of an answer can cost: no token is shorter than a byte, and the answer may become the longest. */
+function costMax({ spec, answer, promptBytes }: Task, price: Price): number {
+  const messages = spec.prompt.kind === 'chat' ? spec.prompt.messages.length + 1 : 1
+  const inputTokens = promptBytes + TEMPLATE_TOKENS * messages + answer.length
+  return costMicros(price, inputTokens, spec.maxTokens - answer.length)
+}
+
+/** For the ledger: without what only the scheduler needs. */
+export const explained = (candidates: readonly Candidate[]): ExplainedCandidate[] =>
+  candidates.map(({ peerId, name, verdict }) => ({
+    peerId,
+    name,
+    ...('prediction' in verdict ? { prediction: predicted(verdict.prediction) } : { rejected: verdict.rejected }),
+  }))
+
+export const predicted = ({
+  waitMs,
+  loadMs,
+  prefillMs,
+  decodeMs,
+  linkMs,
+  penaltyMs,
+  totalMs,
+}: Prediction): PredictedMs => ({ waitMs, loadMs, prefillMs, decodeMs, linkMs, penaltyMs, totalMs })
+
+export const refusal = (found: Unschedulable): SkeinError => {
+  const isSoon = found.code === 'NO_ELIGIBLE_NODE' || found.code === 'NO_NODE'
+  return new SkeinError(found.code, found.message, isSoon ? { retryAfterSeconds: 2 } : {})
+}

@@ -1,0 +1,109 @@
+/**
+ * The way into the ledger for what happens while tasks run. Events of one turn go as one call; nobody on the token path
+ * waits for it. What cannot be written is kept and tried again: a full disk delays the record, it does not lose it.
+ */
+import { asSkeinError, SkeinError } from '../../mesh/protocol/index.ts'
+import { sleep, type Clock, type Logger } from '../../mesh/runtime/index.ts'
+import type { Ledger, LedgerEvent } from '../ledger/index.ts'
+
+export type RecordedEvent = Exclude<LedgerEvent, { type: 'task.admitted' }>
+
+/** Back-off between two tries to write, doubled up to the last. */
+const RETRY_MS_MIN = 100
+const RETRY_MS_MAX = 5000
+/** Events that wait for a ledger that cannot be written; above it the oldest about attempts are dropped: they explain, no more. */
+const EVENTS_MAX = 16_384
+/** Events of one call. */
+const BATCH_MAX = 1024
+
+interface Entry {
+  readonly event: RecordedEvent
+  readonly settled: (() => void) | undefined
+}
+
+export interface RecorderComponents {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly ledger: Ledger
+}
+
+export class Recorder {
+  readonly #components: RecorderComponents
+  readonly #log: Logger
+  #entries: Entry[] = []
+  #writing: Promise<void> | undefined
+  #failure: SkeinError | undefined
+  readonly #stopping = new AbortController()
+
+  constructor(components: RecorderComponents) {
+    this.#components = components
+    this.#log = components.log.scope('recorder')
+  }
+
+  /** True while the ledger does not keep up, or cannot be written: what can wait should. */
+  get isBehind(): boolean {
+    return this.#failure !== undefined || this.#entries.length > BATCH_MAX
+  }
+
+  /** Why the ledger cannot be written just now. */
+  get failure(): SkeinError | undefined {
+    return this.#failure
+  }
+
+  record(event: RecordedEvent): void {
+    this.#push({ event, settled: undefined })
+  }
+
+  /** Resolves when `event` is durable, however long that takes; never, when the process ends before. */
+  settled(event: RecordedEvent): Promise<void> {
+    return new Promise((resolve) => this.#push({ event, settled: resolve }))
+  }
+
+  /** Writes what waits, once. Does not throw. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new SkeinError('SHUTTING_DOWN', 'the coordinator is stopping'))
+    await this.#writing
+  }
+
+  #push(entry: Entry): void {
+    if (this.#entries.length >= EVENTS_MAX) {
+      const dropped = this.#entries.findIndex(({ event }) => event.type.startsWith('attempt.'))
+      if (dropped >= 0) this.#entries.splice(dropped, 1)
+    }
+    this.#entries.push(entry)
+    this.#writing ??= this.#write()
+  }
+
+  async #write(): Promise<void> {
+    const { ledger } = this.#components
+    // what is recorded in the same turn goes along
+    await Promise.resolve()
+    let retryMs = RETRY_MS_MIN
+    while (this.#entries.length > 0) {
+      const batch = this.#entries.slice(0, BATCH_MAX)
+      try {
+        await ledger.append(batch.map(({ event }) => event))
+      } catch (thrown) {
+        if (await this.#givesUp(asSkeinError(thrown), retryMs)) break
+        retryMs = Math.min(2 * retryMs, RETRY_MS_MAX)
+        continue
+      }
+      if (this.#failure) this.#log.info({}, 'the ledger can be written again')
+      this.#failure = undefined
+      retryMs = RETRY_MS_MIN
+      const written = new Set(batch)
+      this.#entries = this.#entries.filter((entry) => !written.has(entry))
+      for (const { settled } of batch) settled?.()
+    }
+    this.#writing = undefined
+  }
+
+  /** Waits for the next try. True when there is none, because the coordinator stops. */
+  async #givesUp(error: SkeinError, retryMs: number): Promise<boolean> {
+    if (!this.#failure) this.#log.error({ code: error.code }, error.message)
+    this.#failure = error
+    if (this.#stopping.signal.aborted) return true
+    await sleep(this.#components.clock, retryMs, this.#stopping.signal).catch(() => {})
+    return false
+  }
+}

@@ -1,0 +1,458 @@
+/**
+ * The life of one task: waits for a place, runs an attempt, and after a loss goes on elsewhere from the last delivered
+ * token. An attempt is a pure function of what it is given, so that going on is calling it again with the tokens so far
+ * (`docs/ARCHITECTURE.md`, "An attempt is a pure function").
+ *
+ * A planned move has two phases: the target prefills prompt and tokens so far while the source still streams; then the
+ * answer is cut at a token, the target gets the few tokens that were missing, and the source is told to stop. Until the
+ * cut nothing is lost if the target fails, and if the source fails the target is already warm.
+ */
+import { asSkeinError, isTaskEnd, LIMITS, SkeinError, type PeerId } from '../../mesh/protocol/index.ts'
+import { deadline, sleep, withDeadline, type Clock, type Logger } from '../../mesh/runtime/index.ts'
+import type { AttemptReason, LedgerTask, TaskResult } from '../ledger/index.ts'
+import { AttemptLog, routeOf } from './attempt-log.ts'
+import { Attempt, type AttemptComponents, type AttemptInit } from './attempt.ts'
+import type { TaskEvent } from './events.ts'
+import { Followers } from './followers.ts'
+import { Placement, type HeldAttempt, type Place, type PlacementComponents } from './placement.ts'
+import { endState, expired, outcomeOf, reasonToMove } from './outcomes.ts'
+import type { Recorder } from './recorder.ts'
+import type { Completion, Task } from './task.ts'
+
+/** A node that failed a task is left out of its next plans for this long, doubled with each attempt up to the bound. */
+const EXCLUSION_MS = 1000
+const EXCLUSION_MS_MAX = 8000
+/** The end of an answer that may be resumed is told when it is durable; a ledger that cannot be written delays it no longer. */
+const COMMIT_WAIT_MS = 2000
+
+export type MoveReason = Extract<AttemptReason, 'drain' | 'rebalance'>
+
+/** What a run counts; plain numbers for the metrics. */
+export interface RunCounters {
+  readonly migrations: Map<AttemptReason, number>
+  handOvers: number
+  handOversFailed: number
+}
+
+export interface RunComponents extends AttemptComponents, PlacementComponents {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly recorder: Recorder
+  readonly counters: RunCounters
+  /** Aborts when that life of the node is over. */
+  readonly lostSignal: (node: Attempt['node']) => AbortSignal
+  /** An attempt of the run has begun. */
+  readonly onAttempt: (run: TaskRun) => void
+  /** The run is over, and what it has is recorded or was tried to be. */
+  readonly onEnd: (run: TaskRun) => void
+}
+
+/** Of an error's message in the ledger. */
+const MESSAGE_LENGTH_MAX = 512
+
+export class TaskRun {
+  readonly task: Task
+  readonly attempts: AttemptLog
+  readonly #components: RunComponents
+  readonly #log: Logger
+  readonly #followers: Followers
+  readonly #ending = new AbortController()
+  readonly #placement: Placement
+  /** An earlier life of the coordinator had begun it, and what that delivered last may be lost. */
+  #isRecovered: boolean
+  #current: Attempt | undefined
+  #moving: Promise<boolean> | undefined
+  readonly #over = Promise.withResolvers<void>()
+  #isAbandoned = false
+  #endedAtMs: number | undefined
+  #checkpointed: number
+  #result: TaskResult | undefined
+  #cancelDetached: () => void = () => {}
+
+  /** @param from the task as the ledger knew it, when an earlier life of the coordinator had begun it. */
+  constructor(components: RunComponents, task: Task, from?: LedgerTask) {
+    this.task = task
+    this.#components = components
+    this.#log = components.log
+    this.attempts = new AttemptLog(components, task, from?.attempts ?? [])
+    const last = from?.attempts.at(-1)?.assigned
+    const isPatient = from !== undefined || task.spec.attachment === 'background'
+    this.#placement = new Placement(components, task, isPatient, (text) => this.#say(text))
+    if (last) this.#placement.lost({ fence: last.fence, peerId: last.node.peerId }, true)
+    this.#isRecovered = last !== undefined
+    this.#checkpointed = task.answer.length
+    this.#followers = new Followers({
+      answer: task.answer,
+      onLeft: () => this.#left(),
+      onCame: () => this.#cancelDetached(),
+    })
+  }
+
+  /** Resolves when the run is over. Does not reject. */
+  get over(): Promise<void> {
+    return this.#over.promise
+  }
+
+  get result(): TaskResult | undefined {
+    return this.#result
+  }
+
+  /** Wall clock, in ms. */
+  get endedAtMs(): number | undefined {
+    return this.#endedAtMs
+  }
+
+  /** The attempt that the answer comes from now. */
+  get current(): Attempt | undefined {
+    return this.#current
+  }
+
+  get isMoving(): boolean {
+    return this.#moving !== undefined
+  }
+
+  /** Place in the line, from 1, while it waits. */
+  get position(): number | undefined {
+    return this.#placement.position
+  }
+
+  /** As `TaskHandle.follow`. */
+  follow(position: number, signal?: AbortSignal): AsyncIterable<TaskEvent> {
+    const { answer } = this.task
+    const index = answer.indexOf(position)
+    // After a restart the answer may still be behind what a client holds: the node that made it is waited for.
+    if (index < answer.length && !answer.isBorder(index))
+      throw new SkeinError('INVALID_REQUEST', `no event of this answer ended at ${position}`)
+    return this.#followers.follow(index, signal)
+  }
+
+  /** The client of `submit` hung up, maybe before it followed. */
+  clientLeft(reason?: SkeinError): void {
+    if (this.#followers.count === 0) this.#left(reason)
+  }
+
+  cancel(reason: SkeinError): void {
+    this.#ending.abort(reason)
+  }
+
+  /** The coordinator stops: what may be resumed is left to its node, and to the next life of the coordinator. */
+  abandon(): void {
+    this.#isAbandoned = true
+    this.#ending.abort(new SkeinError('SHUTTING_DOWN', 'the coordinator is stopping'))
+  }
+
+  /** A node says that it holds an attempt. Returns false when it is of no use any more. */
+  offer(held: HeldAttempt): boolean {
+    if (this.#result !== undefined) return false
+    if (this.#current === undefined) return this.#placement.offer(held)
+    const { fence, start } = this.#current.init
+    // the node has not heard yet that it is being attached to
+    if (typeof start === 'object' && start.attach === held.fence) return true
+    if (fence !== held.fence) return false
+    this.#placement.offerEarly(held)
+    return true
+  }
+
+  /** A node has told all that it holds, and nothing of this task was among it. */
+  notHeldBy(peerId: PeerId): void {
+    this.#placement.notHeldBy(peerId)
+  }
+
+  /** Gives the slot to a more urgent task; the answer goes on later. False when there is none to give. */
+  preempt(): boolean {
+    if (this.#current === undefined || this.#moving !== undefined) return false
+    this.#current.cancel(new SkeinError('PREEMPTED', 'the slot was given to a more urgent task'))
+    return true
+  }
+
+  /** Moves the answer to another node while it goes on. Resolves with whether it was moved. Does not throw. */
+  move(reason: MoveReason): Promise<boolean> {
+    const source = this.#current
+    if (source === undefined || this.#moving !== undefined || this.#result !== undefined) return Promise.resolve(false)
+    const found = this.#components.planner.plan(this.task, { leaving: source.node.peerId })
+    const assignment = found.kind === 'plan' ? this.#components.planner.commit(this.task, found) : undefined
+    if (found.kind !== 'plan' || assignment === undefined) return Promise.resolve(false)
+    this.#moving = this.#handOver(source, { assignment, node: found.node }, reason).finally(() => {
+      this.#moving = undefined
+    })
+    return this.#moving
+  }
+
+  /** Runs it to its end. Does not throw. */
+  async run(): Promise<void> {
+    const { clock, onEnd } = this.#components
+    const { task } = this
+    const limit = deadline(clock, Math.max(0, task.deadlineMs - clock.nowMs()), () => expired(task))
+    const signal = AbortSignal.any([this.#ending.signal, limit.signal])
+    try {
+      const completion = await this.#untilDone(signal)
+      task.enter('completed')
+      await this.#complete(completion)
+    } catch (thrown) {
+      await this.#fail(asSkeinError(signal.aborted ? signal.reason : thrown))
+    } finally {
+      limit.cancel()
+      this.#cancelDetached()
+      onEnd(this)
+      this.#over.resolve()
+    }
+  }
+
+  /** Tokens that came since the last checkpoint become durable. */
+  checkpoint(): void {
+    if (this.#result !== undefined || this.#components.recorder.isBehind) return
+    const part = this.task.answer.part(this.#checkpointed)
+    if (part === undefined) return
+    this.#checkpointed = this.task.answer.length
+    const atMs = this.#components.clock.wallMs()
+    this.#components.recorder.record({ type: 'task.checkpointed', atMs, taskId: this.task.id, part })
+  }
+
+  async #untilDone(signal: AbortSignal): Promise<Completion> {
+    let cause: SkeinError | undefined
+    for (;;) {
+      const attempt = this.#current ?? (await this.#begin(cause, signal))
+      try {
+        const completion = await attempt.done
+        this.attempts.ended(attempt, 'completed')
+        this.#components.directory.entry(attempt.node.peerId)?.addSuccess()
+        return completion
+      } catch (thrown) {
+        if (signal.aborted) throw thrown
+        if (this.#current !== attempt) continue // it was moved: what becomes of the source is no news
+        cause = this.#settleFailure(attempt, asSkeinError(thrown, 'NODE_LOST'))
+        await this.#moving
+      }
+    }
+  }
+
+  async #begin(cause: SkeinError | undefined, signal: AbortSignal): Promise<Attempt> {
+    const { task } = this
+    if (cause?.code !== 'PREEMPTED') task.checkAttempts(cause)
+    if (cause) this.#say(`${reasonToMove(cause)}, looking for another`)
+    const place = await this.#placement.find(cause, signal)
+    const reason = this.#reasonOf(place, cause)
+    if (reason === 'recovered') {
+      task.answer.remake()
+      this.#followers.remade()
+    }
+    const attempt = this.#attempt(
+      place,
+      place.attach === undefined ? 'generate' : { attach: place.attach },
+      reason,
+      signal,
+    )
+    task.deliveringFence = attempt.init.fence
+    this.#current = attempt
+    if (task.state === 'queued') task.enter('running')
+    if (cause) this.#say(`${reasonToMove(cause)}, resuming on ${place.node.name}`)
+    return attempt
+  }
+
+  #reasonOf(place: Place, cause: SkeinError | undefined): AttemptReason {
+    if (place.attach !== undefined) return 'reattached'
+    const wasRecovered = this.#isRecovered
+    this.#isRecovered = false
+    if (wasRecovered) return 'recovered'
+    if (cause === undefined) return 'first'
+    return cause.code === 'PREEMPTED' ? 'preempted' : 'lost'
+  }
+
+  #attempt(place: Place, start: AttemptInit['start'], reason: AttemptReason, signal: AbortSignal): Attempt {
+    const { clock, counters, lostSignal } = this.#components
+    const { task } = this
+    const { node, assignment } = place
+    const fence = task.nextFence()
+    const init: AttemptInit = {
+      task,
+      node,
+      number: task.attempts,
+      fence,
+      start,
+      listener: {
+        accepted: (attempt) => this.#accepted(attempt, reason),
+        progress: (attempt, { phase, done, total }) => {
+          if (attempt === this.#current && phase === 'loading') this.#say(`loading ${percent(done, total)}`)
+        },
+        delivered: (attempt, count) => {
+          this.attempts.delivered(attempt, count)
+          task.fruitless = 0
+          this.#followers.grown()
+        },
+      },
+    }
+    task.firstAssignedAtMs ??= clock.nowMs()
+    const attempt = new Attempt(this.#components, init, AbortSignal.any([signal, lostSignal(node)]))
+    this.attempts.begun(attempt, assignment, reason)
+    this.#components.onAttempt(this)
+    if (reason !== 'first') counters.migrations.set(reason, (counters.migrations.get(reason) ?? 0) + 1)
+    this.#log.debug({ task: task.id, attempt: task.attempts, node: node.name, reason }, 'assigned')
+    return attempt
+  }
+
+  #accepted(attempt: Attempt, reason: AttemptReason): void {
+    this.attempts.accepted(attempt)
+    if (typeof attempt.init.start === 'object') this.#isRecovered = false
+    this.#components.directory.entry(attempt.node.peerId)?.addLink(attempt.observed.acceptMs!)
+    if (attempt === this.#current) this.#started(attempt, reason)
+  }
+
+  #started({ node, init }: Attempt, reason: AttemptReason): void {
+    const name = { peerId: node.peerId, name: node.name }
+    this.#followers.say({ type: 'started', node: name, route: routeOf(node), attempt: init.number, reason })
+  }
+
+  #say(text: string): void {
+    this.#followers.say({ type: 'status', text })
+  }
+
+  async #handOver(source: Attempt, place: Place, reason: MoveReason): Promise<boolean> {
+    const { clock, counters } = this.#components
+    const target = this.#attempt(place, 'hold', reason, this.#ending.signal)
+    try {
+      const late = (): SkeinError => new SkeinError('ATTEMPT_STALLED', 'the target of a move was not ready in time')
+      await withDeadline(clock, LIMITS.prepareMs, late, undefined, (signal) => raced(target.prepared, signal))
+      // the source may have failed meanwhile, and its place is still empty; or it has ended the answer
+      if (this.#result !== undefined || (this.#current !== undefined && this.#current !== source))
+        throw new SkeinError('CLIENT_CLOSED', 'the answer ended while it was to be moved')
+    } catch (thrown) {
+      target.cancel(asSkeinError(thrown))
+      counters.handOversFailed++
+      this.#settleTarget(target, asSkeinError(thrown, 'NODE_LOST'))
+      return false
+    }
+    this.#cut(source, target, reason)
+    return true
+  }
+
+  /** The second phase: from here on the answer comes from `target`. */
+  #cut(source: Attempt, target: Attempt, reason: MoveReason): void {
+    const isAlive = this.#current === source
+    this.#current = target
+    target.commit()
+    this.#components.counters.handOvers++
+    if (this.task.state === 'queued') this.task.enter('running')
+    if (isAlive) {
+      const moved = new SkeinError('NODE_DRAINING', `the answer was moved to ${target.node.name}`)
+      source.cancel(moved)
+      source.done.catch(() => {})
+      this.attempts.ended(source, 'evicted', moved)
+    }
+    this.#say(`${reason === 'drain' ? 'node is leaving' : 'a better node is free'}, moved to ${target.node.name}`)
+    this.#started(target, reason)
+  }
+
+  #settleTarget(target: Attempt, error: SkeinError): void {
+    const { clock, directory } = this.#components
+    const isFault = error.row.blame === 'node' && error.code !== 'NODE_DRAINING' && error.code !== 'NO_FREE_SLOT'
+    this.attempts.ended(target, isFault ? 'failed' : 'cancelled', error)
+    this.task.exclude(target.node, clock.nowMs() + EXCLUSION_MS)
+    if (error.code === 'NO_FREE_SLOT') directory.entry(target.node.peerId)?.markFull(this.task.spec.digest)
+    if (isFault) directory.entry(target.node.peerId)?.addFailure(clock.nowMs())
+  }
+
+  /** Learns from a failed attempt. @throws the error itself when another node could not do better. */
+  #settleFailure(attempt: Attempt, error: SkeinError): SkeinError {
+    const { clock, directory } = this.#components
+    const { task } = this
+    const entry = directory.entry(attempt.node.peerId)
+    this.#current = undefined
+    this.attempts.ended(attempt, outcomeOf(error), error)
+    if (error.code === 'PREEMPTED') {
+      task.enter('queued')
+      return error
+    }
+    this.#log.warn({ task: task.id, attempt: task.attempts, node: attempt.node.name, code: error.code }, error.message)
+    // A node that no longer has the model says so of itself; others may have it.
+    if (error.row.blame === 'caller' && error.code !== 'MODEL_NOT_FOUND') throw error
+    this.#placement.lost({ fence: attempt.init.fence, peerId: attempt.node.peerId }, false)
+    if (error.code === 'ATTEMPT_NOT_HELD') {
+      task.enter('queued')
+      return error
+    }
+    if (attempt.delivered === 0) task.fruitless++
+    if (error.code === 'NO_FREE_SLOT') entry?.markFull(task.spec.digest)
+    else {
+      const untilMs = clock.nowMs() + Math.min(EXCLUSION_MS * 2 ** task.fruitless, EXCLUSION_MS_MAX)
+      task.exclude(attempt.node, error.row.retryable ? untilMs : Number.POSITIVE_INFINITY)
+      if (error.code !== 'NODE_DRAINING') entry?.addFailure(clock.nowMs())
+    }
+    task.enter('queued')
+    return error
+  }
+
+  /** The end of what may be resumed is told when it is durable: then it holds whatever crashes (invariant I5). */
+  async #complete({ finishReason, text, usage }: Completion): Promise<void> {
+    const { clock, planner } = this.#components
+    const { task } = this
+    planner.learn(task, { finishReason, text, usage })
+    this.#endAttempts(new SkeinError('CLIENT_CLOSED', 'the answer ended while it was to be moved'))
+    const nowMs = clock.nowMs()
+    const assignedMs = task.firstAssignedAtMs ?? nowMs
+    const firstTokenMs = task.firstTokenAtMs ?? nowMs
+    const timing = {
+      queuedMs: assignedMs - task.admittedAtMs,
+      firstTokenMs: firstTokenMs - assignedMs,
+      decodeMs: nowMs - firstTokenMs,
+    }
+    await this.#record({ outcome: 'completed', finishReason, usage, timing, tail: text })
+    const end = { type: 'end', finishReason, text, usage, attempts: task.attempts, timing } as const
+    this.#followers.end({ end })
+  }
+
+  async #fail(error: SkeinError): Promise<void> {
+    const { task } = this
+    this.#log.debug({ task: task.id, request: task.spec.requestId, code: error.code }, error.message)
+    this.#endAttempts(error)
+    if (!this.#isAbandoned) {
+      const outcome = endState(error)
+      if (!isTaskEnd(task.state)) task.enter(outcome)
+      const { code, message } = error
+      await this.#record({ outcome, error: { code, message: message.slice(0, MESSAGE_LENGTH_MAX) }, tail: '' })
+    }
+    this.#followers.end({ error })
+  }
+
+  #endAttempts(reason: SkeinError): void {
+    for (const attempt of this.attempts.open) {
+      if (this.#isAbandoned) attempt.abandon()
+      else attempt.cancel(reason)
+      attempt.done.catch(() => {})
+      this.attempts.ended(attempt, 'cancelled', reason)
+    }
+  }
+
+  async #record(result: TaskResult): Promise<void> {
+    const { clock, recorder } = this.#components
+    const { task } = this
+    this.#result = result
+    const part = task.answer.part(this.#checkpointed)
+    const atMs = (this.#endedAtMs = clock.wallMs())
+    const event = { type: 'task.ended', atMs, taskId: task.id, result, ...(part && { part }) } as const
+    const durable = recorder.settled(event)
+    if (task.spec.attachment === 'attached') return
+    const late = new AbortController()
+    await Promise.race([durable, sleep(clock, COMMIT_WAIT_MS, late.signal).catch(() => {})])
+    late.abort()
+  }
+
+  #left(reason?: SkeinError): void {
+    if (this.#result !== undefined || this.#ending.signal.aborted) return
+    const { attachment } = this.task.spec
+    const gone = (): void => this.cancel(new SkeinError('CLIENT_CLOSED', 'the client hung up and did not come back'))
+    if (attachment === 'attached') return reason ? this.cancel(reason) : gone()
+    if (attachment === 'background') return
+    this.#cancelDetached()
+    this.#cancelDetached = this.#components.clock.timer(LIMITS.detachedMs, gone)
+  }
+}
+
+const percent = (done: number, total: number): string => `${total === 0 ? 0 : Math.floor((100 * done) / total)}%`
+
+/** `work`, or the signal's reason. */
+function raced(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    work.then(resolve, reject)
+  })
+}

@@ -1,0 +1,62 @@
+/** How an answer is written: one form for each API, behind one port, so that the way to the client is the same for all. */
+import type { FinishReason, ModelDigest, SkeinError, TaskId, TokenLogprob, Usage } from '../../mesh/protocol/index.ts'
+import type { TaskView } from '../admission/index.ts'
+import type { EndEvent, Batch } from './task-inbox.ts'
+
+export type AnswerShape = 'chat' | 'text' | 'response'
+
+/** What every answer says of itself. */
+export interface AnswerHead {
+  readonly taskId: TaskId
+  readonly digest: ModelDigest
+  /** As the client wrote it. */
+  readonly model: string
+  /** Unix seconds of the admission. */
+  readonly created: number
+}
+
+export interface WholeAnswer {
+  readonly text: string
+  readonly logprobs: readonly TokenLogprob[]
+  readonly finishReason: FinishReason
+  readonly usage: Usage
+}
+
+/**
+ * Where a client goes on with an answer. Places are positions of `TaskEvent`; the text that the end releases has a place of
+ * its own behind the last one.
+ */
+export interface Resumption {
+  /** Position that the events are asked from. */
+  readonly after: number
+  /** `id` of the last event that the client has; absent for one that begins. */
+  readonly lastId?: number
+}
+
+/** Writes the events of one stream, in the order of the methods. An empty text stands for no event. */
+export interface StreamForm {
+  /** At once, before anything is known. */
+  open(): string
+  /** When a node began. */
+  begin(): string
+  /** `batch.text`, if the client does not have it yet. */
+  text(batch: Batch): string
+  /** The explicit end of a whole answer. */
+  end(end: EndEvent, tokens: number): string | Promise<string>
+  /** @param isBreak the task may live on, and only this stream ends. */
+  failure(error: SkeinError, isBreak: boolean): string | Promise<string>
+}
+
+/** What the gateway keeps in the ledger with a task, to write its answer again. */
+export interface StoredShape {
+  readonly api: AnswerShape
+  readonly created: number
+  /** Members of a response that repeat its request. */
+  readonly response?: Readonly<Record<string, unknown>>
+}
+
+/** What was kept of the task; after its purge as much as is known without it. */
+export function storedShape(view: TaskView): StoredShape {
+  if (view.shape === '') return { api: 'response', created: Math.floor(view.admittedAtMs / 1000) }
+  return JSON.parse(view.shape) as StoredShape
+}

@@ -1,0 +1,159 @@
+/** The mesh API: members, models, tasks and what the owner may do with them, in the mesh's own words. */
+import type { FastifyInstance } from 'fastify'
+import { Type, type Static } from 'typebox'
+import {
+  asTaskId,
+  LIMITS,
+  PROTOCOL_VERSION,
+  responseIdOf,
+  SkeinError,
+  taskIdOfResponse,
+  type TaskId,
+} from '../../mesh/protocol/index.ts'
+import type { LedgerAttempt, NodeDirective, TaskView } from '../admission/index.ts'
+import type { GenerationComponents } from './exchange.ts'
+import { identified } from './openai-answers.ts'
+
+/** Shortest life of an invite: less than this cannot be carried to another machine. */
+const INVITE_VALID_MS_MIN = 1000
+
+/** Tasks of a page that names no number. */
+const TASKS_DEFAULT = 20
+
+const DIRECTIVES: readonly NodeDirective[] = ['cordon', 'uncordon', 'drain']
+
+const InviteBodySchema = Type.Union([
+  Type.Object({
+    uses: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.membersMax })),
+    valid_ms: Type.Optional(Type.Integer({ minimum: INVITE_VALID_MS_MIN, maximum: LIMITS.certificateValidityMs })),
+  }),
+  // no body: one use, the usual life
+  Type.Null(),
+])
+type InviteBody = Static<typeof InviteBodySchema>
+
+const TasksQuerySchema = Type.Object({
+  limit: Type.Optional(Type.String({ pattern: '^[0-9]{1,3}$' })),
+  before: Type.Optional(Type.String()),
+  open: Type.Optional(Type.Enum(['true', 'false'])),
+})
+type TasksQuery = Static<typeof TasksQuerySchema>
+
+interface OneTask {
+  Params: { id: string }
+}
+
+export const listOf = <T>(data: T[]): { object: 'list'; data: T[] } => ({ object: 'list', data })
+
+/** A task by its own id or as a response. @throws SkeinError NOT_FOUND. */
+function taskIdOf(text: string): TaskId {
+  const taskId = taskIdOfResponse(text.replace(/^task_/, 'resp_'))
+  if (taskId === undefined) throw new SkeinError('NOT_FOUND', `there is no task '${text.slice(0, 64)}'`)
+  return asTaskId(taskId)
+}
+
+export function meshRoutes(app: FastifyInstance, { service }: GenerationComponents): void {
+  app.get('/mesh/v1/nodes', () => listOf(service.nodes()))
+
+  app.get('/mesh/v1/models', () => listOf([...identified(service.models())].map(([id, model]) => ({ id, ...model }))))
+
+  app.get('/mesh/v1/self', () => ({ ...service.self(), protocolVersion: PROTOCOL_VERSION }))
+
+  app.get('/mesh/v1/stats', () => service.stats())
+
+  app.delete<{ Params: { member: string } }>('/mesh/v1/nodes/:member', async ({ params }) => {
+    const { peerId, name } = await service.revoke(params.member)
+    return { peerId, name, revoked: true }
+  })
+
+  for (const directive of DIRECTIVES)
+    app.post<{ Params: { member: string } }>(`/mesh/v1/nodes/:member/${directive}`, async ({ params }) => {
+      const { peerId, name } = await service.direct(params.member, directive)
+      return { peerId, name, directive }
+    })
+
+  app.post<{ Body: InviteBody | undefined }>(
+    '/mesh/v1/invites',
+    { schema: { body: InviteBodySchema } },
+    async ({ body }, reply) => {
+      const invite = await service.invite({
+        uses: body?.uses ?? 1,
+        validMs: body?.valid_ms ?? LIMITS.inviteValidityMs,
+      })
+      return reply.code(201).send(invite)
+    },
+  )
+}
+
+export function taskRoutes(app: FastifyInstance, { service }: GenerationComponents): void {
+  app.get<{ Querystring: TasksQuery }>(
+    '/mesh/v1/tasks',
+    { schema: { querystring: TasksQuerySchema } },
+    async ({ query }) => {
+      const limit = Number(query.limit ?? TASKS_DEFAULT)
+      if (limit < 1 || limit > LIMITS.tasksPageMax)
+        throw new SkeinError('INVALID_REQUEST', `limit must be 1 to ${LIMITS.tasksPageMax}`, { param: 'limit' })
+      const before = query.before === undefined ? {} : { before: taskIdOf(query.before) }
+      return listOf(await service.tasks({ limit, ...before, ...(query.open === 'true' ? { isOpen: true } : {}) }))
+    },
+  )
+
+  app.get<OneTask>('/mesh/v1/tasks/:id', async ({ params }) => taskBody(await service.task(taskIdOf(params.id))))
+
+  app.get<OneTask>('/mesh/v1/tasks/:id/explain', async ({ params }) =>
+    explainBody(await service.task(taskIdOf(params.id))),
+  )
+
+  app.post<OneTask>('/mesh/v1/tasks/:id/cancel', async ({ params }) =>
+    taskBody(await service.cancel(taskIdOf(params.id))),
+  )
+}
+
+/** Without what only the gateway reads, and without the candidates, which `explain` tells. */
+function taskBody({ shape: _, attempts, ...view }: TaskView): object {
+  const withoutCandidates = attempts.map(({ assigned: { candidates: _candidates, ...assigned }, ended }) => ({
+    assigned,
+    ...(ended ? { ended } : {}),
+  }))
+  return { ...view, responseId: responseIdOf(view.taskId), attempts: withoutCandidates }
+}
+
+/** Where each attempt was placed and why, and what came of it, predicted beside observed. */
+export interface TaskExplanation extends Pick<
+  TaskView,
+  'taskId' | 'model' | 'priority' | 'localOnly' | 'state' | 'tokens' | 'result' | 'position'
+> {
+  readonly attempts: readonly AttemptExplanation[]
+}
+
+/** What an attempt's members mean is said where the ledger's events are. */
+export type AttemptExplanation = Pick<
+  LedgerAttempt['assigned'],
+  'attempt' | 'atMs' | 'node' | 'route' | 'reason' | 'from' | 'predicted' | 'candidates'
+> &
+  Partial<Pick<NonNullable<LedgerAttempt['ended']>, 'outcome' | 'code' | 'message' | 'to' | 'observed'>> & {
+    readonly endedAtMs?: number
+  }
+
+function explainBody(view: TaskView): TaskExplanation {
+  const { taskId, model, priority, localOnly, state, tokens, result, position } = view
+  return {
+    taskId,
+    model,
+    priority,
+    localOnly,
+    state,
+    tokens,
+    ...(result ? { result } : {}),
+    ...(position === undefined ? {} : { position }),
+    attempts: view.attempts.map(explainAttempt),
+  }
+}
+
+function explainAttempt({ assigned, ended }: LedgerAttempt): AttemptExplanation {
+  const { fence: _, price: _price, ...placed } = assigned
+  if (!ended) return placed
+  const { outcome, code, message, to, observed, atMs } = ended
+  const error = { ...(code === undefined ? {} : { code }), ...(message === undefined ? {} : { message }) }
+  return { ...placed, endedAtMs: atMs, outcome, ...error, to, observed }
+}

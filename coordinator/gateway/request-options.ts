@@ -1,0 +1,110 @@
+/**
+ * What a client asks for beside OpenAI's parameters: how urgent its task is and where it may run, by the `skein` member or
+ * by headers (for clients that cannot add a member), and how it comes back to a task that it had begun.
+ */
+import { createHash } from 'node:crypto'
+import { Type, type Static } from 'typebox'
+import { LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
+import type { Priority, TaskRequest } from '../admission/index.ts'
+
+export type RequestHeaders = Readonly<Record<string, string | string[] | undefined>>
+
+/** `system` is known, so that asking for it is refused by its name. */
+const PRIORITIES = ['system', 'interactive', 'default', 'bulk'] as const satisfies readonly Priority[]
+
+/** A member that is misspelt must not be ignored: `localonly` would let a private prompt leave the house. */
+export const SkeinBodySchema = Type.Object(
+  {
+    priority: Type.Optional(Type.Enum([...PRIORITIES])),
+    deadline_ms: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.taskMs })),
+    local_only: Type.Optional(Type.Boolean()),
+  },
+  { additionalProperties: false },
+)
+type SkeinBody = Static<typeof SkeinBodySchema>
+
+export type SkeinOptions = Pick<TaskRequest, 'priority' | 'deadlineMs' | 'localOnly'>
+
+const invalid = (param: string, message: string): SkeinError =>
+  new SkeinError('INVALID_REQUEST', `${param} ${message}`, { param })
+
+/** The header, read by `read`, which gives `undefined` for what it does not take. */
+function headerOf<T>(headers: RequestHeaders, name: string, values: string, read: (text: string) => T | undefined) {
+  const text = headers[name]
+  if (text === undefined) return undefined
+  const value = typeof text === 'string' ? read(text) : undefined
+  if (value === undefined) throw invalid(name, `must be ${values}`)
+  return value
+}
+
+/** A whole number of at most nine digits: enough for any position of an answer, and for `LIMITS.taskMs`. */
+const wholeNumber = (text: string): number | undefined => (/^\d{1,9}$/.test(text) ? Number(text) : undefined)
+
+function headerOptions(headers: RequestHeaders): SkeinBody {
+  const priority = headerOf(headers, 'x-skein-priority', PRIORITIES.join(', '), (text) =>
+    PRIORITIES.find((each) => each === text),
+  )
+  const deadline_ms = headerOf(headers, 'x-skein-deadline-ms', `1 to ${LIMITS.taskMs}`, (text) => {
+    const ms = wholeNumber(text)
+    return ms === undefined || ms < 1 || ms > LIMITS.taskMs ? undefined : ms
+  })
+  const local_only = headerOf(headers, 'x-skein-local-only', 'true or false', (text) =>
+    text === 'true' ? true : text === 'false' ? false : undefined,
+  )
+  return {
+    ...(priority === undefined ? {} : { priority }),
+    ...(deadline_ms === undefined ? {} : { deadline_ms }),
+    ...(local_only === undefined ? {} : { local_only }),
+  }
+}
+
+/** @throws SkeinError INVALID_REQUEST when a header is wrong or says other than the body; FORBIDDEN for `system`. */
+export function skeinOptions(body: SkeinBody | undefined, headers: RequestHeaders): SkeinOptions {
+  const byHeader = headerOptions(headers)
+  for (const name of ['priority', 'deadline_ms', 'local_only'] as const)
+    if (body?.[name] !== undefined && byHeader[name] !== undefined && body[name] !== byHeader[name])
+      throw invalid(`skein.${name}`, `says other than the header x-skein-${name.replace('_', '-')}`)
+  const { priority, deadline_ms, local_only } = { ...byHeader, ...body }
+  if (priority === 'system')
+    throw new SkeinError('FORBIDDEN', 'the priority system is for the mesh itself', { param: 'skein.priority' })
+  return {
+    ...(priority === undefined ? {} : { priority }),
+    ...(deadline_ms === undefined ? {} : { deadlineMs: deadline_ms }),
+    ...(local_only === undefined ? {} : { localOnly: local_only }),
+  }
+}
+
+/** JSON in which equal values are equal texts: members in the order of their names. The depth was bounded by the parser. */
+export function canonicalJson(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  const members = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`).join(',')}}`
+}
+
+const KEY = new RegExp(`^[\\x21-\\x7e](?:[\\x20-\\x7e]{0,${LIMITS.idempotencyKeyLengthMax - 2}}[\\x21-\\x7e])?$`)
+
+/**
+ * The `Idempotency-Key` with the digest of what it stands for.
+ *
+ * @throws SkeinError INVALID_REQUEST when it is not 1 to 255 characters of printable ASCII.
+ */
+export function idempotencyOf(headers: RequestHeaders, route: string, body: unknown): TaskRequest['idempotency'] {
+  const values = `1 to ${LIMITS.idempotencyKeyLengthMax} characters of printable ASCII`
+  const key = headerOf(headers, 'idempotency-key', values, (text) => (KEY.test(text) ? text : undefined))
+  if (key === undefined) return undefined
+  return {
+    key,
+    bodyDigest: createHash('sha256')
+      .update(`${route}\n${canonicalJson(body)}`)
+      .digest('hex'),
+  }
+}
+
+/** The `id:` of the last event that the client has of this answer. @throws SkeinError INVALID_REQUEST. */
+export const lastEventId = (headers: RequestHeaders): number | undefined =>
+  headerOf(headers, 'last-event-id', 'the id of an event of this answer', wholeNumber)
+
+/** Whose share a task counts against: the key, by a digest that does not give it away, or this machine. */
+export const tenantOf = (apiKey: string | undefined): string =>
+  apiKey === undefined ? 'local' : `key:${createHash('sha256').update(apiKey).digest('hex').slice(0, 12)}`

@@ -1,0 +1,134 @@
+/** Admission: what a request becomes, what two requests with one key become, and what is known of a task afterwards. */
+import { beforeEach, describe, expect, it } from 'vitest'
+import { asRequestId, asTaskId, GREEDY } from '../../../mesh/protocol/index.ts'
+import type { TaskRequest } from '../../../coordinator/admission/index.ts'
+import { accept, ANSWER, answers, DispatchHarness, end, TEXT, tokensFrom, type Script } from './dispatch.harness.ts'
+
+const never = new AbortController().signal
+const request = (init: Partial<TaskRequest> = {}): TaskRequest => ({
+  requestId: asRequestId('req_1'),
+  model: 'tiny',
+  prompt: { kind: 'text', text: 'why' },
+  sampling: GREEDY,
+  stop: [],
+  tenant: 'local',
+  attachment: 'attached',
+  shape: '{}',
+  ...init,
+})
+const keyed = (bodyDigest: string, init: Partial<TaskRequest> = {}): TaskRequest =>
+  request({ attachment: 'resumable', idempotency: { key: 'once', bodyDigest }, ...init })
+
+describe('CoordinatorService', () => {
+  let harness: DispatchHarness
+  beforeEach(() => {
+    harness = new DispatchHarness()
+  })
+
+  it('admits durably while the task already runs', async () => {
+    harness.node('good', 100, [answers])
+    const handle = await harness.service().submit(request(), never)
+    const following = harness.follow(handle)
+    await harness.settled(handle.admitted)
+    await following.over(1)
+    expect(following.text).toBe(TEXT)
+    expect((await harness.settled(harness.ledger.task(handle.taskId)))?.spec.model).toBe('tiny')
+  })
+
+  it('a task that cannot be made durable is not acknowledged, and does not go on', async () => {
+    harness.node('good', 100, [slow])
+    harness.ledger.failWrites('the disk is full')
+    const handle = await harness.service().submit(request(), never)
+    const following = harness.follow(handle)
+    await expect(harness.settled(handle.admitted)).rejects.toMatchObject({ code: 'LEDGER_UNAVAILABLE' })
+    await following.over(1)
+    expect(following.error).toMatchObject({ code: 'LEDGER_UNAVAILABLE' })
+  })
+
+  const slow: Script = async (channel, start) => {
+    await accept(channel, start)
+    await new Promise<void>((resolve) => void harness.clock.timer(3000, resolve))
+    await tokensFrom(channel, start.fence, 0, ANSWER.length)
+    await end(channel, start)
+  }
+
+  it('the same key and body is the same task, running and ended', async () => {
+    harness.node('good', 100, [slow])
+    const service = harness.service()
+    const one = await harness.settled(service.submit(keyed('a'), never))
+    const two = await harness.settled(service.submit(keyed('a'), never))
+    expect([one.isNew, two.isNew]).toEqual([true, false])
+    expect(two.taskId).toBe(one.taskId)
+    const both = [harness.follow(one), harness.follow(two, 0)]
+    for (const following of both) expect((await following.over()).text).toBe(TEXT)
+    expect(harness.begins.length).toBe(1)
+    await harness.clock.advance(60_000)
+    const three = await harness.settled(service.submit(keyed('a'), never))
+    expect(three.taskId).toBe(one.taskId)
+    expect((await harness.follow(three, 3).over()).text).toBe(ANSWER.slice(3).join(''))
+    expect(harness.begins.length).toBe(1)
+  })
+
+  it('two that come at once with one key are one task', async () => {
+    harness.node('good', 100, [answers], { model: { slots: 4 } })
+    const service = harness.service()
+    const [one, two] = await harness.settled(
+      Promise.all([service.submit(keyed('a'), never), service.submit(keyed('a'), never)]),
+    )
+    expect(two.taskId).toBe(one.taskId)
+    await harness.follow(one).over()
+    expect(harness.begins.length).toBe(1)
+  })
+
+  it('the same key with another body is refused, for that tenant only', async () => {
+    harness.node('good', 100, [answers], { model: { slots: 4 } })
+    const service = harness.service()
+    await harness.settled(service.submit(keyed('a'), never))
+    await expect(harness.settled(service.submit(keyed('b'), never))).rejects.toMatchObject({
+      code: 'IDEMPOTENCY_MISMATCH',
+    })
+    const other = await harness.settled(service.submit(keyed('b', { tenant: 'other' }), never))
+    expect(other.isNew).toBe(true)
+  })
+
+  it('shows a task running and ended, with its attempts', async () => {
+    harness.node('good', 100, [slow])
+    const service = harness.service()
+    const { taskId } = await harness.settled(service.submit(keyed('a', { priority: 'bulk' }), never))
+    await harness.clock.advance(100)
+    expect(await service.task(taskId)).toMatchObject({ state: 'running', priority: 'bulk', tokens: 0 })
+    await harness.clock.advance(60_000)
+    const view = await harness.settled(service.task(taskId))
+    expect(view).toMatchObject({ state: 'completed', text: TEXT, tokens: ANSWER.length })
+    expect(view.attempts[0]).toMatchObject({
+      assigned: { reason: 'first', node: { name: 'good' }, predicted: { totalMs: expect.any(Number) } },
+      ended: { outcome: 'completed', to: ANSWER.length, observed: { acceptMs: expect.any(Number) } },
+    })
+    expect(view.attempts[0]!.assigned.candidates).toHaveLength(1)
+    expect((await harness.settled(service.tasks({ limit: 10 })))[0]).toMatchObject({ taskId, state: 'completed' })
+    await expect(harness.settled(service.task(asTaskId('task_none')))).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  })
+
+  it('cancels on request, once and for all', async () => {
+    harness.node('good', 100, [slow])
+    const service = harness.service()
+    const { taskId } = await harness.settled(service.submit(request({ attachment: 'background' }), never))
+    const view = await harness.settled(service.cancel(taskId))
+    expect(view).toMatchObject({
+      state: 'cancelled',
+      result: { outcome: 'cancelled', error: { code: 'CLIENT_CLOSED' } },
+    })
+    expect((await harness.settled(service.cancel(taskId))).state).toBe('cancelled')
+  })
+
+  it('refuses a deadline that the wait alone would use up', async () => {
+    harness.node('slow', 1, [slow])
+    const service = harness.service()
+    harness.follow(await service.submit(request(), never))
+    await harness.until(() => harness.begins.length === 1)
+    await expect(service.submit(request({ deadlineMs: 500 }), never)).rejects.toMatchObject({
+      code: 'DEADLINE_UNREACHABLE',
+      retryAfterSeconds: expect.any(Number),
+    })
+  })
+})
