@@ -5,7 +5,7 @@
 import { mkdirSync } from 'node:fs'
 import { runNode, TOOLS } from './tools.ts'
 
-const LANES = ['architecture', 'unit', 'compliance', 'integration', 'system', 'fault']
+const LANES = ['architecture', 'unit', 'compliance', 'integration', 'system', 'simulation', 'fault']
 
 const args = process.argv.slice(2)
 const firstOther = args.findIndex((argument) => !LANES.includes(argument))

@@ -1,7 +1,7 @@
 /** What every command gets: where its words go, where its data is, how to reach a coordinator, how it is interrupted. */
 import { resolve } from 'node:path'
 import { Option, type Command } from 'commander'
-import { defaultDataDir } from '../../mesh/runtime/index.ts'
+import { defaultDataDir, SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
 import { CoordinatorClient, findCoordinator } from './coordinator-client.ts'
 import { createOutput, type Output } from './output.ts'
 
@@ -41,6 +41,8 @@ export function createContext(options: ClientOptions): Context {
   return {
     output: createOutput(options.json ?? false),
     dataDir,
-    client: () => new CoordinatorClient(findCoordinator({ ...options, data: dataDir })),
+    // a clock that keeps the process alive: while an answer is resumed, nothing else does
+    client: () =>
+      new CoordinatorClient(findCoordinator({ ...options, data: dataDir }), new SystemClock(true), new SystemRandom()),
   }
 }

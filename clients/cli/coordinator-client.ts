@@ -1,8 +1,18 @@
 /** The command line's way to a running coordinator: its HTTP API, found by flag, environment or data directory. */
-import { createParser } from 'eventsource-parser'
-import { ERRORS, isErrorCode, SkeinError, type ErrorCode } from '../../mesh/protocol/index.ts'
-import { DataDir } from '../../mesh/runtime/index.ts'
-import type { InviteView, ModelView, NodeName, NodeView, SelfView } from '../../coordinator/index.ts'
+import { mintId, SkeinError } from '../../mesh/protocol/index.ts'
+import { DataDir, sleep, withDeadline, type Clock, type Random } from '../../mesh/runtime/index.ts'
+import type {
+  InviteView,
+  ModelView,
+  NodeDirective,
+  NodeName,
+  NodeView,
+  SelfView,
+  TaskExplanation,
+  TaskSummary,
+  TaskView,
+} from '../../coordinator/index.ts'
+import { AnswerReading, failureOf, isResumable, type GenerateListener, type GenerateResult } from './answer-stream.ts'
 
 export const DEFAULT_HTTP = '127.0.0.1:7337'
 
@@ -31,25 +41,23 @@ export interface GenerateInit {
   readonly seed?: number
 }
 
-export interface GenerateListener {
-  /** Text of the answer, as it comes. */
-  text(text: string): void
-  /** Progress, such as `queued 2`. */
-  status(text: string): void
-}
-
-export interface GenerateResult {
-  readonly node: string | undefined
-  readonly route: string | undefined
-  readonly finishReason: string
-  readonly usage: { prompt_tokens: number; completion_tokens: number } | undefined
-}
+/** An answer whose connection broke is asked for again this long, counted anew whenever some of it came. */
+const RESUME_MS = 30_000
+/** Between two tries; doubled each time. */
+const RETRY_MS_MIN = 250
+const RETRY_MS_MAX = 4000
+/** A coordinator that does not hear of an interruption in this time learns of it by the silence. */
+const CANCEL_MS = 2000
 
 export class CoordinatorClient {
   readonly #target: ClientTarget
+  readonly #clock: Clock
+  readonly #random: Random
 
-  constructor(target: ClientTarget) {
+  constructor(target: ClientTarget, clock: Clock, random: Random) {
     this.#target = target
+    this.#clock = clock
+    this.#random = random
   }
 
   async nodes(): Promise<NodeView[]> {
@@ -72,6 +80,27 @@ export class CoordinatorClient {
     return this.#call('DELETE', `/mesh/v1/nodes/${encodeURIComponent(member)}`) as Promise<NodeName>
   }
 
+  direct(member: string, directive: NodeDirective): Promise<NodeName> {
+    return this.#call('POST', `/mesh/v1/nodes/${encodeURIComponent(member)}/${directive}`) as Promise<NodeName>
+  }
+
+  async tasks(limit: number, isOpen: boolean, before?: string): Promise<TaskSummary[]> {
+    const query = new URLSearchParams({
+      limit: String(limit),
+      ...(isOpen ? { open: 'true' } : {}),
+      ...(before === undefined ? {} : { before }),
+    })
+    return ((await this.#call('GET', `/mesh/v1/tasks?${query}`)) as { data: TaskSummary[] }).data
+  }
+
+  explain(task: string): Promise<TaskExplanation> {
+    return this.#call('GET', `/mesh/v1/tasks/${encodeURIComponent(task)}/explain`) as Promise<TaskExplanation>
+  }
+
+  cancel(task: string): Promise<Pick<TaskView, 'taskId' | 'state' | 'tokens'>> {
+    return this.#call('POST', `/mesh/v1/tasks/${encodeURIComponent(task)}/cancel`) as Promise<TaskView>
+  }
+
   /** Whether `/health/ready` says yes, and its reason. */
   async ready(): Promise<{ ready: boolean; reason: string }> {
     const response = await this.#fetch('GET', '/health/ready')
@@ -79,12 +108,57 @@ export class CoordinatorClient {
   }
 
   /**
-   * A streamed chat completion.
+   * A streamed chat completion. When its connection breaks, or the coordinator is restarted, it goes on where it was.
    *
-   * @throws SkeinError the gateway's code, also for one that comes in the middle of the stream; STREAM_TRUNCATED when the
-   *   stream ends without saying that it is whole.
+   * @throws SkeinError the gateway's code, also for one that comes in the middle of the stream; what broke the connection
+   *   when it could not be made again for `RESUME_MS`. The signal's reason, after the task was cancelled.
    */
   async generate(init: GenerateInit, listener: GenerateListener, signal?: AbortSignal): Promise<GenerateResult> {
+    const reading = new AnswerReading(listener)
+    const key = mintId('req', (length) => this.#random.bytes(length))
+    try {
+      return await this.#generate(init, key, reading, listener, signal)
+    } catch (error) {
+      if (signal?.aborted && reading.taskId !== undefined) await this.#giveUp(reading.taskId)
+      throw error
+    }
+  }
+
+  async #generate(
+    init: GenerateInit,
+    key: string,
+    reading: AnswerReading,
+    listener: GenerateListener,
+    signal: AbortSignal | undefined,
+  ): Promise<GenerateResult> {
+    let brokenAtMs: number | undefined
+    let delayMs = RETRY_MS_MIN
+    for (;;) {
+      const had = reading.lastEventId
+      try {
+        return await reading.read(await this.#ask(init, key, reading.lastEventId, signal), signal)
+      } catch (error) {
+        signal?.throwIfAborted()
+        // without a task there is nothing to come back to
+        if (reading.taskId === undefined || !isResumable(error)) throw error
+        if (brokenAtMs === undefined || reading.lastEventId !== had) {
+          listener.status('connection lost, resuming')
+          brokenAtMs = this.#clock.nowMs()
+          delayMs = RETRY_MS_MIN
+        }
+        if (this.#clock.nowMs() - brokenAtMs >= RESUME_MS) throw error
+      }
+      await sleep(this.#clock, delayMs, signal)
+      delayMs = Math.min(2 * delayMs, RETRY_MS_MAX)
+    }
+  }
+
+  async #ask(
+    init: GenerateInit,
+    key: string,
+    lastEventId: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Response> {
     const { model, messages, maxTokens, temperature, seed } = init
     const body = {
       model,
@@ -95,22 +169,38 @@ export class CoordinatorClient {
       stream: true,
       stream_options: { include_usage: true },
     }
-    const response = await this.#fetch('POST', '/v1/chat/completions', body, signal)
-    if (!response.ok) throw await failure(response)
-    const reading = new StreamReading(listener)
-    const decoder = new TextDecoder()
-    for await (const chunk of response.body!) reading.feed(decoder.decode(chunk as Uint8Array, { stream: true }))
-    return reading.result(response.headers)
+    const headers = {
+      'idempotency-key': key,
+      ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
+    }
+    const response = await this.#fetch('POST', '/v1/chat/completions', body, signal, headers)
+    if (!response.ok) throw await failureOf(response)
+    return response
+  }
+
+  /** Says that nobody waits for the task any more: without a word it would go on for a while, to be resumed. */
+  async #giveUp(taskId: string): Promise<void> {
+    const late = (): SkeinError => new SkeinError('COORDINATOR_UNREACHABLE', 'the coordinator does not answer')
+    const path = `/mesh/v1/tasks/${taskId}/cancel`
+    await withDeadline(this.#clock, CANCEL_MS, late, undefined, (signal) =>
+      this.#fetch('POST', path, undefined, signal),
+    ).catch(() => undefined)
   }
 
   async #call(method: string, path: string, body?: unknown): Promise<unknown> {
     const response = await this.#fetch(method, path, body)
-    if (!response.ok) throw await failure(response)
+    if (!response.ok) throw await failureOf(response)
     return response.json()
   }
 
-  async #fetch(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
-    const headers: Record<string, string> = {}
+  async #fetch(
+    method: string,
+    path: string,
+    body?: unknown,
+    signal?: AbortSignal,
+    extra: Readonly<Record<string, string>> = {},
+  ): Promise<Response> {
+    const headers: Record<string, string> = { ...extra }
     if (body !== undefined) headers['content-type'] = 'application/json'
     if (this.#target.apiKey !== undefined) headers['authorization'] = `Bearer ${this.#target.apiKey}`
     try {
@@ -129,80 +219,4 @@ export class CoordinatorClient {
       )
     }
   }
-}
-
-interface StreamChunk {
-  readonly error?: { code?: string; message?: string }
-  readonly choices?: readonly { delta?: { content?: string }; finish_reason?: string | null }[]
-  readonly usage?: GenerateResult['usage'] | null
-}
-
-/** Reads the server-sent events of one answer. */
-class StreamReading {
-  readonly #parser
-  readonly #listener: GenerateListener
-  #finishReason: string | undefined
-  #usage: GenerateResult['usage']
-  #node: string | undefined
-  #done = false
-  #error: SkeinError | undefined
-
-  constructor(listener: GenerateListener) {
-    this.#listener = listener
-    this.#parser = createParser({
-      onEvent: ({ data }) => this.#take(data),
-      onComment: (comment) => this.#comment(comment.trim()),
-    })
-  }
-
-  feed(text: string): void {
-    this.#parser.feed(text)
-  }
-
-  result(headers: Headers): GenerateResult {
-    if (this.#error) throw this.#error
-    if (!this.#done || this.#finishReason === undefined)
-      throw new SkeinError('STREAM_TRUNCATED', 'the answer ended before it was whole')
-    return {
-      node: headers.get('x-skein-node') ?? this.#node,
-      route: headers.get('x-skein-route') ?? undefined,
-      finishReason: this.#finishReason,
-      usage: this.#usage,
-    }
-  }
-
-  #comment(comment: string): void {
-    if (comment.startsWith('node ')) this.#node = comment.slice('node '.length)
-    else if (comment !== '' && comment !== 'keepalive') this.#listener.status(comment)
-  }
-
-  #take(data: string): void {
-    if (data === '[DONE]') {
-      this.#done = true
-      return
-    }
-    const chunk = JSON.parse(data) as StreamChunk
-    if (chunk.error) this.#error = errorOf(chunk.error.code, chunk.error.message ?? 'the answer failed')
-    if (chunk.usage) this.#usage = chunk.usage
-    const choice = chunk.choices?.[0]
-    if (choice?.delta?.content) this.#listener.text(choice.delta.content)
-    if (choice?.finish_reason) this.#finishReason = choice.finish_reason
-  }
-}
-
-function errorOf(code: string | undefined, message: string, status = 500): SkeinError {
-  const known = (code ?? '').toUpperCase()
-  if (isErrorCode(known)) return new SkeinError(known, message)
-  const byStatus = (Object.keys(ERRORS) as ErrorCode[]).find((each) => ERRORS[each].http === status)
-  return new SkeinError(byStatus ?? 'INTERNAL', message)
-}
-
-async function failure(response: Response): Promise<SkeinError> {
-  const body = (await response.json().catch(() => undefined)) as
-    { error?: { code?: string; message?: string } } | undefined
-  return errorOf(
-    body?.error?.code,
-    body?.error?.message ?? `the coordinator answered ${response.status}`,
-    response.status,
-  )
 }

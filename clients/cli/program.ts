@@ -1,14 +1,19 @@
 /** The command line: every command registered, and how each ends. */
 import { Command, CommanderError } from 'commander'
 import { asSkeinError, SkeinError } from '../../mesh/protocol/index.ts'
+import { registerBackup } from './commands/backup.ts'
 import { registerChat } from './commands/chat.ts'
+import { registerDirectives } from './commands/directives.ts'
 import { registerDoctor } from './commands/doctor.ts'
+import { registerExplain } from './commands/explain.ts'
 import { registerInvite } from './commands/invite.ts'
 import { registerJoin } from './commands/join.ts'
 import { registerModels } from './commands/models.ts'
 import { registerNodes } from './commands/nodes.ts'
+import { registerRestore } from './commands/restore.ts'
 import { registerRun } from './commands/run.ts'
 import { registerServe } from './commands/serve.ts'
+import { registerTasks } from './commands/tasks.ts'
 import { Interrupted } from './interrupt.ts'
 
 export function createProgram(): Command {
@@ -25,7 +30,12 @@ export function createProgram(): Command {
   registerChat(program)
   registerNodes(program)
   registerModels(program)
+  registerTasks(program)
+  registerExplain(program)
+  registerDirectives(program)
   registerDoctor(program)
+  registerBackup(program)
+  registerRestore(program)
   // Commands take over what the program was told before they were made; these were made before exitOverride reached them.
   for (const command of program.commands) command.exitOverride().showHelpAfterError('(--help shows what it takes)')
   return program

@@ -1,7 +1,7 @@
 /** Flags of the commands that run a process of the mesh. Each is validated here, before anything starts. */
 import { hostname } from 'node:os'
 import { InvalidArgumentError, Option, type Command } from 'commander'
-import { LIMITS } from '../../mesh/protocol/index.ts'
+import { LIMITS, type Price, type Tier } from '../../mesh/protocol/index.ts'
 import type { LogLevel } from '../../mesh/runtime/index.ts'
 import { addGlobalOptions, type GlobalOptions } from './context.ts'
 import { DEFAULT_HTTP } from './coordinator-client.ts'
@@ -20,6 +20,8 @@ export interface ServeOptions extends GlobalOptions {
   readonly threads?: number
   readonly context?: number
   readonly label: Readonly<Record<string, string>>
+  readonly tier?: Tier
+  readonly price?: Price
   readonly listen: readonly string[]
   readonly announce: readonly string[]
   readonly bootstrap: readonly string[]
@@ -31,6 +33,8 @@ export interface ServeOptions extends GlobalOptions {
 const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug', 'trace'] as const
 const DEFAULT_LISTEN = ['/ip4/0.0.0.0/tcp/0', '/ip4/0.0.0.0/tcp/0/ws']
 const THREADS_MAX = 1024
+/** As the capability record has it. */
+const PRICE_MAX = 1_000_000
 
 /** `HOST:PORT`, `[::1]:PORT` or `:PORT`. Port 0 takes a free one. */
 function hostPort(text: string): HostPort {
@@ -59,6 +63,15 @@ function label(text: string, labels: Record<string, string> = {}): Record<string
   const match = /^([a-z0-9._/-]{1,63})=(.{0,63})$/.exec(text)
   if (!match) throw new InvalidArgumentError('KEY=VALUE, the key in small letters, digits, dot, dash and slash')
   return { ...labels, [match[1]!]: match[2]! }
+}
+
+/** `IN,OUT`, each with a point as the decimal sign. */
+function price(text: string): Price {
+  const match = /^(\d+(?:\.\d+)?),(\d+(?:\.\d+)?)$/.exec(text)
+  const [inputPerMillion, outputPerMillion] = [Number(match?.[1]), Number(match?.[2])]
+  if (!(inputPerMillion <= PRICE_MAX && outputPerMillion <= PRICE_MAX))
+    throw new InvalidArgumentError('IN,OUT for a million tokens each, such as 0.15,0.6')
+  return { inputPerMillion, outputPerMillion }
 }
 
 function address(text: string, all: readonly string[] | undefined): string[] {
@@ -121,30 +134,44 @@ export function addServeOptions(command: Command, roles: { coordinator: boolean;
           'SKEIN_API_KEY',
         ),
       )
-  if (roles.node)
-    command
-      .addOption(
-        new Option('--model <path>', 'GGUF file or folder of them to serve (repeatable)')
-          .env('SKEIN_MODEL')
-          .argParser((path: string, all: string[] | undefined) => [...(all ?? []), path]),
-      )
-      .addOption(
-        new Option('--slots <n>', 'answers that a model generates together')
-          .env('SKEIN_SLOTS')
-          .argParser(whole(LIMITS.slotsPerModelMax)),
-      )
-      .addOption(
-        new Option('--threads <n>', 'CPU threads of the engine (default: all but one)')
-          .env('SKEIN_THREADS')
-          .argParser(whole(THREADS_MAX)),
-      )
-      .addOption(
-        new Option('--context <tokens>', "context of each answer (default: the model's own, as far as memory allows)")
-          .env('SKEIN_CONTEXT')
-          .argParser(whole(100_000_000)),
-      )
-      .addOption(new Option('--label <key=value>', 'label of this node (repeatable)').argParser(label))
+  if (roles.node) addNodeOptions(command)
   return command
+}
+
+function addNodeOptions(command: Command): void {
+  command
+    .addOption(
+      new Option('--model <path>', 'GGUF file or folder of them to serve (repeatable)')
+        .env('SKEIN_MODEL')
+        .argParser((path: string, all: string[] | undefined) => [...(all ?? []), path]),
+    )
+    .addOption(
+      new Option('--slots <n>', 'answers that a model generates together')
+        .env('SKEIN_SLOTS')
+        .argParser(whole(LIMITS.slotsPerModelMax)),
+    )
+    .addOption(
+      new Option('--threads <n>', 'CPU threads of the engine (default: all but one)')
+        .env('SKEIN_THREADS')
+        .argParser(whole(THREADS_MAX)),
+    )
+    .addOption(
+      new Option('--context <tokens>', "context of each answer (default: the model's own, as far as memory allows)")
+        .env('SKEIN_CONTEXT')
+        .argParser(whole(100_000_000)),
+    )
+    .addOption(new Option('--label <key=value>', 'label of this node (repeatable)').argParser(label))
+    .addOption(
+      new Option('--tier <tier>', "whose machine it is: the owner's, or a rented one that sees no local-only request")
+        .env('SKEIN_TIER')
+        .choices(['edge', 'cloud'])
+        .default('edge'),
+    )
+    .addOption(
+      new Option('--price <in,out>', 'what a million tokens of prompt and of answer cost the owner (default: nothing)')
+        .env('SKEIN_PRICE')
+        .argParser(price),
+    )
 }
 
 /** What commander parsed, with the lists that were not given made empty. */

@@ -13,7 +13,15 @@ import {
   type Logger,
 } from '../../mesh/runtime/index.ts'
 import { createPeerHost, openCapabilityRecord, openMembership, type PeerHost } from '../../mesh/network/index.ts'
-import { createCoordinator, createGateway, type Coordinator, type Gateway } from '../../coordinator/index.ts'
+import {
+  createCoordinator,
+  createGateway,
+  LEDGER_FILE,
+  openLedger,
+  type Coordinator,
+  type Gateway,
+  type Ledger,
+} from '../../coordinator/index.ts'
 import {
   createEngine,
   createNodeAgent,
@@ -88,8 +96,9 @@ async function start(
   lifecycle: Lifecycle,
   output: Output,
 ): Promise<Running> {
+  const ledger = parts.coordinator ? await startLedger(base, lifecycle) : undefined
   const host = await lifecycle.start(await createHost(parts, options, base))
-  const coordinator = parts.coordinator ? await lifecycle.start(coordinatorOf(host, base)) : undefined
+  const coordinator = ledger ? await lifecycle.start(coordinatorOf(host, ledger, base)) : undefined
   const agent = parts.node ? agentOf(host, options, base, () => reportModels()) : undefined
   const reportModels = createModelReport(() => agent, output)
   if (agent) await lifecycle.start(agent)
@@ -105,6 +114,13 @@ async function start(
   await announceReady(running, options, output)
   reportEvents(running, output)
   return running
+}
+
+/** Started first, hence stopped last: whatever stops may have something to record. */
+async function startLedger(base: Base, lifecycle: Lifecycle): Promise<Ledger> {
+  const ledger = await openLedger(base, { path: base.data.file(LEDGER_FILE) })
+  await lifecycle.start({ name: 'ledger', start: () => Promise.resolve(), stop: () => ledger.close() })
+  return ledger
 }
 
 async function createHost(parts: Parts, options: ServeOptions, base: Base): Promise<PeerHost> {
@@ -128,9 +144,10 @@ async function createHost(parts: Parts, options: ServeOptions, base: Base): Prom
   })
 }
 
-function coordinatorOf(host: PeerHost, base: Base): Coordinator {
+function coordinatorOf(host: PeerHost, ledger: Ledger, base: Base): Coordinator {
   return createCoordinator({
     ...base,
+    ledger,
     transport: host,
     discovery: host,
     membership: hostMembership(host),
@@ -141,7 +158,7 @@ function coordinatorOf(host: PeerHost, base: Base): Coordinator {
 }
 
 function agentOf(host: PeerHost, options: ServeOptions, base: Base, onModels: () => void): NodeAgent {
-  const { slots, threads, context } = options
+  const { slots, threads, context, tier, price } = options
   const hasModelFile = options.model.some((path) => !isEchoPath(path))
   return createNodeAgent(
     {
@@ -160,6 +177,8 @@ function agentOf(host: PeerHost, options: ServeOptions, base: Base, onModels: ()
       name: host.self.certificate.name,
       models: options.model,
       labels: options.label,
+      ...(tier !== undefined && { tier }),
+      ...(price !== undefined && { price }),
       ...(slots !== undefined && { slots }),
       ...(threads !== undefined && { threads }),
       ...(context !== undefined && { contextTokens: context }),

@@ -40,13 +40,18 @@ export const ZONES: readonly ZoneRule[] = [
     reason: 'It makes the snapshot, hence it knows the snapshot type; it does not know who asks for one.',
   },
   {
+    folder: 'coordinator/ledger',
+    imports: ['mesh/protocol', 'mesh/runtime'],
+    reason: 'It keeps what happened; it does not know who made it happen, and another database may take its place.',
+  },
+  {
     folder: 'coordinator/dispatch',
-    imports: [...MESH, 'coordinator/scheduler', 'coordinator/directory'],
+    imports: [...MESH, 'coordinator/scheduler', 'coordinator/directory', 'coordinator/ledger'],
     reason: 'It runs plans on nodes. It does not know HTTP, nor who asked.',
   },
   {
     folder: 'coordinator/admission',
-    imports: [...MESH, 'coordinator/dispatch', 'coordinator/directory'],
+    imports: [...MESH, 'coordinator/dispatch', 'coordinator/directory', 'coordinator/ledger'],
     reason: 'It turns a request into a task and a view of the mesh; how tasks are placed is behind dispatch.',
   },
   {
@@ -63,6 +68,7 @@ export const ZONES: readonly ZoneRule[] = [
       'coordinator/dispatch',
       'coordinator/directory',
       'coordinator/scheduler',
+      'coordinator/ledger',
     ],
     reason: 'Composes the coordinator of its parts.',
   },
