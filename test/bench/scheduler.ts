@@ -1,6 +1,6 @@
 /** Time of one plan over 10 to 10,000 nodes, snapshot included, as dispatch asks for it: `node test/bench/scheduler.ts`. */
 import { Directory, type Reservation } from '../../coordinator/directory/index.ts'
-import { schedule, type TaskDemand } from '../../coordinator/scheduler/index.ts'
+import { promptPrefix, schedule, type TaskDemand } from '../../coordinator/scheduler/index.ts'
 import { asMeshId, asModelDigest, asPeerId, type CapabilityRecord } from '../../mesh/protocol/index.ts'
 import { SeededRandom, silentLogger, SystemClock } from '../../mesh/runtime/index.ts'
 import { machine, median, percentile, print } from './stats.ts'
@@ -10,6 +10,8 @@ const WARM_UP = 200
 const PLANS = 1000
 /** Attempts that run at any time. */
 const HELD = 8
+const PROMPT = 'What is the weather like? '.repeat(32)
+const EXPECTED = { prefillTokens: 200, decodeTokens: 256 }
 const DIGEST = asModelDigest(`sha256:${'a'.repeat(64)}`)
 
 const clock = new SystemClock(true)
@@ -55,6 +57,7 @@ function record(i: number): CapabilityRecord {
       },
     ],
     power: 'mains',
+    tier: 'edge',
     labels: {},
     addresses: [],
   }
@@ -79,6 +82,11 @@ function measure(size: number): number[] {
     digest: DIGEST,
     prefillTokens: 200,
     prefillTokensMin: 50,
+    promptBytes: PROMPT.length,
+    prefix: promptPrefix({ kind: 'text', text: PROMPT }),
+    features: [],
+    localOnly: false,
+    budget: 0,
     decodeTokens: 256,
     excluded: new Set(),
   }
@@ -88,8 +96,9 @@ function measure(size: number): number[] {
     const beganMs = performance.now()
     const plan = schedule(directory.snapshot(), demand, () => random.next())
     const tookMs = performance.now() - beganMs
-    if (plan.kind !== 'plan') throw new TypeError(plan.message)
-    held.push(directory.reserve(plan.node.peerId, DIGEST))
+    if (plan.kind !== 'plan') throw new TypeError(`no plan but ${plan.kind}`)
+    held.push(directory.reserve(plan.node.peerId, DIGEST, EXPECTED))
+    directory.entry(plan.node.peerId)!.remember(DIGEST, demand.prefix)
     if (held.length > HELD) held.shift()!.release()
     if (i >= 0) figures.push(tookMs * 1000)
     if (i % 30 === 0) for (const entry of directory.entries()) directory.report(entry.peerId, load(i + WARM_UP))
@@ -101,10 +110,20 @@ const load = (sequence: number) => ({
   sequence,
   models: [{ digest: DIGEST, running: Math.floor(random.next() * 3), prefillTokensPending: 0 }],
   memoryFreeBytes: 1,
+  cordoned: false,
   draining: false,
 })
 
 print(machine())
+const long = 'What is the weather like? '.repeat(400).slice(0, 10_000)
+const hashing = Array.from({ length: 2000 }, () => {
+  const beganMs = performance.now()
+  promptPrefix({ kind: 'text', text: long })
+  return (performance.now() - beganMs) * 1000
+}).slice(1000)
+print(
+  `prefix of a prompt of 10 kB: p50 ${median(hashing).toFixed(1)} µs, p99 ${percentile(hashing, 0.99).toFixed(1)} µs`,
+)
 for (const size of SIZES) {
   const figures = measure(size)
   print(`plan over ${size} nodes: p50 ${median(figures).toFixed(1)} µs, p99 ${percentile(figures, 0.99).toFixed(1)} µs`)
