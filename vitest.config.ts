@@ -28,6 +28,7 @@ export default defineConfig({
       // engines and sockets share the machine's few cores: one file at a time keeps their deadlines honest
       lane('integration', 60 * SECOND, true),
       lane('system', 120 * SECOND, true),
+      lane('simulation', 120 * SECOND, true),
       lane('fault', 120 * SECOND, true),
     ],
   },

@@ -66,7 +66,8 @@ export class AttemptLog {
     return [...this.#open.keys()]
   }
 
-  begun(attempt: Attempt, assignment: Assignment, reason: AttemptReason): void {
+  /** Resolves when it is on record, which an attempt that costs money waits for. */
+  begun(attempt: Attempt, assignment: Assignment, reason: AttemptReason): Promise<void> {
     this.#open.set(attempt, { assignment, state: 'assigned' })
     const { node, init, from } = attempt
     const assigned = {
@@ -78,11 +79,12 @@ export class AttemptLog {
       reason,
       from,
       ...(node.price && { price: node.price }),
+      ...(assignment.money && { reservedMicros: assignment.money.amountMicros }),
       ...(assignment.prediction && { predicted: predicted(assignment.prediction) }),
       candidates: explained(assignment.candidates),
     }
     this.#entries.push({ assigned })
-    this.#components.recorder.record({ type: 'attempt.assigned', taskId: this.#task.id, ...assigned })
+    return this.#components.recorder.settled({ type: 'attempt.assigned', taskId: this.#task.id, ...assigned })
   }
 
   accepted(attempt: Attempt): void {
@@ -103,7 +105,7 @@ export class AttemptLog {
     this.#step(attempt, outcome)
     this.#open.delete(attempt)
     const { clock, planner, recorder } = this.#components
-    planner.release(this.#task, attempt, open.assignment)
+    const costMicros = planner.release(this.#task, attempt, open.assignment)
     const error = thrown === undefined ? undefined : asSkeinError(thrown, 'NODE_LOST')
     const ended = {
       atMs: clock.wallMs(),
@@ -112,6 +114,7 @@ export class AttemptLog {
       ...(error && { code: error.code, message: error.message.slice(0, MESSAGE_LENGTH_MAX) }),
       to: attempt.to,
       observed: attempt.observed,
+      ...(costMicros !== undefined && { costMicros }),
     }
     const at = this.#entries.findIndex((entry) => entry.assigned.attempt === ended.attempt && !entry.ended)
     if (at >= 0) this.#entries[at] = { ...this.#entries[at]!, ended }

@@ -56,6 +56,8 @@ export interface AttemptInit {
   /** `attach`: to the attempt that the node holds under this fencing token. */
   readonly start: 'generate' | 'hold' | { readonly attach: number }
   readonly listener: AttemptListener
+  /** Nothing is sent before this resolves. */
+  readonly after?: Promise<void>
 }
 
 export class Attempt {
@@ -151,6 +153,7 @@ export class Attempt {
     const { clock, streams } = this.#components
     let ended = false
     try {
+      if (this.init.after) await raced(this.init.after, signal)
       this.#watchdog.expect('assign to accept', LIMITS.assignToAcceptMs)
       this.#channel = await streams.take(this.node.peerId, signal)
       await this.#channel.send(this.#firstFrame(), signal)
@@ -265,6 +268,14 @@ export class Attempt {
       ...(start === 'hold' && { hold: true }),
     }
   }
+}
+
+/** `work`, or the signal's reason. */
+export function raced(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(asSkeinError(signal.reason)), { once: true })
+    work.then(resolve, reject)
+  })
 }
 
 /** Closes an ended stream; one that has not ended is cancelled, and reset when the node does not confirm in time. */

@@ -6,7 +6,7 @@
 import type { Price, TaskId } from '../../mesh/protocol/index.ts'
 import type { Clock } from '../../mesh/runtime/index.ts'
 
-const DAY_MS = 86_400_000
+export const DAY_MS = 86_400_000
 
 /** Days since 1970, UTC. */
 export const dayOf = (wallMs: number): number => Math.floor(wallMs / DAY_MS)

@@ -9,7 +9,7 @@ import type { Directory, HeldReport } from '../directory/index.ts'
 import { PRIORITIES, type Ledger, type LedgerTask, type Priority, type TaskSpec } from '../ledger/index.ts'
 import { AttemptStreams } from './attempt-streams.ts'
 import type { DropReason } from './attempt.ts'
-import type { Budget } from './budget.ts'
+import { DAY_MS, dayOf, type Budget } from './budget.ts'
 import type { Place } from './placement.ts'
 import { Planner, refusal } from './planner.ts'
 import { Recorder } from './recorder.ts'
@@ -100,7 +100,9 @@ export class Dispatcher {
 
   /** Goes on with what an earlier life of the coordinator had begun. @throws SkeinError of the ledger. */
   async start(): Promise<void> {
-    const { directory, ledger } = this.#components
+    const { budget, clock, directory, ledger } = this.#components
+    const today = dayOf(clock.wallMs())
+    budget.restore(new Map([[today, await ledger.billedMicros(today * DAY_MS)]]))
     this.#unwatch = directory.watch({
       capacity: () => this.#capacity(),
       lost: (peerId, session) => this.#nodeLost(peerId, session),

@@ -94,9 +94,12 @@ export class Placement {
     let slot: Promise<Place> | undefined
     try {
       slot = this.#slot(cause, AbortSignal.any([signal, left.signal]))
-      const held = this.#offer.promise.then((offer) => this.#held(offer) ?? slot!)
-      const place = await Promise.race([slot, held])
-      if (place.attach === undefined) slot = undefined
+      const offered = this.#offer.promise.then((offer) => ({ offer }))
+      const first = await Promise.race([slot, offered])
+      const held = 'offer' in first ? this.#held(first.offer) : undefined
+      if (held) return held
+      const place = await slot
+      slot = undefined
       return place
     } finally {
       this.#position = undefined

@@ -125,17 +125,30 @@ export class Planner {
     return { hereMs: decodeMs, there }
   }
 
-  /** An attempt is over: its slot is free, its money is settled, and what it showed is learned. */
-  release(task: Task, attempt: Attempt, assignment: Assignment): void {
-    const { directory, budget } = this.#components
+  /**
+   * An attempt is over: its slot is free, its money is settled, and what it showed is learned. Returns what it cost in
+   * micro-units, where it has a price.
+   */
+  release(task: Task, attempt: Attempt, assignment: Assignment): number | undefined {
     assignment.reservation.release()
+    this.#learnFrom(task, attempt, assignment)
+    return this.#settle(task, attempt, assignment)
+  }
+
+  /** Never more than was set aside: the estimate of the input is ours, and was made with all that could be. */
+  #settle(task: Task, attempt: Attempt, { money }: Assignment): number | undefined {
+    const { node, from, delivered } = attempt
+    if (money === undefined || node.price === undefined) return undefined
+    const inputTokens = attempt.isAccepted ? this.promptTokens(task) + from : 0
+    const cost = Math.min(costMicros(node.price, inputTokens, delivered), money.amountMicros)
+    this.#components.budget.settle(money, cost)
+    return cost
+  }
+
+  #learnFrom(task: Task, attempt: Attempt, assignment: Assignment): void {
     const { node, delivered, observed } = attempt
-    const entry = directory.entry(node.peerId)
+    const entry = this.#components.directory.entry(node.peerId)
     const { digest } = task.spec
-    if (assignment.money && node.price) {
-      const inputTokens = attempt.isAccepted ? this.promptTokens(task) + attempt.from : 0
-      budget.settle(assignment.money, costMicros(node.price, inputTokens, delivered))
-    }
     if (delivered === 0 || observed.firstTokenMs === undefined || observed.acceptMs === undefined) return
     entry?.remember(digest, task.prefix)
     if (attempt.init.start !== 'generate') return

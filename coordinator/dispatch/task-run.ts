@@ -11,7 +11,7 @@ import { asSkeinError, isTaskEnd, LIMITS, SkeinError, type PeerId } from '../../
 import { deadline, sleep, withDeadline, type Clock, type Logger } from '../../mesh/runtime/index.ts'
 import type { AttemptReason, LedgerTask, TaskResult } from '../ledger/index.ts'
 import { AttemptLog, routeOf } from './attempt-log.ts'
-import { Attempt, type AttemptComponents, type AttemptInit } from './attempt.ts'
+import { Attempt, raced, type AttemptComponents, type AttemptInit } from './attempt.ts'
 import type { TaskEvent } from './events.ts'
 import { Followers } from './followers.ts'
 import { Placement, type HeldAttempt, type Place, type PlacementComponents } from './placement.ts'
@@ -263,12 +263,15 @@ export class TaskRun {
     const { task } = this
     const { node, assignment } = place
     const fence = task.nextFence()
+    // money is set aside on record before it is spent, so that no crash lets it be spent twice
+    const recorded = assignment.money && Promise.withResolvers<void>()
     const init: AttemptInit = {
       task,
       node,
       number: task.attempts,
       fence,
       start,
+      ...(recorded && { after: recorded.promise }),
       listener: {
         accepted: (attempt) => this.#accepted(attempt, reason),
         progress: (attempt, { phase, done, total }) => {
@@ -283,7 +286,7 @@ export class TaskRun {
     }
     task.firstAssignedAtMs ??= clock.nowMs()
     const attempt = new Attempt(this.#components, init, AbortSignal.any([signal, lostSignal(node)]))
-    this.attempts.begun(attempt, assignment, reason)
+    void this.attempts.begun(attempt, assignment, reason).then(() => recorded?.resolve())
     this.#components.onAttempt(this)
     if (reason !== 'first') counters.migrations.set(reason, (counters.migrations.get(reason) ?? 0) + 1)
     this.#log.debug({ task: task.id, attempt: task.attempts, node: node.name, reason }, 'assigned')
@@ -448,11 +451,3 @@ export class TaskRun {
 }
 
 const percent = (done: number, total: number): string => `${total === 0 ? 0 : Math.floor((100 * done) / total)}%`
-
-/** `work`, or the signal's reason. */
-function raced(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-    work.then(resolve, reject)
-  })
-}

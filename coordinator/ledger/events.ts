@@ -146,6 +146,8 @@ export type LedgerEvent =
       /** Tokens that it was given; its first own one has this index. */
       readonly from: number
       readonly price?: Price
+      /** Set aside for it, in millionths of the owner's currency; where a price is. */
+      readonly reservedMicros?: number
       readonly predicted?: PredictedMs
       readonly candidates: readonly ExplainedCandidate[]
     }
@@ -160,6 +162,8 @@ export type LedgerEvent =
       /** Index in the answer behind the last token that was delivered from it. */
       readonly to: number
       readonly observed: ObservedMs
+      /** What it cost; where it has a price. */
+      readonly costMicros?: number
     }
   /** Tokens since the last checkpoint. */
   | { readonly type: 'task.checkpointed'; readonly atMs: number; readonly taskId: TaskId; readonly part: AnswerPart }

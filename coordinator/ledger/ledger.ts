@@ -52,6 +52,8 @@ export interface Ledger {
   list(query: TaskQuery): Promise<TaskSummary[]>
   /** All tasks that were admitted and have not ended: what a restart has to go on with. */
   open(): Promise<LedgerTask[]>
+  /** What attempts that were assigned since `sinceMs` have cost, in micro-units: what was set aside for those whose cost is not known. */
+  billedMicros(sinceMs: number): Promise<number>
   /** Deletes prompt and text of tasks that ended before `resultsBeforeMs` (stored ones: `tasksBeforeMs`), and all else of those that ended before `tasksBeforeMs`. Returns how many tasks it changed. */
   purge(resultsBeforeMs: number, tasksBeforeMs: number): Promise<number>
   /**

@@ -6,7 +6,7 @@ import { LIMITS, SkeinError, type TaskId } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock } from '../../mesh/runtime/index.ts'
 import type { LedgerEvent, LedgerEventOf } from './events.ts'
 import type { Admission, Ledger, LedgerFacts, TaskQuery } from './ledger.ts'
-import { apply, durableTokens, purgedEvent, summaryOf, type LedgerTask, type TaskSummary } from './state.ts'
+import { apply, billedMicrosOf, durableTokens, purgedEvent, summaryOf, type LedgerTask, type TaskSummary } from './state.ts'
 
 export interface MemoryLedgerInit {
   /** What a commit takes on the clock. */
@@ -152,6 +152,13 @@ export class MemoryLedger implements Ledger {
     return this.#read(() =>
       [...this.#disk.rows.values()].flatMap(({ task }) => (task.result === undefined ? [task] : [])),
     )
+  }
+
+  billedMicros(sinceMs: number): Promise<number> {
+    return this.#read(() => {
+      const events = [...this.#disk.rows.values()].flatMap((row) => row.events.map(({ event }) => event))
+      return billedMicrosOf(events.filter((event) => event.atMs >= sinceMs))
+    })
   }
 
   purge(resultsBeforeMs: number, tasksBeforeMs: number): Promise<number> {

@@ -247,6 +247,21 @@ export function ledgerSuite(name: string, makePlace: () => Promise<LedgerPlace>)
       expect(open.map((task) => task.spec.taskId)).toEqual(taskIds.filter((_, i) => i % 3 !== 0))
     })
 
+    it('counts what attempts cost: what was set aside until it is known, and nothing from before', async () => {
+      const taskId = await admit()
+      const paid = (attempt: number, reservedMicros: number, atMs: number) => ({
+        ...assigned(taskId, attempt),
+        reservedMicros,
+        atMs,
+      })
+      await ledger.append([paid(1, 1000, 500), paid(2, 70, 2000), paid(3, 7, 2000), assigned(taskId, 4)])
+      await ledger.append([{ ...attemptEnded(taskId, 2), costMicros: 30 }, attemptEnded(taskId, 3)])
+      // an attempt from before that ends only now was counted before
+      await ledger.append([{ ...attemptEnded(taskId, 1), costMicros: 900 }])
+      await reopen()
+      expect(await ledger.billedMicros(1000)).toBe(37)
+    })
+
     describe('retention', () => {
       const endedAt = async (atMs: number, stored: boolean, key?: string): Promise<TaskId> => {
         const taskId = await admit({ stored, ...(key !== undefined && { idempotency: { key, bodyDigest: 'one' } }) })

@@ -60,6 +60,8 @@ export interface Operations {
   readonly list: { ask: { limit: number; before: string | null; isOpen: boolean }; answer: TaskRow[] }
   /** Unfinished tasks behind the one with the number `after`. */
   readonly open: { ask: { after: number; limit: number }; answer: { seq: number; events: Uint8Array[] }[] }
+  /** Begins and ends of attempts since `sinceMs`, behind the event with the number `after`. */
+  readonly attempts: { ask: { sinceMs: number; after: number; limit: number }; answer: StoredEvent[] }
   /** Tasks that ended before `beforeMs`, whose text is there and is not to be kept. */
   readonly purgeable: {
     ask: { beforeMs: number; limit: number }

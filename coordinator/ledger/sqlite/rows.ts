@@ -22,7 +22,7 @@ function encodeEvent(event: LedgerEvent): Uint8Array {
 }
 
 /** @throws SkeinError LEDGER_CORRUPT. */
-function decodeEvent(payload: Uint8Array): LedgerEvent {
+export function decodeEvent(payload: Uint8Array): LedgerEvent {
   const event = readCanonical(payload) as LedgerEvent | undefined
   if (event?.type === undefined)
     throw new SkeinError(

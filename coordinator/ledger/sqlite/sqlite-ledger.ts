@@ -9,9 +9,9 @@ import { LIMITS, SkeinError, type TaskId } from '../../../mesh/protocol/index.ts
 import { FileLock, type Clock, type Logger } from '../../../mesh/runtime/index.ts'
 import type { LedgerEvent, LedgerEventOf } from '../events.ts'
 import type { Admission, Ledger, LedgerFacts, TaskQuery } from '../ledger.ts'
-import type { LedgerTask, TaskSummary } from '../state.ts'
+import { billedMicrosOf, type LedgerTask, type TaskSummary } from '../state.ts'
 import type { Answer, FromWorker, OperationName, Operations, Request, WorkerInit } from './messages.ts'
-import { foldEvents, toNewEvent, toNewTask, toPurgedTask, toSummary } from './rows.ts'
+import { decodeEvent, foldEvents, toNewEvent, toNewTask, toPurgedTask, toSummary } from './rows.ts'
 import { failureOf, type Failure } from './schema.ts'
 
 export interface LedgerComponents {
@@ -32,6 +32,8 @@ const WAITING_MAX = 2 * LIMITS.tasksMax
 const WAITING_BYTES_MAX = 8 * LIMITS.promptBytesMax
 /** Tasks read or purged at once. */
 const PAGE = 64
+/** Events of attempts have no texts. */
+const ATTEMPTS_PAGE = 1024
 /** A commit that takes longer is logged; a healthy disk takes some ms. */
 const SLOW_COMMIT_MS = 2000
 /** A disk that hangs may hold up the end of the process this long, in ms. Below `LIMITS.shutdownMs`. */
@@ -175,6 +177,16 @@ class SqliteLedger implements Ledger {
       const page = await this.#ask({ name: 'open', after, limit: PAGE })
       for (const { events } of page) tasks.push(foldEvents(events))
       if (page.length < PAGE) return tasks
+      after = page.at(-1)!.seq
+    }
+  }
+
+  async billedMicros(sinceMs: number): Promise<number> {
+    const events: LedgerEvent[] = []
+    for (let after = 0; ;) {
+      const page = await this.#ask({ name: 'attempts', sinceMs, after, limit: ATTEMPTS_PAGE })
+      for (const { payload } of page) events.push(decodeEvent(payload))
+      if (page.length < ATTEMPTS_PAGE) return billedMicrosOf(events)
       after = page.at(-1)!.seq
     }
   }

@@ -166,6 +166,12 @@ export class Store {
       this.#all('SELECT seq FROM tasks WHERE ended_at IS NULL AND seq > ? ORDER BY seq LIMIT ?', [after, limit]).map(
         (row) => ({ seq: row['seq'] as number, events: this.#eventsOf(row['seq'] as number) }),
       ),
+    attempts: ({ sinceMs, after, limit }) =>
+      this.#all(
+        `SELECT seq, payload FROM events
+         WHERE seq > ? AND at >= ? AND type IN ('attempt.assigned', 'attempt.ended') ORDER BY seq LIMIT ?`,
+        [after, sinceMs, limit],
+      ) as unknown as StoredEvent[],
     purgeable: ({ beforeMs, limit }) =>
       this.#all(
         `SELECT seq, task_id FROM tasks WHERE ended_at < ? AND ended_at IS NOT NULL AND is_purged = 0 AND is_stored = 0

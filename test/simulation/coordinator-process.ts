@@ -1,0 +1,190 @@
+/** The coordinator's machine: its ledger, and the processes that run on it one after the other. */
+import { parseCapabilityRecord, readCanonical, SkeinError, type TaskId } from '../../mesh/protocol/index.ts'
+import { MemoryDiscovery, type MemoryPeerTransport } from '../../mesh/network/index.ts'
+import type { Clock } from '../../mesh/runtime/index.ts'
+import { createCoordinator, type Coordinator } from '../../coordinator/index.ts'
+import { MemoryLedger, type Ledger, type LedgerEvent } from '../../coordinator/ledger/index.ts'
+import type { MachineComponents } from './node-process.ts'
+import { tapped, type Tap } from './tap.ts'
+import { Choices, ProcessClock } from './world.ts'
+
+/** An SSD's flush. */
+const COMMIT_MS = 2
+/** What was made durable is known of only this much later, at most: a crash may come between the two. */
+const ANSWER_MS_MAX = 3
+
+export class CoordinatorMachine {
+  readonly #components: MachineComponents
+  readonly #budgetMicros: number
+  /** Of its disk: shared by all lives. */
+  #memory: MemoryLedger | undefined
+  #transport: MemoryPeerTransport | undefined
+  #clock: ProcessClock | undefined
+  #coordinator: Coordinator | undefined
+  #isServing = false
+  #life = 0
+  #commitMs = COMMIT_MS
+  #diskFull: string | undefined
+
+  constructor(components: MachineComponents, budgetMicros: number) {
+    this.#components = components
+    this.#budgetMicros = budgetMicros
+  }
+
+  get transport(): MemoryPeerTransport {
+    if (this.#transport === undefined) throw new SkeinError('INTERNAL', 'the coordinator was never started')
+    return this.#transport
+  }
+
+  get clock(): ProcessClock | undefined {
+    return this.#clock
+  }
+
+  /** Number of the present process; clients know by it that theirs has gone. */
+  get life(): number {
+    return this.#life
+  }
+
+  /** The process that serves now. */
+  get serving(): Coordinator | undefined {
+    return this.#isServing && this.#clock?.isDead === false ? this.#coordinator : undefined
+  }
+
+  get durableEvents(): readonly LedgerEvent[] {
+    return this.#memory?.durableEvents ?? []
+  }
+
+  ledgerTask(taskId: TaskId): ReturnType<Ledger['task']> {
+    return this.#memory!.task(taskId)
+  }
+
+  start(): void {
+    if (this.#clock?.isDead === false) return
+    const { world, network, log, observe, seed } = this.#components
+    const clock = (this.#clock = new ProcessClock(world))
+    this.#life++
+    this.#isServing = false
+    const transport = this.#transport
+      ? network.revive(this.#transport, clock.io)
+      : network.join('coordinator', ['coordinator'], clock.io)
+    this.#transport = transport
+    observe({ type: 'life', who: 'coordinator', what: 'starts' })
+    this.#memory = this.#memory
+      ? this.#memory.reopen()
+      : new MemoryLedger({ clock: this.#diskClock() }, { commitMs: 0 })
+    this.#memory.failWrites(this.#diskFull)
+    const random = new Choices(seed, `coordinator ${this.#life}`)
+    const coordinator = createCoordinator({
+      clock,
+      random,
+      log: log('coordinator'),
+      transport: tapped(transport, this.#tap()),
+      discovery: new MemoryDiscovery(network, transport.self.peerId),
+      ledger: this.#ledger(this.#memory, clock, random),
+      budgetMicros: this.#budgetMicros,
+      membership: { isAuthority: false, invite: refused, revoke: refused },
+      openRecord: async (peer, signed) => {
+        const record = parseCapabilityRecord(readCanonical(signed.payload))
+        if (record.peerId !== peer) throw new SkeinError('FRAME_MALFORMED', 'the record of another peer')
+        return record
+      },
+      discoveryReport: () => [],
+      revocations: () => undefined,
+    })
+    this.#coordinator = coordinator
+    const life = this.#life
+    void coordinator.start().then(() => {
+      if (this.#life === life) this.#isServing = true
+    })
+  }
+
+  crash(isSilent: boolean): void {
+    if (this.#clock === undefined || this.#clock.isDead) return
+    this.#clock.kill()
+    this.#isServing = false
+    this.#memory?.crash()
+    this.#components.observe({ type: 'life', who: 'coordinator', what: 'dies' })
+    if (isSilent) this.#components.network.vanish(this.transport)
+    else this.#components.network.crash(this.transport)
+  }
+
+  /** SIGTERM. */
+  stop(): void {
+    const coordinator = this.serving
+    if (coordinator === undefined) return
+    const life = this.#life
+    this.#components.observe({ type: 'life', who: 'coordinator', what: 'stops' })
+    this.#isServing = false
+    void coordinator.stop().then(() => {
+      if (this.#life === life) this.crash(false)
+    })
+  }
+
+  diskFull(isFull: boolean): void {
+    this.#diskFull = isFull ? 'the disk is full' : undefined
+    this.#memory?.failWrites(this.#diskFull)
+  }
+
+  slowDisk(commitMs: number = COMMIT_MS): void {
+    this.#commitMs = commitMs
+  }
+
+  /** Of the disk: it takes as long as it takes now, and stops with the process. */
+  #diskClock(): Clock {
+    return {
+      wallMs: () => this.#clock!.wallMs(),
+      nowMs: () => this.#clock!.nowMs(),
+      timer: (_delayMs, fire) => this.#clock!.timer(this.#commitMs, fire),
+    }
+  }
+
+  #ledger(inner: MemoryLedger, clock: ProcessClock, random: Choices): Ledger {
+    const { observe } = this.#components
+    const later = async <T>(events: readonly LedgerEvent[], work: Promise<T>): Promise<T> => {
+      observe({ type: 'offered', events })
+      const settled = await work.then(
+        (value) => {
+          observe({ type: 'durable', events })
+          return { value }
+        },
+        (error: unknown) => ({ error }),
+      )
+      await new Promise<void>((resolve) => clock.timer(random.whole(0, ANSWER_MS_MAX), resolve))
+      if ('error' in settled) throw settled.error
+      return settled.value
+    }
+    return {
+      epoch: inner.epoch,
+      admit: (event) => later([event], inner.admit(event)),
+      append: (events) => later(events, inner.append(events)),
+      task: (taskId) => inner.task(taskId),
+      byIdempotencyKey: (tenant, key) => inner.byIdempotencyKey(tenant, key),
+      list: (query) => inner.list(query),
+      open: () => inner.open(),
+      billedMicros: (sinceMs) => inner.billedMicros(sinceMs),
+      purge: (results, tasks) => inner.purge(results, tasks),
+      backup: (path) => inner.backup(path),
+      close: () => inner.close(),
+    }
+  }
+
+  #tap(): Tap {
+    const { observe, nameOf } = this.#components
+    return {
+      out: (stream, frame) => {
+        if (stream.protocol === 'attempt')
+          observe({ type: 'sent', stream: stream.number, node: nameOf(stream.peer), frame })
+        return [frame]
+      },
+      in: (stream, frame) => {
+        if (stream.protocol === 'attempt')
+          observe({ type: 'got', stream: stream.number, node: nameOf(stream.peer), frame })
+      },
+      over: (stream) => {
+        if (stream.protocol === 'attempt') observe({ type: 'stream over', stream: stream.number })
+      },
+    }
+  }
+}
+
+const refused = (): Promise<never> => Promise.reject(new SkeinError('NOT_THE_AUTHORITY', 'not simulated'))

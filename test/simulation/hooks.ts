@@ -1,0 +1,32 @@
+/**
+ * Loaded before everything else (`node --import`): gives the code under test its disk in memory, and takes out the guard
+ * that `SKEIN_SIM_MUTATION` names (`mutations.ts`). A guard whose text is not found ends the process.
+ */
+import { readFileSync } from 'node:fs'
+import { registerHooks } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { mutated, MUTATIONS } from './mutations.ts'
+
+const DISK = new URL('./disk.ts', import.meta.url).href
+/** Code that keeps files through promises; what starts processes or reads model files is not reached. */
+const HAS_DISK = /\/(node\/(capability|models|agent|executor)|mesh\/runtime)\/[^/]+\.ts$/
+const ROOT = new URL('../../', import.meta.url)
+
+const name = process.env['SKEIN_SIM_MUTATION']
+const mutation = name === undefined ? undefined : MUTATIONS.find((each) => each.name === name)
+if (name !== undefined && mutation === undefined) throw new RangeError(`no mutation is named ${name}`)
+const mutatedUrl = mutation && new URL(mutation.file, ROOT).href
+// before anything runs: a patch that does not fit must not look like a guard that nobody misses
+const source = mutation && mutatedUrl && mutated(mutation, readFileSync(fileURLToPath(mutatedUrl), 'utf8'))
+
+registerHooks({
+  resolve(specifier, context, nextResolve) {
+    if (specifier === 'node:fs/promises' && HAS_DISK.test(context.parentURL ?? ''))
+      return { url: DISK, shortCircuit: true, format: 'module-typescript' }
+    return nextResolve(specifier, context)
+  },
+  load(url, context, nextLoad) {
+    if (url !== mutatedUrl) return nextLoad(url, context)
+    return { format: 'module-typescript', shortCircuit: true, source: source! }
+  },
+})
