@@ -149,8 +149,16 @@ export class Directory {
   }
 
   report(peerId: PeerId, load: LoadReport): void {
-    this.#entries.get(peerId)?.setLoad(load, this.#clock.nowMs())
-    this.#emit('capacity')
+    const entry = this.#entries.get(peerId)
+    if (entry === undefined) return
+    const before = entry.snapshot(this.#clock.nowMs())
+    const wasLeaving = entry.load?.draining
+    entry.setLoad(load, this.#clock.nowMs())
+    const after = entry.snapshot(this.#clock.nowMs())
+    // Reports are many and the line is long: it is walked for what may let a task start or make one move.
+    const isFreer = [...after.models].some(([digest, { running }]) => running < (before.models.get(digest)?.running ?? 0))
+    const isTurned = after.isDraining !== before.isDraining || load.draining !== wasLeaving
+    if (isFreer || isTurned) this.#emit('capacity')
   }
 
   /** The node told which attempts it holds. */

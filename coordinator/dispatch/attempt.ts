@@ -80,6 +80,7 @@ export class Attempt {
   #firstTokenMs: number | undefined
   #lastTokenMs: number | undefined
   #delivered = 0
+  #prefilled: number | undefined
   #to: number
   #progressKey = ''
   #advancedMs = 0
@@ -107,6 +108,11 @@ export class Attempt {
   }
 
   /** Index in the answer behind the last of them; more than `from` and their number where the source of a move went on. */
+  /** Tokens that its node had to prefill, as far as it said: what it was given, less what it had cached. */
+  get prefilled(): number | undefined {
+    return this.#prefilled
+  }
+
   get to(): number {
     return this.#to
   }
@@ -244,6 +250,8 @@ export class Attempt {
     if (task.deliveringFence !== fence) throw new SkeinError('STALE_FENCING_TOKEN', 'the answer goes on elsewhere')
     // Usage is what was delivered (invariant I10); a node that counts otherwise is not believed.
     const usage = { ...frame.usage, completionTokens: task.answer.length }
+    const { promptTokens, cachedTokens } = frame.usage
+    if (this.init.start === 'generate') this.#prefilled = Math.max(0, promptTokens - cachedTokens + this.from)
     return { finishReason: frame.finishReason, text: frame.text, usage }
   }
 

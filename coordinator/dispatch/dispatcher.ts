@@ -23,6 +23,7 @@ const LEAVING_MS = 50
 /** A more urgent task may take a slot after waiting this long for one. */
 const PREEMPT_AFTER_MS = 1000
 const PREEMPT_CHECK_MS = 250
+const LINE_MS = 1000
 const REBALANCE_MS = 2000
 /** A move must be worth it: at least so much sooner, in ms and as a share of what is left. */
 const REBALANCE_GAIN_MS = 3000
@@ -111,6 +112,8 @@ export class Dispatcher {
     for (const task of await ledger.open()) this.#recover(task)
     this.#every('checkpoint', LIMITS.checkpointMs, () => this.#checkpoint())
     this.#every('preempt', PREEMPT_CHECK_MS, () => this.#preempt())
+    // what waits for a better node decides anew as time goes by
+    this.#every('line', LINE_MS, () => this.#line.wake())
     this.#every('rebalance', REBALANCE_MS, () => this.#rebalance())
     this.#every('purge', PURGE_MS, () => this.#purge())
   }

@@ -128,6 +128,7 @@ export class Placement {
       if (typeof now === 'object' && 'result' in now) return now.result
     }
     const boundMs = this.#boundMs(isResumed)
+    this.#task.waitingSinceMs = clock.nowMs()
     const limit = deadline(clock, boundMs, () => waitedTooLong(cause, boundMs))
     const reprieveMs = this.#task.nextReprieveMs(clock.nowMs())
     const cancelReprieve =
@@ -149,6 +150,7 @@ export class Placement {
     try {
       return await line.wait(waiter, AbortSignal.any([signal, limit.signal]))
     } finally {
+      this.#task.waitingSinceMs = undefined
       limit.cancel()
       cancelReprieve?.()
     }
@@ -158,10 +160,7 @@ export class Placement {
   #commit(options: PlanOptions): Committed {
     const { planner } = this.#components
     const found = planner.plan(this.#task, options)
-    if (found.kind === 'wait') {
-      const { totalMs, waitMs } = found.prediction
-      return { waitFor: found.node.peerId, serviceMs: totalMs - waitMs }
-    }
+    if (found.kind === 'wait') return { waitFor: found.node.peerId, serviceMs: found.workMs }
     if (found.kind === 'plan') {
       const assignment = planner.commit(this.#task, found)
       return assignment === undefined ? 'not yet' : { result: { assignment, node: found.node } }

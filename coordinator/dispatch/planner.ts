@@ -6,13 +6,16 @@ import type { ExplainedCandidate, PredictedMs } from '../ledger/index.ts'
 import {
   AnswerLengths,
   predict,
+  promptPrefix,
   rejectionOf,
   PredictionAccuracy,
   schedule,
+  uncachedTokens,
   type Candidate,
   type NodeSnapshot,
   type Plan,
   type Prediction,
+  type PromptPrefix,
   type TaskDemand,
   type Unschedulable,
   type Wait,
@@ -29,12 +32,8 @@ export interface Assignment {
   readonly candidates: readonly Candidate[]
   readonly reservation: Reservation
   readonly money: Reserved | undefined
-  /** Tokens that were to be prefilled, as far as they were known. */
-  readonly prefillTokens: number
   /** Tokens that it was expected to make. */
   readonly decodeTokens: number
-  /** Attempts of the model on that node, this one included. */
-  readonly sequences: number
 }
 
 export interface PlanOptions {
@@ -74,18 +73,18 @@ export class Planner {
     const { node } = plan
     const money = node.price && budget.reserve(task.id, costMax(task, node.price))
     if (node.price && money === undefined) return undefined
-    const { digest, prefillTokens, decodeTokens } = demand
-    const sequences = (node.models.get(digest)?.running ?? 0) + 1
+    const { digest, decodeTokens } = demand
+    const prefillTokens = uncachedTokens(node.models.get(digest)!, demand)
     const reservation = directory.reserve(node.peerId, digest, { prefillTokens, decodeTokens })
     const { prediction, explain: candidates } = plan
-    return { prediction, candidates, reservation, money, prefillTokens, decodeTokens, sequences }
+    return { prediction, candidates, reservation, money, decodeTokens }
   }
 
   /** A place for an attempt that the node still holds. */
   adopt(task: Task, peerId: PeerId): Assignment {
     const { digest, decodeTokens } = this.#demand(task)
     const reservation = this.#components.directory.reserve(peerId, digest, { prefillTokens: 0, decodeTokens })
-    return { candidates: [], reservation, money: undefined, prefillTokens: 0, decodeTokens, sequences: 1 }
+    return { candidates: [], reservation, money: undefined, decodeTokens }
   }
 
   /** An assignment that no attempt was made of. */
@@ -149,16 +148,10 @@ export class Planner {
     const { node, delivered, observed } = attempt
     const entry = this.#components.directory.entry(node.peerId)
     const { digest } = task.spec
-    if (delivered === 0 || observed.firstTokenMs === undefined || observed.acceptMs === undefined) return
-    entry?.remember(digest, task.prefix)
+    if (delivered === 0) return
+    entry?.remember(digest, attempt.prefilled === undefined ? task.prefix : prefixWithAnswer(task))
+    entry?.learn(digest, assignment.reservation.sample(attempt.prefilled))
     if (attempt.init.start !== 'generate') return
-    entry?.learn(digest, {
-      sequences: assignment.sequences,
-      prefillTokens: assignment.prefillTokens,
-      prefillMs: observed.firstTokenMs - observed.acceptMs,
-      decodeTokens: delivered - 1,
-      decodeMs: observed.decodeMs ?? 0,
-    })
     const { prediction, decodeTokens } = assignment
     if (prediction === undefined) return
     // the rate is judged, not how long the answer became
@@ -193,9 +186,17 @@ export class Planner {
         Math.min(maxTokens - generated, expected > generated ? expected - generated : expected),
       ),
       excluded: task.excludedAt(clock.nowMs()),
+      ...(task.waitingSinceMs !== undefined && { waitedMs: clock.nowMs() - task.waitingSinceMs }),
       ...(leaving && { leaving, mustStartNow: true }),
     }
   }
+}
+
+/** What the node's cache holds after an answer: the next turn of a conversation begins with it. */
+function prefixWithAnswer({ spec, answer }: Task): PromptPrefix {
+  const { prompt } = spec
+  if (prompt.kind === 'text') return promptPrefix({ kind: 'text', text: prompt.text + answer.text })
+  return promptPrefix({ kind: 'chat', messages: [...prompt.messages, { role: 'assistant', content: answer.text }] })
 }
 
 /** A chat template adds some tokens to each message. */

@@ -44,6 +44,8 @@ export class Task {
   /** Attempts in a row that ended without a token. */
   fruitless = 0
   firstAssignedAtMs: number | undefined
+  /** Since when it waits in the line. */
+  waitingSinceMs: number | undefined
   firstTokenAtMs: number | undefined
   /** Token whose frames are delivered; those of any other are dropped (invariant I1). */
   deliveringFence = -1

@@ -36,7 +36,6 @@ export function promptPrefix(prompt: Prompt): PromptPrefix {
     }
     hashes.push((b >>> 11) * 2 ** 32 + (a >>> 0))
     ends.push(end)
-    if (hashes.length === BLOCKS_PER_SIZE * SIZES) break
     if (hashes.length % BLOCKS_PER_SIZE === 0) block *= 2
   }
   return { hashes, ends }

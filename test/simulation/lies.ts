@@ -84,6 +84,11 @@ export class Liar {
     if (first.type === 'attempt.start') this.#of(stream).index = first.generated.length / 4
   }
 
+  /** Whether it goes on to say nothing on this stream. */
+  isMute(stream: TappedStream): boolean {
+    return this.#told.get(stream.number)?.isMute ?? false
+  }
+
   #of(stream: TappedStream): Told {
     const told = this.#told.get(stream.number) ?? { fence: 0, index: 0, isMute: false }
     this.#told.set(stream.number, told)

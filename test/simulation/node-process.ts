@@ -81,6 +81,7 @@ export class NodeMachine {
             this.#in(stream, frame, life)
           },
           over: () => {},
+          keepsOpen: (stream) => liar?.isMute(stream) ?? false,
         }),
         discovery: new MemoryDiscovery(network, transport.self.peerId),
         sign: async (record) => ({ payload: canonicalBytes(this.#boasted(record)), signature: new Uint8Array(64) }),

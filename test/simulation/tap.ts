@@ -16,6 +16,8 @@ export interface Tap {
   in(stream: TappedStream, frame: AnyFrame): void
   /** This side closed or reset the stream. */
   over(stream: TappedStream): void
+  /** Whether this side leaves the stream open though it has nothing more to say. */
+  keepsOpen?(stream: TappedStream): boolean
 }
 
 class TappedChannel<In extends AnyFrame> implements FrameChannel<In> {
@@ -49,12 +51,14 @@ class TappedChannel<In extends AnyFrame> implements FrameChannel<In> {
     return frame
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
+    if (this.#tap.keepsOpen?.(this.#stream)) return
     this.#tap.over(this.#stream)
-    return this.#inner.close()
+    await this.#inner.close()
   }
 
   abort(reason: Error): void {
+    if (this.#tap.keepsOpen?.(this.#stream)) return
     this.#tap.over(this.#stream)
     this.#inner.abort(reason)
   }
@@ -66,16 +70,30 @@ let streams = 0
 export const renumberStreams = (): void => void (streams = 0)
 
 export function tapped(inner: PeerTransport, tap: Tap): PeerTransport {
-  const wrap = <In extends AnyFrame>(channel: FrameChannel<In>, protocol: ProtocolName): FrameChannel<In> =>
-    new TappedChannel(channel, tap, { number: streams++, peer: channel.peer, protocol })
+  const streamTo = (peer: PeerId, protocol: ProtocolName): TappedStream => ({ number: streams++, peer, protocol })
   return {
     self: inner.self,
     members: () => inner.members(),
     watch: (events) => inner.watch(events),
     connect: (peer, signal) => inner.connect(peer, signal),
     open: async (peer, protocol, inbound, options) =>
-      wrap(await inner.open(peer, protocol, inbound, options), protocol),
+      new TappedChannel(await inner.open(peer, protocol, inbound, options), tap, streamTo(peer, protocol)),
     handle: <In extends AnyFrame>(protocol: ProtocolName, inbound: FrameSet<In>, handler: ChannelHandler<In>) =>
-      inner.handle(protocol, inbound, (channel, member) => handler(wrap(channel, protocol), member)),
+      inner.handle(protocol, inbound, async (channel, member) => {
+        const stream = streamTo(channel.peer, protocol)
+        try {
+          await handler(new TappedChannel(channel, tap, stream), member)
+        } finally {
+          // the transport closes what its handler has left
+          if (tap.keepsOpen?.(stream)) await closed(channel)
+        }
+      }),
   }
+}
+
+function closed(channel: FrameChannel): Promise<void> {
+  return new Promise((resolve) => {
+    if (channel.closed.aborted) resolve()
+    else channel.closed.addEventListener('abort', () => resolve(), { once: true })
+  })
 }

@@ -230,6 +230,10 @@ describe('Directory', () => {
         await clock.advance(1000)
       }
       expect(snapshot().isTripped).toBe(false)
+      const untold = directory.reserve(NODE, DIGEST, EXPECTED)
+      expect(snapshot().isTripped).toBe(true)
+      untold.release()
+      expect(snapshot().isTripped).toBe(false)
       const trial = directory.reserve(NODE, DIGEST, EXPECTED)
       expect(snapshot().isTripped).toBe(true)
       entry.addSuccess()
