@@ -270,7 +270,8 @@ export class Attempt {
       sampling,
       stop: [...stop],
       maxTokens,
-      generated: packTokenIds(task.answer.ids()),
+      // those of its beginning: a source may have gone on while the stream was opened
+      generated: packTokenIds(task.answer.ids().slice(0, this.from)),
       ...(logprobs !== undefined && { logprobs }),
       ...(format !== undefined && { format }),
       ...(start === 'hold' && { hold: true }),

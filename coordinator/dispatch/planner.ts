@@ -1,5 +1,5 @@
 /** From a task to a committed place for it, and back: what an attempt shows is learned for the next plan. */
-import { SkeinError, type PeerId, type Price } from '../../mesh/protocol/index.ts'
+import { SkeinError, type PeerId } from '../../mesh/protocol/index.ts'
 import type { Clock, Random } from '../../mesh/runtime/index.ts'
 import type { Directory, Reservation } from '../directory/index.ts'
 import type { ExplainedCandidate, PredictedMs } from '../ledger/index.ts'
@@ -71,7 +71,8 @@ export class Planner {
     const { directory, budget } = this.#components
     const demand = this.#demand(task)
     const { node } = plan
-    const money = node.price && budget.reserve(task.id, costMax(task, node.price))
+    const cost = node.price && costMicros(node.price, demand.inputTokensMax, demand.outputTokensMax)
+    const money = cost === undefined ? undefined : budget.reserve(task.id, cost)
     if (node.price && money === undefined) return undefined
     const { digest, decodeTokens } = demand
     const prefillTokens = uncachedTokens(node.models.get(digest)!, demand)
@@ -179,7 +180,10 @@ export class Planner {
       prefix: task.prefix,
       features: [...(format ? (['json'] as const) : []), ...(logprobs !== undefined ? (['logprobs'] as const) : [])],
       localOnly,
-      budget: budget.left() / 1e6,
+      // one less: the reservation is rounded up
+      budget: Math.max(0, budget.left() - 1) / 1e6,
+      inputTokensMax: inputTokensMax(task),
+      outputTokensMax: maxTokens - generated,
       // an answer that is longer than expected is expected to go on for as long again
       decodeTokens: Math.max(
         1,
@@ -202,11 +206,10 @@ function prefixWithAnswer({ spec, answer }: Task): PromptPrefix {
 /** A chat template adds some tokens to each message. */
 const TEMPLATE_TOKENS = 16
 
-/** The most that the rest of an answer can cost: no token is shorter than a byte, and the answer may become the longest. */
-function costMax({ spec, answer, promptBytes }: Task, price: Price): number {
+/** No token is shorter than a byte. */
+function inputTokensMax({ spec, answer, promptBytes }: Task): number {
   const messages = spec.prompt.kind === 'chat' ? spec.prompt.messages.length + 1 : 1
-  const inputTokens = promptBytes + TEMPLATE_TOKENS * messages + answer.length
-  return costMicros(price, inputTokens, spec.maxTokens - answer.length)
+  return promptBytes + TEMPLATE_TOKENS * messages + answer.length
 }
 
 /** For the ledger: without what only the scheduler needs. */

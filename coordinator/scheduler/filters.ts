@@ -3,6 +3,7 @@
  * what lasts longest comes first. Pure, and none fails open. One function instead of a table of predicates: it runs for
  * every node of the mesh on every plan.
  */
+import type { Price } from '../../mesh/protocol/index.ts'
 import { costOf } from './predict.ts'
 import { exclusionKey, type ModelSnapshot, type NodeSnapshot, type Rejection, type TaskDemand } from './types.ts'
 
@@ -14,7 +15,7 @@ export function rejectionOf(node: NodeSnapshot, demand: TaskDemand): Rejection |
   if (!node.isConnected) return 'not connected'
   if (demand.localOnly && node.isCloud) return 'cloud, and the task is local-only'
   // Written so that a budget that is no number allows nothing.
-  if (node.price !== undefined && !(costOf(node.price, demand) <= demand.budget)) return 'over the budget'
+  if (node.price !== undefined && !(costMaxOf(node.price, demand) <= demand.budget)) return 'over the budget'
   if (node.isDraining) return 'draining'
   if (demand.prefillTokensMin >= model.capability.contextTokens) return 'context too small'
   if (node.peerId === demand.leaving) return 'the node it leaves'
@@ -24,5 +25,9 @@ export function rejectionOf(node: NodeSnapshot, demand: TaskDemand): Rejection |
   if (demand.mustStartNow === true && !hasFreeSlot(model)) return 'no free slot'
   return undefined
 }
+
+/** The most that it can cost there, in currency. */
+const costMaxOf = (price: Price, { inputTokensMax, outputTokensMax }: TaskDemand): number =>
+  costOf(price, { prefillTokens: inputTokensMax, decodeTokens: outputTokensMax })
 
 export const hasFreeSlot = (model: ModelSnapshot): boolean => model.running < model.capability.slots

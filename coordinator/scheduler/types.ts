@@ -73,6 +73,9 @@ export interface TaskDemand {
   readonly localOnly: boolean
   /** What may still be spent on this task, in units of currency; 0 keeps it off nodes with a price. */
   readonly budget: number
+  /** The most that it can take: by these a budget is checked, since an answer may become longer than expected. */
+  readonly inputTokensMax: number
+  readonly outputTokensMax: number
   /** Tokens expected to be generated. */
   readonly decodeTokens: number
   /** Nodes (by `exclusionKey`) that failed this task lately. */

@@ -87,6 +87,8 @@ function measure(size: number): number[] {
     features: [],
     localOnly: false,
     budget: 0,
+    inputTokensMax: 0,
+    outputTokensMax: 0,
     decodeTokens: 256,
     excluded: new Set(),
   }

@@ -144,7 +144,7 @@ export class ClientReader implements Reader {
         ? service.resume(this.taskId!)
         : service.submit(this.#request, connection.hangUp.signal))
     } catch (thrown) {
-      if (isMine()) this.#refused(asSkeinError(thrown).code)
+      if (isMine()) this.#refused(asSkeinError(thrown))
       return
     }
     if (!isMine()) return
@@ -191,9 +191,9 @@ export class ClientReader implements Reader {
     this.#components.observe({ type: 'acknowledged', taskId, client: this.client })
   }
 
-  #refused(code: ErrorCode): void {
+  #refused({ code, message }: SkeinError): void {
     this.#over(code)
-    this.#components.observe({ type: 'refused', reader: this, code })
+    this.#components.observe({ type: 'refused', reader: this, code, message })
   }
 
   /** What it has was lost together with its node and coordinator, and made again. */

@@ -3,7 +3,7 @@
  *
  *   --seeds N [--from S]    runs N histories over all cores (default 100, from seed 1), those that once failed first
  *   --seed S                replays one, line by line
- *   --mutations [--seeds N] takes out each guard in turn; every one must be missed within N histories (default 400);
+ *   --mutations [--seeds N] takes out each guard in turn; every one must be missed within N histories (default 2000);
  *                           --guard TEXT takes those alone whose name has TEXT in it
  */
 import { spawnSync } from 'node:child_process'
@@ -85,5 +85,5 @@ async function mutate(count: number): Promise<number> {
 }
 
 if (values.seed !== undefined) process.exitCode = replay(values.seed)
-else if (values.mutations) process.exitCode = await mutate(Number(values.seeds ?? 400))
+else if (values.mutations) process.exitCode = await mutate(Number(values.seeds ?? 2000))
 else process.exitCode = await explore(Number(values.seeds ?? 100))

@@ -32,7 +32,7 @@ export type Observation =
       readonly frame: AnyFrame
     }
   | { readonly type: 'slots'; readonly node: string; readonly running: number; readonly slots: number }
-  | { readonly type: 'refused'; readonly reader: Reader; readonly code: ErrorCode }
+  | { readonly type: 'refused'; readonly reader: Reader; readonly code: ErrorCode; readonly message: string }
   /** The client knows its task. */
   | { readonly type: 'named'; readonly reader: Reader; readonly isNew: boolean }
   | { readonly type: 'acknowledged'; readonly taskId: TaskId; readonly client: ClientPlan }

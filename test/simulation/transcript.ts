@@ -18,7 +18,7 @@ export function describe(seen: Observation): string {
     case 'slots':
       return `${seen.node} runs ${seen.running} of ${seen.slots}`
     case 'refused':
-      return `${seen.reader.name} is refused: ${seen.code}`
+      return `${seen.reader.name} is refused: ${seen.code} ${seen.message}`
     case 'named':
       return `${seen.reader.name} follows ${seen.reader.taskId}${seen.isNew ? '' : ', which was there'}`
     case 'acknowledged':

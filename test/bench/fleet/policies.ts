@@ -77,6 +77,8 @@ const demandOf = ({ request }: Task, decodeTokens: number, waitedMs: number): Ta
   features: [],
   localOnly: false,
   budget: 0,
+  inputTokensMax: 0,
+  outputTokensMax: 0,
   decodeTokens,
   excluded: new Set(),
   waitedMs,

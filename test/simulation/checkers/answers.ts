@@ -102,10 +102,15 @@ function checkMarked(fail: Fail, reader: Reader, event: Extract<TaskEvent, { typ
     fail(`${reader.name}: '${text}' belongs to no token of ${event.index} to ${event.index + event.count}`)
 }
 
+/** The reasons of a refusal, when no other is among them. */
+const ONLY_TRIPPED = /\((?:\w+: breaker open(?:, )?)+\)$/
+
 /** Every stream ends, by its end or by an error that says why. */
 export function endChecker(fail: Fail): Checker {
   return {
     on: (seen) => {
+      if (seen.type === 'refused' && ONLY_TRIPPED.test(seen.message))
+        fail(`${seen.reader.name} is refused though nothing is wrong but breakers: ${seen.message}`)
       if (seen.type !== 'failed') return
       if (!(seen.code in ERRORS) || seen.code === 'INTERNAL')
         fail(`${seen.reader.name} fails with ${seen.code}: ${seen.message}`)

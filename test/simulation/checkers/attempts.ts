@@ -99,6 +99,24 @@ class Specs extends Map<TaskId, TaskSpec> {
   }
 }
 
+/** An honest node goes on with an attempt from the token that was asked for, or says that it cannot. */
+export function attachChecker(fail: Fail, nodes: readonly NodePlan[]): Checker {
+  const honest = new Set(nodes.filter((node) => node.lies.length === 0).map((node) => node.name))
+  const asked = new Map<string, number>()
+  return {
+    on: (seen) => {
+      if ((seen.type !== 'node got' && seen.type !== 'node sent') || !honest.has(seen.node)) return
+      const key = `${seen.node} ${seen.stream}`
+      const frame = seen.frame as Frame
+      if (seen.type === 'node got' && frame.type === 'attempt.attach') asked.set(key, frame.from)
+      const from = asked.get(key)
+      if (seen.type !== 'node sent' || frame.type !== 'attempt.tokens' || from === undefined) return
+      asked.delete(key)
+      if (frame.index !== from) fail(`${seen.node} goes on from token ${frame.index} where ${from} was asked for`)
+    },
+  }
+}
+
 /** Local-only work is never sent to a rented machine. */
 export function localityChecker(fail: Fail, nodes: readonly NodePlan[]): Checker {
   const specs = new Specs()
@@ -150,13 +168,27 @@ export function moneyChecker(fail: Fail, nodes: readonly NodePlan[], budgetMicro
 
 /** No node runs more than it has slots for, and in the end nothing is held. */
 export function boundChecker(fail: Fail): Checker {
+  const accepted = new Set<string>()
+  /** What each node has said last that it holds. */
+  const held = new Map<string, number>()
+  const onNode = ({ node, stream, frame }: Seen<'node sent'>): void => {
+    const key = `${node} ${stream}`
+    if (frame.type === 'attempt.accepted') accepted.add(key)
+    else if (frame.type === 'attempt.failed' && frame.code === 'NO_FREE_SLOT' && accepted.has(key))
+      fail(`${node} accepts an attempt that it has no slot for`)
+    else if (frame.type === 'control.held') held.set(node, frame.attempts.length)
+  }
   return {
     on: (seen) => {
       if (seen.type === 'slots' && seen.running > seen.slots)
         fail(`${seen.node} runs ${seen.running} attempts on ${seen.slots} slots`)
+      else if (seen.type === 'node sent') onNode(seen)
+      else if (seen.type === 'life' && seen.what === 'dies') held.delete(seen.who)
     },
     atEnd: ({ leaks }) => {
       if (leaks.length > 0) fail(leaks.join('; '))
+      for (const [node, attempts] of held)
+        if (attempts > 0) fail(`${node} holds ${attempts} attempts that nobody will come for`)
     },
   }
 }

@@ -1,6 +1,13 @@
 /** The invariants by their names (`docs/SIMULATION.md`). */
 import { endChecker, orderChecker, resultChecker, usageChecker } from './answers.ts'
-import { boundChecker, fenceChecker, localityChecker, moneyChecker, patienceChecker } from './attempts.ts'
+import {
+  attachChecker,
+  boundChecker,
+  fenceChecker,
+  localityChecker,
+  moneyChecker,
+  patienceChecker,
+} from './attempts.ts'
 import type { Checker, Fail } from './checker.ts'
 import { durabilityChecker, lifeChecker } from './records.ts'
 import type { Scenario } from '../scenario.ts'
@@ -18,6 +25,7 @@ export function createCheckers(
   return [
     fenceChecker(failAs('I1')),
     orderChecker(failAs('I2'), nodes),
+    attachChecker(failAs('I2'), nodes),
     durabilityChecker(failAs('I3')),
     endChecker(failAs('I4')),
     patienceChecker(failAs('I4'), nowMs),

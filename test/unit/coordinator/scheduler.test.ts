@@ -137,7 +137,7 @@ describe('schedule', () => {
       )
     })
 
-    it('spends no more than the budget: the cost of the prompt and of the expected answer', () => {
+    it('spends no more than the budget: the cost of the prompt and of the longest answer', () => {
       const price = { inputPerMillion: 1, outputPerMillion: 10 }
       const cost = costOf(price, demand())
       expect(cost).toBeCloseTo((100 + 1000) / 1e6)
@@ -334,7 +334,7 @@ describe('schedule', () => {
             !each.isSuspect &&
             !each.isDraining &&
             !(task.localOnly && each.isCloud) &&
-            (each.price === undefined || costOf(each.price, task) <= task.budget) &&
+            (each.price === undefined || costOf(each.price, { prefillTokens: task.inputTokensMax, decodeTokens: task.outputTokensMax }) <= task.budget) &&
             task.features.every((feature) => held.capability.features.includes(feature)) &&
             task.prefillTokensMin < held.capability.contextTokens &&
             !excluded.has(exclusionKey(each)) &&

@@ -82,6 +82,8 @@ export const demand = (init: Partial<TaskDemand> = {}): TaskDemand => ({
   features: [],
   localOnly: false,
   budget: 0,
+  inputTokensMax: 100,
+  outputTokensMax: 100,
   decodeTokens: 100,
   excluded: new Set(),
   ...init,
