@@ -69,7 +69,8 @@ export function predict(node: NodeSnapshot, model: ModelSnapshot, demand: TaskDe
   const batteryMs = node.onBattery ? BATTERY_PENALTY_SHARE * (prefillMs + decodeMs) : 0
   const priceMs = node.price === undefined ? 0 : costOf(node.price, demand) * PRICE_MS_PER_UNIT
   const before = decodeRate(speed, Math.max(sequences - 1, 1))
-  const slowedMs = ownPrefillMs + decodeMs * (1 - decodeRate(speed, sequences) / before)
+  // A busy machine may have measured that company makes it faster; nobody gains by being disturbed.
+  const slowedMs = ownPrefillMs + decodeMs * Math.max(0, 1 - decodeRate(speed, sequences) / before)
   const othersMs = SLOWED_WEIGHT * (sequences - 1) * slowedMs
   const penaltyMs = othersMs + node.recentFailures * FAILURE_PENALTY_MS + batteryMs + priceMs
   const totalMs = waitMs + loadMs + prefillMs + decodeMs + node.linkMs + penaltyMs

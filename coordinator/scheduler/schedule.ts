@@ -148,7 +148,7 @@ function best(scored: readonly Scored[]): Scored | undefined {
 function pick(scored: readonly Scored[], random: () => number): Scored | undefined {
   const least = best(scored)
   if (least === undefined) return undefined
-  const bound = least.prediction.totalMs * (1 + DRAW_SHARE)
+  const bound = least.prediction.totalMs + Math.abs(least.prediction.totalMs) * DRAW_SHARE
   const drawn = scored.filter((each) => each.prediction.totalMs <= bound)
   return drawn[Math.floor(random() * drawn.length)]!
 }

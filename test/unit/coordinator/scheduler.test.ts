@@ -42,6 +42,14 @@ describe('schedule', () => {
     expect(planned(schedule({ nodes: [busy, idle] }, demand(), draw())).node.name).toBe('idle')
   })
 
+  it('finds a place whatever a node has measured on a busy machine', () => {
+    const odd = capability({ speed: speed(1600, [1, 18], [4, 254]) })
+    const nodes = [node('odd', withModel(model({ capability: odd, running: 1 })))]
+    const { node: chosen, prediction } = planned(schedule({ nodes }, demand(), draw()))
+    expect(chosen.name).toBe('odd')
+    expect(prediction.totalMs).toBeGreaterThan(0)
+  })
+
   it('counts the load time of a cold model', () => {
     const cold = node('cold', withModel(model({ capability: capability({ residency: 'disk', loadMs: 60_000 }) })))
     const warm = node('warm', withModel(model({ capability: capability({ speed: speed(500, [1, 50]) }) })))
