@@ -156,14 +156,19 @@ export class Directory {
     entry.setLoad(load, this.#clock.nowMs())
     const after = entry.snapshot(this.#clock.nowMs())
     // Reports are many and the line is long: it is walked for what may let a task start or make one move.
-    const isFreer = [...after.models].some(([digest, { running }]) => running < (before.models.get(digest)?.running ?? 0))
+    const isFreer = [...after.models].some(
+      ([digest, { running }]) => running < (before.models.get(digest)?.running ?? 0),
+    )
     const isTurned = after.isDraining !== before.isDraining || load.draining !== wasLeaving
     if (isFreer || isTurned) this.#emit('capacity')
   }
 
   /** The node told which attempts it holds. */
   held(report: HeldReport): void {
+    const entry = this.#entries.get(report.peerId)
+    if (entry) entry.hasToldHeld = true
     this.#emit('held', report)
+    this.#emit('capacity')
   }
 
   /** Tells a node that attempts which it holds are not wanted any more. */

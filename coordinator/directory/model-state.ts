@@ -2,7 +2,7 @@
  * What the coordinator knows of one model on one node beyond the node's own record: what it sent there, how fast that
  * went, and which prompts left their state behind.
  */
-import type { LoadReport, ModelCapability } from '../../mesh/protocol/index.ts'
+import { LIMITS, type LoadReport, type ModelCapability } from '../../mesh/protocol/index.ts'
 import { decodeRate, UNMEASURED, type ModelSnapshot, type PromptPrefix } from '../scheduler/index.ts'
 import { PrefixCache } from './prefixes.ts'
 import { LearnedRates, type RateSample } from './rates.ts'
@@ -35,6 +35,9 @@ const OVERRUN_SHARE = 1 / 8
 /** Weight of the newest time in the moving average of times between slots becoming free. */
 const TURN_WEIGHT = 1 / 8
 
+/** A refusal for want of a slot holds this long at most: the report that took it back may have overtaken it. */
+const FULL_MS = 2 * LIMITS.loadReportIntervalMs
+
 type ModelLoad = LoadReport['models'][number]
 
 export class ModelState {
@@ -44,6 +47,7 @@ export class ModelState {
   /** Attempts of ours that began, and that ended, since the last load report. */
   #begun = 0
   #ended = 0
+  #fullUntilMs = Number.NEGATIVE_INFINITY
   #isFull = false
   /** Since all slots are in use, as far as our own attempts made it so. */
   #fullSinceMs: number | undefined
@@ -61,7 +65,12 @@ export class ModelState {
 
   /** True when nothing of ours runs there, and nothing was reported that changes by itself. */
   get isQuiet(): boolean {
-    return this.#open.size === 0 && !this.#reported?.prefillTokensPending && this.#capability.residency !== 'loading'
+    return (
+      !this.#isFull &&
+      this.#open.size === 0 &&
+      !this.#reported?.prefillTokensPending &&
+      this.#capability.residency !== 'loading'
+    )
   }
 
   setCapability(capability: ModelCapability, nowMs: number): void {
@@ -97,9 +106,10 @@ export class ModelState {
     this.#snapshot = undefined
   }
 
-  /** The node itself said that it has no free slot: believed until its next load report. */
-  markFull(): void {
+  /** The node itself said that it has no free slot: believed until its next load report, which may have come before. */
+  markFull(nowMs: number): void {
     this.#isFull = true
+    this.#fullUntilMs = nowMs + FULL_MS
     this.#snapshot = undefined
   }
 
@@ -182,6 +192,10 @@ export class ModelState {
 
   /** Made again after something changed, and each time while something changes by itself. */
   snapshot(nowMs: number): ModelSnapshot {
+    if (this.#isFull && nowMs >= this.#fullUntilMs) {
+      this.#isFull = false
+      this.#snapshot = undefined
+    }
     if (this.#snapshot === undefined || !this.isQuiet) this.#snapshot = this.#view(nowMs)
     return this.#snapshot
   }

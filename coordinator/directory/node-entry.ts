@@ -22,6 +22,9 @@ const LINK_WEIGHT = 1 / 8
 /** What changes with time alone (work that goes on, failures that are forgotten) is looked at again this often. */
 const REFRESH_MS = 100
 
+/** For the first `control.held` of a stream to come. */
+const TELLS_HELD_MS = 1000
+
 export type Liveness = 'connected' | 'suspect' | 'disconnected'
 
 /** One open attempt on a node. */
@@ -43,6 +46,9 @@ export class NodeEntry {
   /** Number of its control stream, never given twice; 0 before the first. */
   session = 0
   lastFrameMs = 0
+  /** It has said on this control stream which attempts it holds. */
+  hasToldHeld = false
+  #sessionSinceMs = 0
   readonly #index: PrefixIndex<NodeEntry>
   readonly #breaker = new Breaker()
   #liveness: Liveness = 'disconnected'
@@ -76,9 +82,16 @@ export class NodeEntry {
     this.#snapshot = undefined
   }
 
+  /** Whether it may still tell of attempts that it holds: it does so first of all on a new control stream. */
+  mayTellHeld(nowMs: number): boolean {
+    return !this.hasToldHeld && nowMs - this.#sessionSinceMs < TELLS_HELD_MS
+  }
+
   /** A new control stream: earlier load and exclusions belong to an earlier life. */
   beginSession(session: number, nowMs: number): void {
     this.session = session
+    this.hasToldHeld = false
+    this.#sessionSinceMs = nowMs
     this.load = undefined
     for (const model of this.#models.values()) model.restart()
     this.lastFrameMs = nowMs
@@ -156,8 +169,8 @@ export class NodeEntry {
   }
 
   /** The node itself said that it has no free slot: believed until its next load report. */
-  markFull(digest: ModelDigest): void {
-    this.#models.get(digest)?.markFull()
+  markFull(digest: ModelDigest, nowMs: number): void {
+    this.#models.get(digest)?.markFull(nowMs)
     this.#snapshot = undefined
   }
 

@@ -8,7 +8,9 @@ import { Task } from './task.ts'
 /** Events of `from` behind `position`. @throws SkeinError NOT_FOUND when its text was deleted; as `TaskHandle.follow`. */
 export function followEnded(from: LedgerTask, position: number, signal?: AbortSignal): AsyncIterable<TaskEvent> {
   const { result, spec } = from
-  if (result === undefined) throw new SkeinError('INTERNAL', `${spec.taskId} has not ended`)
+  // its end is being written: only what no client can come back for is not gone on with after a restart
+  if (result === undefined)
+    throw new SkeinError('COORDINATOR_RESTARTED', `${spec.taskId} ran when the coordinator was restarted`)
   if (from.isPurged) throw new SkeinError('NOT_FOUND', 'the text of this answer was deleted after its time')
   const { answer } = Task.restore(from, { epoch: 0, nowMs: 0, wallMs: 0 })
   const index = answer.indexOf(position)

@@ -162,6 +162,7 @@ export class Placement {
     const found = planner.plan(this.#task, options)
     if (found.kind === 'wait') return { waitFor: found.node.peerId, serviceMs: found.workMs }
     if (found.kind === 'plan') {
+      if (this.#mayBeHeld(found.node.peerId)) return 'not yet'
       const assignment = planner.commit(this.#task, found)
       return assignment === undefined ? 'not yet' : { result: { assignment, node: found.node } }
     }
@@ -170,6 +171,12 @@ export class Placement {
     const isLasting = found.code !== 'NO_ELIGIBLE_NODE' && !this.#isPatient && this.#task.attempts === 0
     if (isLasting) throw refusal(found)
     return 'not yet'
+  }
+
+  /** The node that had the attempt is back, and has not told yet whether it holds it: that would spare the prefill. */
+  #mayBeHeld(peerId: PeerId): boolean {
+    const { clock, directory } = this.#components
+    return this.#lost?.peerId === peerId && (directory.entry(peerId)?.mayTellHeld(clock.nowMs()) ?? false)
   }
 
   /** After a restart: the node that made the answer may be about to come back with it. */

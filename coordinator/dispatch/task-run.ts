@@ -350,7 +350,8 @@ export class TaskRun {
     const isFault = error.row.blame === 'node' && error.code !== 'NODE_DRAINING' && error.code !== 'NO_FREE_SLOT'
     this.attempts.ended(target, isFault ? 'failed' : 'cancelled', error)
     this.task.exclude(target.node, clock.nowMs() + EXCLUSION_MS)
-    if (error.code === 'NO_FREE_SLOT') directory.entry(target.node.peerId)?.markFull(this.task.spec.digest)
+    if (error.code === 'NO_FREE_SLOT')
+      directory.entry(target.node.peerId)?.markFull(this.task.spec.digest, clock.nowMs())
     if (isFault) directory.entry(target.node.peerId)?.addFailure(clock.nowMs())
   }
 
@@ -374,7 +375,7 @@ export class TaskRun {
       return error
     }
     if (attempt.delivered === 0) task.fruitless++
-    if (error.code === 'NO_FREE_SLOT') entry?.markFull(task.spec.digest)
+    if (error.code === 'NO_FREE_SLOT') entry?.markFull(task.spec.digest, clock.nowMs())
     else {
       const untilMs = clock.nowMs() + Math.min(EXCLUSION_MS * 2 ** task.fruitless, EXCLUSION_MS_MAX)
       task.exclude(attempt.node, error.row.retryable ? untilMs : Number.POSITIVE_INFINITY)

@@ -6,7 +6,15 @@ import { LIMITS, SkeinError, type TaskId } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock } from '../../mesh/runtime/index.ts'
 import type { LedgerEvent, LedgerEventOf } from './events.ts'
 import type { Admission, Ledger, LedgerFacts, TaskQuery } from './ledger.ts'
-import { apply, billedMicrosOf, durableTokens, purgedEvent, summaryOf, type LedgerTask, type TaskSummary } from './state.ts'
+import {
+  apply,
+  billedMicrosOf,
+  durableTokens,
+  purgedEvent,
+  summaryOf,
+  type LedgerTask,
+  type TaskSummary,
+} from './state.ts'
 
 export interface MemoryLedgerInit {
   /** What a commit takes on the clock. */

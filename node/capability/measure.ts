@@ -68,7 +68,7 @@ export async function measureModel(engine: Engine, clock: Clock, init: MeasureIn
       { sequences: 1, tokensPerSecond: decode },
       ...(decodeParallel === undefined ? [] : [{ sequences, tokensPerSecond: decodeParallel }]),
     ],
-    measuredAtMs: clock.wallMs(),
+    measuredAtMs: Math.round(clock.wallMs()),
   }
 }
 

@@ -4,7 +4,6 @@
  */
 import { readFileSync } from 'node:fs'
 import { registerHooks } from 'node:module'
-import { fileURLToPath } from 'node:url'
 import { mutated, MUTATIONS } from './mutations.ts'
 
 const DISK = new URL('./disk.ts', import.meta.url).href
@@ -15,9 +14,13 @@ const ROOT = new URL('../../', import.meta.url)
 const name = process.env['SKEIN_SIM_MUTATION']
 const mutation = name === undefined ? undefined : MUTATIONS.find((each) => each.name === name)
 if (name !== undefined && mutation === undefined) throw new RangeError(`no mutation is named ${name}`)
-const mutatedUrl = mutation && new URL(mutation.file, ROOT).href
 // before anything runs: a patch that does not fit must not look like a guard that nobody misses
-const source = mutation && mutatedUrl && mutated(mutation, readFileSync(fileURLToPath(mutatedUrl), 'utf8'))
+const sources = new Map(
+  mutation?.patches.map((patch) => {
+    const url = new URL(patch.file, ROOT)
+    return [url.href, mutated(patch, readFileSync(url, 'utf8'))]
+  }),
+)
 
 registerHooks({
   resolve(specifier, context, nextResolve) {
@@ -26,7 +29,8 @@ registerHooks({
     return nextResolve(specifier, context)
   },
   load(url, context, nextLoad) {
-    if (url !== mutatedUrl) return nextLoad(url, context)
-    return { format: 'module-typescript', shortCircuit: true, source: source! }
+    const source = sources.get(url)
+    if (source === undefined) return nextLoad(url, context)
+    return { format: 'module-typescript', shortCircuit: true, source }
   },
 })

@@ -48,10 +48,11 @@ describe('the simulation', () => {
   })
 
   it('finds each guard of the mutation table in the source', () => {
-    for (const mutation of MUTATIONS) {
-      const source = readFileSync(new URL(mutation.file, ROOT), 'utf8')
-      expect(mutated(mutation, source), mutation.name).not.toBe(source)
-    }
+    for (const { name, patches } of MUTATIONS)
+      for (const patch of patches) {
+        const source = readFileSync(new URL(patch.file, ROOT), 'utf8')
+        expect(mutated(patch, source), name).not.toBe(source)
+      }
   })
 
   it('goes red without a guard', async () => {
@@ -61,8 +62,8 @@ describe('the simulation', () => {
   })
 
   it('refuses a guard that is not in the source', () => {
-    const mutation = { name: 'none', file: 'a.ts', guard: 'not there', without: '' }
-    expect(() => mutated(mutation, 'text')).toThrow('stands 0 times')
-    expect(() => mutated(mutation, 'not there, not there')).toThrow('stands 2 times')
+    const patch = { file: 'a.ts', guard: 'not there', without: '' }
+    expect(() => mutated(patch, 'text')).toThrow('stands there 0 times')
+    expect(() => mutated(patch, 'not there, not there')).toThrow('stands there 2 times')
   })
 })

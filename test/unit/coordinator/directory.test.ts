@@ -133,10 +133,21 @@ describe('Directory', () => {
   it('believes a node that says it is full until its next report', () => {
     directory.connected(member)
     directory.announce(NODE, record(1))
-    directory.entry(NODE)!.markFull(DIGEST)
+    directory.entry(NODE)!.markFull(DIGEST, clock.nowMs())
     expect(running()).toBe(capability().slots)
     directory.report(NODE, load(1))
     expect(running()).toBe(1)
+  })
+
+  it('believes it no longer than a report takes, since that may have overtaken the refusal', async () => {
+    directory.connected(member)
+    directory.announce(NODE, record(1))
+    directory.report(NODE, load(0))
+    directory.entry(NODE)!.markFull(DIGEST, clock.nowMs())
+    await clock.advance(LIMITS.loadReportIntervalMs)
+    expect(running()).toBe(capability().slots)
+    await clock.advance(LIMITS.loadReportIntervalMs)
+    expect(running()).toBe(0)
   })
 
   it('the end of an older control stream does not end a newer one', () => {

@@ -342,7 +342,9 @@ describe('schedule', () => {
             !each.isSuspect &&
             !each.isDraining &&
             !(task.localOnly && each.isCloud) &&
-            (each.price === undefined || costOf(each.price, { prefillTokens: task.inputTokensMax, decodeTokens: task.outputTokensMax }) <= task.budget) &&
+            (each.price === undefined ||
+              costOf(each.price, { prefillTokens: task.inputTokensMax, decodeTokens: task.outputTokensMax }) <=
+                task.budget) &&
             task.features.every((feature) => held.capability.features.includes(feature)) &&
             task.prefillTokensMin < held.capability.contextTokens &&
             !excluded.has(exclusionKey(each)) &&
