@@ -81,6 +81,20 @@ export class Planner {
     return { prediction, candidates, reservation, money, decodeTokens }
   }
 
+  /** The same place once more, for an attempt that takes over from the one before. */
+  renew(
+    task: Task,
+    { assignment, node }: { readonly assignment: Assignment; readonly node: NodeSnapshot },
+  ): {
+    readonly assignment: Assignment
+    readonly node: NodeSnapshot
+  } {
+    const { prediction, candidates: explain } = assignment
+    const renewed = prediction && this.commit(task, { kind: 'plan', node, prediction, explain })
+    if (renewed === undefined) throw new SkeinError('BUDGET_EXCEEDED', 'no money is left for another round of the move')
+    return { assignment: renewed, node }
+  }
+
   /** A place for an attempt that the node still holds. */
   adopt(task: Task, peerId: PeerId): Assignment {
     const { digest, decodeTokens } = this.#demand(task)

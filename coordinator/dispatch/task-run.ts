@@ -47,6 +47,9 @@ export interface RunComponents extends AttemptComponents, PlacementComponents {
   readonly onEnd: (run: TaskRun) => void
 }
 
+/** A target that lacks more tokens than this is prepared once more, at most so often: each round is shorter than the last. */
+const TAIL_TOKENS_MAX = 4
+const ROUNDS_MAX = 3
 /** Of an error's message in the ledger. */
 const MESSAGE_LENGTH_MAX = 512
 
@@ -259,7 +262,7 @@ export class TaskRun {
   }
 
   #attempt(place: Place, start: AttemptInit['start'], reason: AttemptReason, signal: AbortSignal): Attempt {
-    const { clock, counters, lostSignal } = this.#components
+    const { clock, lostSignal } = this.#components
     const { task } = this
     const { node, assignment } = place
     const fence = task.nextFence()
@@ -288,9 +291,14 @@ export class TaskRun {
     const attempt = new Attempt(this.#components, init, AbortSignal.any([signal, lostSignal(node)]))
     void this.attempts.begun(attempt, assignment, reason).then(() => recorded?.resolve())
     this.#components.onAttempt(this)
-    if (reason !== 'first') counters.migrations.set(reason, (counters.migrations.get(reason) ?? 0) + 1)
+    if (start !== 'hold' && reason !== 'first') this.#count(reason)
     this.#log.debug({ task: task.id, attempt: task.attempts, node: node.name, reason }, 'assigned')
     return attempt
+  }
+
+  #count(reason: AttemptReason): void {
+    const { migrations } = this.#components.counters
+    migrations.set(reason, (migrations.get(reason) ?? 0) + 1)
   }
 
   #accepted(attempt: Attempt, reason: AttemptReason): void {
@@ -310,22 +318,48 @@ export class TaskRun {
   }
 
   async #handOver(source: Attempt, place: Place, reason: MoveReason): Promise<boolean> {
-    const { clock, counters } = this.#components
-    const target = this.#attempt(place, 'hold', reason, this.#ending.signal)
+    let target = this.#attempt(place, 'hold', reason, this.#ending.signal)
     try {
-      const late = (): SkeinError => new SkeinError('ATTEMPT_STALLED', 'the target of a move was not ready in time')
-      await withDeadline(clock, LIMITS.prepareMs, late, undefined, (signal) => raced(target.prepared, signal))
-      // the source may have failed meanwhile, and its place is still empty; or it has ended the answer
-      if (this.#result !== undefined || (this.#current !== undefined && this.#current !== source))
-        throw new SkeinError('CLIENT_CLOSED', 'the answer ended while it was to be moved')
+      await this.#prepared(target, source)
+      for (let round = 1; round < ROUNDS_MAX && this.#isBehind(target, source); round++) {
+        const behind = target
+        target = this.#attempt(this.#components.planner.renew(this.task, place), 'hold', reason, this.#ending.signal)
+        this.#supersede(behind)
+        await this.#prepared(target, source)
+      }
     } catch (thrown) {
       target.cancel(asSkeinError(thrown))
-      counters.handOversFailed++
+      this.#components.counters.handOversFailed++
       this.#settleTarget(target, asSkeinError(thrown, 'NODE_LOST'))
       return false
     }
     this.#cut(source, target, reason)
     return true
+  }
+
+  /** @throws SkeinError when the target is not ready in time, or is not needed any more. */
+  async #prepared(target: Attempt, source: Attempt): Promise<void> {
+    const late = (): SkeinError => new SkeinError('ATTEMPT_STALLED', 'the target of a move was not ready in time')
+    const { clock } = this.#components
+    await withDeadline(clock, LIMITS.prepareMs, late, undefined, (signal) => raced(target.prepared, signal))
+    // the source may have failed meanwhile, and its place is still empty; or it has ended the answer
+    if (this.#result !== undefined || (this.#current !== undefined && this.#current !== source))
+      throw new SkeinError('CLIENT_CLOSED', 'the answer ended while it was to be moved')
+  }
+
+  /**
+   * While a long prompt was prefilled the source made many tokens, which the client would wait for: they are prefilled in
+   * another round, from the state that the target has by now, while the source goes on (as ServerlessLLM does, OSDI 2024).
+   */
+  #isBehind(target: Attempt, source: Attempt): boolean {
+    return this.#current === source && this.task.answer.length - target.from > TAIL_TOKENS_MAX
+  }
+
+  #supersede(attempt: Attempt): void {
+    const superseded = new SkeinError('STALE_FENCING_TOKEN', 'prepared once more, with the tokens since')
+    attempt.cancel(superseded)
+    attempt.done.catch(() => {})
+    this.attempts.ended(attempt, 'cancelled', superseded)
   }
 
   /** The second phase: from here on the answer comes from `target`. */
@@ -334,6 +368,7 @@ export class TaskRun {
     this.#current = target
     target.commit()
     this.#components.counters.handOvers++
+    this.#count(reason)
     if (this.task.state === 'queued') this.task.enter('running')
     if (isAlive) {
       const moved = new SkeinError('NODE_DRAINING', `the answer was moved to ${target.node.name}`)
