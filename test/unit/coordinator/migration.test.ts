@@ -19,6 +19,7 @@ import {
 
 const ALL = ANSWER.map((_, i) => i)
 const PACE_MS = 100
+const QUICK_MS = 40
 /** A prefill takes this long in these scripts. */
 const PREFILL_MS = 250
 
@@ -31,22 +32,26 @@ describe('an answer that moves', () => {
     commits = []
   })
 
-  /** One token each `PACE_MS`, until a cancel comes. */
-  const paced: Script = async (channel, start) => {
-    await accept(channel, start)
-    const over = new AbortController()
-    const cancelled = channel.receive(over.signal).then(
-      () => true,
-      () => true,
-    )
-    for (let i = unpackTokenIds(start.generated)!.length; i < ANSWER.length; i++) {
-      const isOver = await Promise.race([cancelled, sleep(harness.clock, PACE_MS).then(() => false)])
-      if (isOver) return
-      await tokensFrom(channel, start.fence, i, i + 1)
+  /** One token each `paceMs`, until a cancel comes. */
+  const pacedAt =
+    (paceMs: number): Script =>
+    async (channel, start) => {
+      await accept(channel, start)
+      const over = new AbortController()
+      const cancelled = channel.receive(over.signal).then(
+        () => true,
+        () => true,
+      )
+      for (let i = unpackTokenIds(start.generated)!.length; i < ANSWER.length; i++) {
+        const isOver = await Promise.race([cancelled, sleep(harness.clock, paceMs).then(() => false)])
+        if (isOver) return
+        await tokensFrom(channel, start.fence, i, i + 1)
+      }
+      over.abort(new TypeError('the answer is whole'))
+      await end(channel, start)
     }
-    over.abort(new TypeError('the answer is whole'))
-    await end(channel, start)
-  }
+  const paced = pacedAt(PACE_MS)
+  const quick = pacedAt(QUICK_MS)
 
   /** Prefills, waits for the commit, and goes on. */
   const held: Script = async (channel, start) => {
@@ -91,6 +96,34 @@ describe('an answer that moves', () => {
       ['drain', 'completed'],
     ])
     expect(harness.dispatcher.stats().handovers).toEqual({ ok: 1, failed: 0 })
+  })
+
+  it('is prepared once more when the source made many tokens meanwhile', async () => {
+    const source = harness.node('source', 1000, [quick])
+    let rounds = 0
+    // the second time only what is new is prefilled
+    const warm: Script = async (channel, start) => {
+      await accept(channel, start)
+      await sleep(harness.clock, rounds++ === 0 ? 5 * QUICK_MS + 10 : 10)
+      await channel.send({ type: 'attempt.prepared', fence: start.fence })
+      const commit = await channel.receive()
+      if (commit?.type !== 'attempt.commit') return
+      commits.push(unpackTokenIds(commit.generated))
+      await tokensFrom(channel, start.fence, (start.generated.length + commit.generated.length) / 4, ANSWER.length)
+      await end(channel, start)
+    }
+    harness.node('target', 10, [warm])
+    const run = await harness.submit()
+    const following = harness.follow(run)
+    await harness.until(() => run.task.answer.length === 1)
+    report(source, true)
+    await following.over(1)
+    expect(following.text).toBe(TEXT)
+    expect(following.indices).toEqual(ALL)
+    expect(harness.asked).toEqual(['source', 'target', 'target'])
+    expect(commits).toHaveLength(1)
+    expect(commits[0]!.length).toBeLessThanOrEqual(1)
+    expect(harness.dispatcher.stats()).toMatchObject({ handovers: { ok: 1, failed: 0 }, migrations: { drain: 1 } })
   })
 
   it('waits at its source until another node has room', async () => {
