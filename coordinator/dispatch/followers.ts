@@ -2,7 +2,7 @@
  * Whoever follows a task: each reads the answer at its own pace from its own place, and gets what is said on the way. The
  * answer itself is the buffer, so that a slow follower costs no memory of its own.
  */
-import { SkeinError } from '../../mesh/protocol/index.ts'
+import type { SkeinError } from '../../mesh/protocol/index.ts'
 import { diverged, type Answer } from './answer.ts'
 import type { TaskEvent } from './events.ts'
 

@@ -1,7 +1,7 @@
 /** Dispatch over the network's memory twin, against nodes that play scripts, in hand-moved time. */
 import { CoordinatorService } from '../../../coordinator/admission/index.ts'
 import { Directory } from '../../../coordinator/directory/index.ts'
-import { Budget, Dispatcher, Task, type TaskEvent, type TaskRun } from '../../../coordinator/dispatch/index.ts'
+import { Budget, Dispatcher, type Task, type TaskEvent, type TaskRun } from '../../../coordinator/dispatch/index.ts'
 import { MemoryLedger, type TaskSpec } from '../../../coordinator/ledger/index.ts'
 import { MemoryNetwork, type FrameChannel, type MemoryPeerTransport } from '../../../mesh/network/index.ts'
 import {
