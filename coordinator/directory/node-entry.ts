@@ -94,6 +94,8 @@ export class NodeEntry {
     this.#sessionSinceMs = nowMs
     this.load = undefined
     for (const model of this.#models.values()) model.restart()
+    // its death failed every attempt there: that says nothing of its next life
+    this.#breaker.addSuccess()
     this.lastFrameMs = nowMs
     this.#liveness = 'connected'
     this.#snapshot = undefined

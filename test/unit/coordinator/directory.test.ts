@@ -232,6 +232,14 @@ describe('Directory', () => {
       expect(snapshot()).toMatchObject({ isSuspect: false, recentFailures: 0.5 })
     })
 
+    it('a new life of a node is not held against the one before', () => {
+      const entry = directory.entry(NODE)!
+      for (let i = 0; i < 5; i++) entry.addFailure(clock.nowMs())
+      directory.disconnected(NODE, entry.session)
+      directory.connected(member)
+      expect(snapshot().isTripped).toBe(false)
+    })
+
     it('after five failures in a row the breaker opens, then one task may try', async () => {
       const entry = directory.entry(NODE)!
       for (let i = 0; i < 5; i++) entry.addFailure(clock.nowMs())
