@@ -61,6 +61,7 @@ export class Channels {
   readonly #components: ChannelsComponents
   readonly #gate: Gate
   readonly #services = new Map<ProtocolName, Service>()
+  readonly #open = new Set<FrameChannel<AnyFrame>>()
 
   constructor(components: ChannelsComponents) {
     this.#components = components
@@ -85,7 +86,16 @@ export class Channels {
   ): StreamFrameChannel<In> {
     const frameBytesMax = FRAME_BYTES_MAX[protocol]
     const onFault = (error: SkeinError): void => this.#onFault(peer, protocol, error)
-    return new StreamFrameChannel({ peer, stream, inbound, clock: this.#components.clock, frameBytesMax, onFault })
+    const { clock } = this.#components
+    const channel = new StreamFrameChannel({ peer, stream, inbound, clock, frameBytesMax, onFault })
+    this.#open.add(channel)
+    channel.closed.addEventListener('abort', () => this.#open.delete(channel), { once: true })
+    return channel
+  }
+
+  /** Resets what is still open: the library would close it, and whoever leaves in the middle must not look finished. */
+  reset(): void {
+    for (const channel of [...this.#open]) channel.abort(new SkeinError('STREAM_TRUNCATED', 'this process is stopping'))
   }
 
   #onFault(peer: PeerId, protocol: ProtocolName, error: SkeinError): void {

@@ -192,6 +192,7 @@ export class Libp2pPeerTransport implements PeerTransport {
     const { promise: timeout, resolve } = Promise.withResolvers<void>()
     const cancel = new SystemClock(true).timer(STOP_MS, resolve)
     const { log, store } = this.#components
+    this.#channels.reset()
     const stopped = Promise.allSettled([node.stop(), store.save()]).then((results) => {
       for (const result of results)
         if (result.status === 'rejected') log.warn({ err: result.reason as unknown }, 'the network stopped uncleanly')
