@@ -57,7 +57,9 @@ export function schedule(snapshot: Snapshot, demand: TaskDemand, random: () => n
   const awaited = best(later)
   const chosen = pick(now, random)
   if (chosen === undefined) return unschedulable(snapshot, demand, rejected, awaited?.prediction.waitMs, said)
-  if (awaited !== undefined) {
+  // One that has not measured the model is tried: against a guess every wait would look short.
+  const isMeasured = chosen.node.models.get(demand.digest)!.capability.speed !== undefined
+  if (awaited !== undefined && isMeasured) {
     if (isWorthWaiting(awaited.prediction, chosen.prediction.totalMs, demand.waitedMs ?? 0))
       return {
         kind: 'wait',

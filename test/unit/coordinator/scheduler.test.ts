@@ -229,6 +229,13 @@ describe('schedule', () => {
       expect([kind(0), kind(LIMITS.queuedMs / 2), kind(LIMITS.queuedMs - 5000)]).toEqual(['wait', 'wait', 'plan'])
     })
 
+    it('are not in place of one that has not measured the model yet', () => {
+      const { speed: _speed, ...unmeasured } = capability()
+      const full = node('full', withModel(model({ running: 4, slotFreeMs: [1, 1, 1, 1] })))
+      const fresh = node('new', withModel(model({ capability: unmeasured })))
+      expect(planned(schedule({ nodes: [full, fresh] }, demand(), draw())).node.name).toBe('new')
+    })
+
     it('are not for a gain within the error of a guess', () => {
       const twin = node('twin', withModel(model({ running: 3, prefillTokensPending: 50 })))
       const full = node('full', withModel(model({ running: 4, slotFreeMs: [0] })))
