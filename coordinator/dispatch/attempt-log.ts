@@ -9,7 +9,7 @@ import {
 import type { Clock } from '../../mesh/runtime/index.ts'
 import type { AttemptReason, LedgerAttempt } from '../ledger/index.ts'
 import type { Attempt } from './attempt.ts'
-import { explained, predicted, type Assignment, type Planner } from './planner.ts'
+import { explained, type Assignment, type Planner } from './planner.ts'
 import type { Recorder } from './recorder.ts'
 import type { Task } from './task.ts'
 
@@ -80,7 +80,7 @@ export class AttemptLog {
       from,
       ...(node.price && { price: node.price }),
       ...(assignment.money && { reservedMicros: assignment.money.amountMicros }),
-      ...(assignment.prediction && { predicted: predicted(assignment.prediction) }),
+      ...(assignment.prediction && { predicted: assignment.prediction }),
       candidates: explained(assignment.candidates),
     }
     this.#entries.push({ assigned })

@@ -2,7 +2,7 @@
 import { SkeinError, type PeerId } from '../../mesh/protocol/index.ts'
 import type { Clock, Random } from '../../mesh/runtime/index.ts'
 import type { Directory, Reservation } from '../directory/index.ts'
-import type { ExplainedCandidate, PredictedMs } from '../ledger/index.ts'
+import type { ExplainedCandidate } from '../ledger/index.ts'
 import {
   AnswerLengths,
   predict,
@@ -231,18 +231,8 @@ export const explained = (candidates: readonly Candidate[]): ExplainedCandidate[
   candidates.map(({ peerId, name, verdict }) => ({
     peerId,
     name,
-    ...('prediction' in verdict ? { prediction: predicted(verdict.prediction) } : { rejected: verdict.rejected }),
+    ...verdict,
   }))
-
-export const predicted = ({
-  waitMs,
-  loadMs,
-  prefillMs,
-  decodeMs,
-  linkMs,
-  penaltyMs,
-  totalMs,
-}: Prediction): PredictedMs => ({ waitMs, loadMs, prefillMs, decodeMs, linkMs, penaltyMs, totalMs })
 
 export const refusal = (found: Unschedulable): SkeinError => {
   const isSoon = found.code === 'NO_ELIGIBLE_NODE' || found.code === 'NO_NODE'

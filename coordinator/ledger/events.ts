@@ -9,6 +9,7 @@ import type {
   ModelDigest,
   OutputFormat,
   PeerId,
+  Prediction,
   Price,
   Prompt,
   RequestId,
@@ -75,20 +76,9 @@ export type AttemptReason =
   | 'reattached'
   | 'recovered'
 
-/** Parts of a prediction in ms, as the scheduler made it. */
-export interface PredictedMs {
-  readonly waitMs: number
-  readonly loadMs: number
-  readonly prefillMs: number
-  readonly decodeMs: number
-  readonly linkMs: number
-  readonly penaltyMs: number
-  readonly totalMs: number
-}
-
 /** One candidate of an assignment: its prediction, or why it was not considered. */
 export interface ExplainedCandidate extends NodeName {
-  readonly prediction?: PredictedMs
+  readonly prediction?: Prediction
   readonly rejected?: string
 }
 
@@ -148,7 +138,7 @@ export type LedgerEvent =
       readonly price?: Price
       /** Set aside for it, in millionths of the owner's currency; where a price is. */
       readonly reservedMicros?: number
-      readonly predicted?: PredictedMs
+      readonly predicted?: Prediction
       readonly candidates: readonly ExplainedCandidate[]
     }
   | {

@@ -1,5 +1,7 @@
 /** What the scheduler sees and says. Plain data: a snapshot is taken by the directory, a plan is committed by dispatch. */
-import type { ErrorCode, ModelCapability, ModelDigest, PeerId, Price } from '../../mesh/protocol/index.ts'
+import type { ErrorCode, ModelCapability, ModelDigest, PeerId, Price, Prediction } from '../../mesh/protocol/index.ts'
+
+export type { Prediction } from '../../mesh/protocol/index.ts'
 
 /** One node as it was when the snapshot was taken. */
 export interface NodeSnapshot {
@@ -89,18 +91,6 @@ export interface TaskDemand {
 }
 
 export const exclusionKey = (node: Pick<NodeSnapshot, 'peerId' | 'session'>): string => `${node.peerId}#${node.session}`
-
-/** The parts of a predicted completion, in ms. Their sum is the score; less is better. */
-export interface Prediction {
-  /** Until a slot is free. */
-  readonly waitMs: number
-  readonly loadMs: number
-  readonly prefillMs: number
-  readonly decodeMs: number
-  readonly linkMs: number
-  readonly penaltyMs: number
-  readonly totalMs: number
-}
 
 /** Why a node was not considered; a closed set, for metrics and for people. */
 export type Rejection =

@@ -48,3 +48,15 @@ export const isAttemptEnd = (state: AttemptState): state is AttemptOutcome => AT
 
 /** Where an answer was made: on the coordinator's own machine, on another member, or in the cloud. */
 export type Route = 'local' | 'mesh' | 'cloud'
+
+/** The parts of a predicted completion, in ms. Their sum is the scheduler's score; less is better. */
+export interface Prediction {
+  /** Until a slot is free. */
+  readonly waitMs: number
+  readonly loadMs: number
+  readonly prefillMs: number
+  readonly decodeMs: number
+  readonly linkMs: number
+  readonly penaltyMs: number
+  readonly totalMs: number
+}

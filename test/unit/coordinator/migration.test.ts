@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { LIMITS, unpackTokenIds, type AttemptAttach, type PeerId } from '../../../mesh/protocol/index.ts'
 import { sleep } from '../../../mesh/runtime/index.ts'
 import type { MemoryPeerTransport } from '../../../mesh/network/index.ts'
+import type { TaskRun } from '../../../coordinator/dispatch/index.ts'
 import { textOf } from '../../../coordinator/ledger/index.ts'
 import {
   accept,
@@ -224,17 +225,22 @@ describe('an answer that moves', () => {
     await end(channel, attach)
   }
 
-  it('is attached to again when its node comes back with it', async () => {
-    const node = harness.node('only', 1000, [stallsAfter(3)], { attach: gives })
-    const run = await harness.submit()
-    const following = harness.follow(run)
-    await harness.until(() => run.task.answer.length === 3)
+  /** The node's connection breaks and comes back, and it tells that it holds the attempt. */
+  const goesAndComesBack = async (node: MemoryPeerTransport, run: TaskRun): Promise<void> => {
     const { fence } = run.current!.init
     const { peerId } = node.self
     lose(peerId)
     await harness.clock.advance(500)
     harness.connect(node, 1000)
     harness.directory.held({ peerId, attempts: [{ taskId: run.task.id, fence, index: 8, ended: true }] })
+  }
+
+  it('is attached to again when its node comes back with it', async () => {
+    const node = harness.node('only', 1000, [stallsAfter(3)], { attach: gives })
+    const run = await harness.submit()
+    const following = harness.follow(run)
+    await harness.until(() => run.task.answer.length === 3)
+    await goesAndComesBack(node, run)
     await following.over(1)
     expect(following.text).toBe(TEXT)
     expect(following.indices).toEqual(ALL)
@@ -254,12 +260,7 @@ describe('an answer that moves', () => {
     const run = await harness.submit()
     const following = harness.follow(run)
     await harness.until(() => run.task.answer.length === 3)
-    const { fence } = run.current!.init
-    const { peerId } = node.self
-    lose(peerId)
-    await harness.clock.advance(500)
-    harness.connect(node, 1000)
-    harness.directory.held({ peerId, attempts: [{ taskId: run.task.id, fence, index: 5, ended: false }] })
+    await goesAndComesBack(node, run)
     await following.over(1)
     expect(released).toEqual([])
     expect(following.text).toBe(TEXT)
