@@ -31,6 +31,7 @@ import {
   type NodeAgent,
 } from '../../node/index.ts'
 import { gatewayKey } from './api-key.ts'
+import { outliveOutput } from './broken-output.ts'
 import { stopRequested } from './interrupt.ts'
 import { discoveryReport, hostMembership } from './membership.ts'
 import type { Output } from './output.ts'
@@ -46,6 +47,7 @@ import type { ServeOptions } from './serve-options.ts'
 export async function serve(parts: Parts, options: ServeOptions, output: Output): Promise<number> {
   // Asked for first: a signal during the start must end it in order too.
   const stop = stopRequested()
+  outliveOutput()
   const log = createLogger(options.logLevel)
   surviveDefects(log)
   const data = DataDir.open(options.data)

@@ -1,9 +1,11 @@
 /** What people get when something is wrong with the machine, the command or the timing: one clear line, and nothing left. */
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, readFile, rm, truncate, writeFile, copyFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { ensureModel } from '../fixtures/models/index.ts'
@@ -11,6 +13,7 @@ import { eventually, skein, SkeinProcess } from '../fixtures/skein-process.ts'
 
 const LOCAL = ['--http', '127.0.0.1:0', '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0']
 const ECHO = 'echo:slow?tps=40'
+const LAUNCHER = fileURLToPath(new URL('../../bin/skein', import.meta.url))
 
 /** Processes whose command line names `needle`. */
 async function processesOf(needle: string): Promise<string[]> {
@@ -171,5 +174,26 @@ describe('bad luck', () => {
       const alive = await Promise.all(engines.map((pid) => readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')))
       return alive.every((stat) => stat === '' || / Z /.test(stat)) ? true : undefined
     })
+  })
+
+  it('nobody reads the output of a service any more: it goes on, and ends in order when asked', async () => {
+    const up = await start(['up', ...LOCAL, '--model', ECHO, '--log-level', 'trace'])
+    up.child.stdout!.destroy()
+    up.child.stderr!.destroy()
+    expect(await (await stream(up, 20)).text()).toContain('[DONE]')
+    expect(await up.stop()).toBe(0)
+  })
+
+  it('nobody reads the output of a command any more: it ends at once, without a word', async () => {
+    const up = await start(['up', ...LOCAL, '--model', ECHO])
+    const args = [LAUNCHER, 'run', 'slow', 'a long question', '--data', up.dataDir]
+    const run = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    let stderr = ''
+    run.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
+    await once(run.stdout, 'data')
+    run.stdout.destroy()
+    const [code] = (await once(run, 'exit')) as [number]
+    expect(code).toBe(141)
+    expect(stderr).not.toContain('EPIPE')
   })
 })

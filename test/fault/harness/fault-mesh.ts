@@ -41,7 +41,13 @@ export interface AttemptOnRecord {
     readonly from: number
     readonly node: { readonly name: string }
   }
-  readonly ended?: { readonly atMs: number; readonly outcome: string; readonly code?: string; readonly to: number }
+  readonly ended?: {
+    readonly atMs: number
+    readonly outcome: string
+    readonly code?: string
+    readonly to: number
+    readonly observed: { readonly firstTokenMs?: number }
+  }
 }
 
 interface NodeOnRecord {
