@@ -10,7 +10,9 @@ import { registerInvite } from './commands/invite.ts'
 import { registerJoin } from './commands/join.ts'
 import { registerModels } from './commands/models.ts'
 import { registerNodes } from './commands/nodes.ts'
+import { registerPull } from './commands/pull.ts'
 import { registerRestore } from './commands/restore.ts'
+import { registerRm } from './commands/rm.ts'
 import { registerRun } from './commands/run.ts'
 import { registerServe } from './commands/serve.ts'
 import { registerTasks } from './commands/tasks.ts'
@@ -30,6 +32,8 @@ export function createProgram(): Command {
   registerChat(program)
   registerNodes(program)
   registerModels(program)
+  registerPull(program)
+  registerRm(program)
   registerTasks(program)
   registerExplain(program)
   registerDirectives(program)

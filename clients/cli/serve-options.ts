@@ -3,8 +3,10 @@ import { hostname } from 'node:os'
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { LIMITS, type Price, type Tier } from '../../mesh/protocol/index.ts'
 import type { LogLevel } from '../../mesh/runtime/index.ts'
+import type { KeepFree } from '../../node/models/store/index.ts'
 import { addGlobalOptions, type GlobalOptions } from './context.ts'
 import { DEFAULT_HTTP } from './coordinator-client.ts'
+import { keepFreeOption } from './pull-options.ts'
 
 export interface HostPort {
   readonly host: string
@@ -16,6 +18,8 @@ export interface ServeOptions extends GlobalOptions {
   readonly http: HostPort
   readonly apiKey?: string
   readonly model: readonly string[]
+  readonly offline?: boolean
+  readonly keepFree?: KeepFree
   readonly slots?: number
   readonly threads?: number
   readonly context?: number
@@ -141,10 +145,13 @@ export function addServeOptions(command: Command, roles: { coordinator: boolean;
 function addNodeOptions(command: Command): void {
   command
     .addOption(
-      new Option('--model <path>', 'GGUF file or folder of them to serve (repeatable)')
+      new Option('--model <model>', 'GGUF file or folder of them, model of the store, or hf: reference (repeatable)')
         .env('SKEIN_MODEL')
-        .argParser((path: string, all: string[] | undefined) => [...(all ?? []), path]),
+        .argParser((path: string, all: string[] | undefined) => [...(all ?? []), path])
+        .default(undefined, 'all models of the store'),
     )
+    .addOption(new Option('--offline', 'do not pull a model that is not in the store'))
+    .addOption(keepFreeOption())
     .addOption(
       new Option('--slots <n>', 'answers that a model generates together')
         .env('SKEIN_SLOTS')

@@ -7,12 +7,14 @@ import {
   SkeinError,
   type ModelDigest,
   type PeerId,
+  type Sampling,
   type TaskId,
 } from '../../mesh/protocol/index.ts'
 import type { Clock, Random } from '../../mesh/runtime/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
 import type { Directory } from '../directory/index.ts'
 import {
+  endedTextBefore,
   followEnded,
   type Dispatcher,
   type NodeName,
@@ -58,6 +60,16 @@ export interface MeshServiceComponents {
   readonly membership: Membership
   /** What each path of discovery has found. */
   readonly discoveryReport: () => readonly DiscoveryReport[]
+}
+
+/** OpenAI's. */
+const SAMPLING_DEFAULTS: Omit<Sampling, 'seed'> = {
+  temperature: 1,
+  topP: 1,
+  topK: 0,
+  minP: 0,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
 }
 
 type Idempotency = NonNullable<TaskRequest['idempotency']>
@@ -194,13 +206,15 @@ export class CoordinatorService implements MeshService {
     const { clock, random } = this.#components
     const { sampling, maxTokens, deadlineMs, logprobs, format, idempotency } = request
     const { requestId, model, prompt, stop, tenant, attachment, shape } = request
+    const digest = this.#resolve(model)
+    const recommended = this.#components.directory.samplingDefaults(digest)
     return {
       taskId: asTaskId(mintId('task', (length) => random.bytes(length))),
       requestId,
       model,
-      digest: this.#resolve(model),
+      digest,
       prompt,
-      sampling: { ...sampling, seed: sampling.seed ?? this.#seed() },
+      sampling: { ...SAMPLING_DEFAULTS, ...recommended, ...sampling, seed: sampling.seed ?? this.#seed() },
       stop,
       maxTokens: Math.min(maxTokens ?? LIMITS.generatedTokensMax, LIMITS.generatedTokensMax),
       ...(logprobs !== undefined && { logprobs }),
@@ -288,6 +302,7 @@ function handleOf(run: TaskRun, isNew: boolean, admitted: Promise<void> = Promis
     isNew,
     admitted,
     follow: (after, signal) => run.follow(after, signal),
+    textBefore: (position) => run.textBefore(position),
   }
 }
 
@@ -300,5 +315,6 @@ function endedHandle(task: LedgerTask): TaskHandle {
     isNew: false,
     admitted: Promise.resolve(),
     follow: (after, signal) => followEnded(task, after, signal),
+    textBefore: (position) => endedTextBefore(task, position),
   }
 }

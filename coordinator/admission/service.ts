@@ -30,8 +30,11 @@ export interface TaskRequest {
   /** Alias or digest, as the client wrote it. */
   readonly model: string
   readonly prompt: Prompt
-  /** Without a seed, admission draws one: every task has a seed. */
-  readonly sampling: Omit<Sampling, 'seed'> & { readonly seed?: number }
+  /**
+   * What the client named. Admission fills the rest: with what the model's makers recommend, else with OpenAI's defaults,
+   * and with a seed that it draws, so that every task has one.
+   */
+  readonly sampling: Partial<Sampling>
   readonly stop: readonly string[]
   readonly logprobs?: number
   readonly format?: OutputFormat

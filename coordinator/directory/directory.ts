@@ -10,6 +10,7 @@ import {
   type ControlHeld,
   type LoadReport,
   type ModelDigest,
+  type SamplingDefaults,
   type PeerId,
 } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Logger } from '../../mesh/runtime/index.ts'
@@ -218,6 +219,13 @@ export class Directory {
       }
     }
     return [...counts].sort((a, b) => b[1] - a[1]).map(([digest]) => digest)
+  }
+
+  /** What the makers of a model recommend, as its nodes say; the file is the same at all of them. */
+  samplingDefaults(digest: ModelDigest): SamplingDefaults {
+    for (const entry of this.#entries.values())
+      for (const each of entry.record?.models ?? []) if (each.digest === digest && each.sampling) return each.sampling
+    return {}
   }
 
   #obtain(peerId: PeerId): NodeEntry {

@@ -122,6 +122,15 @@ export class Answer {
     }
   }
 
+  /** Text of the first `before` tokens. @throws SkeinError INVALID_REQUEST when no piece ends there. */
+  textBefore(before: number): string {
+    if (before === 0) return ''
+    const last = before === this.length ? this.#pieces.length : this.#pieceAfter(before)
+    let text = ''
+    for (let i = 0; i < last; i++) text += this.#pieces[i]!.text
+    return text
+  }
+
   /** Whether a reader can stand behind the first `after` tokens. */
   isBorder(after: number): boolean {
     if (after === 0 || after === this.length) return true

@@ -1,9 +1,18 @@
 /** A task that has ended, to be followed again from what the ledger has. */
 import { SkeinError } from '../../mesh/protocol/index.ts'
 import type { LedgerTask } from '../ledger/index.ts'
+import type { Answer } from './answer.ts'
 import type { TaskEvent } from './events.ts'
 import { Followers } from './followers.ts'
 import { Task } from './task.ts'
+
+const answerOf = (from: LedgerTask): Answer => Task.restore(from, { epoch: 0, nowMs: 0, wallMs: 0 }).answer
+
+/** As `TaskHandle.textBefore`. */
+export function endedTextBefore(from: LedgerTask, position: number): string {
+  const answer = answerOf(from)
+  return answer.textBefore(answer.indexOf(position))
+}
 
 /** Events of `from` behind `position`. @throws SkeinError NOT_FOUND when its text was deleted; as `TaskHandle.follow`. */
 export function followEnded(from: LedgerTask, position: number, signal?: AbortSignal): AsyncIterable<TaskEvent> {
@@ -12,7 +21,7 @@ export function followEnded(from: LedgerTask, position: number, signal?: AbortSi
   if (result === undefined)
     throw new SkeinError('COORDINATOR_RESTARTED', `${spec.taskId} ran when the coordinator was restarted`)
   if (from.isPurged) throw new SkeinError('NOT_FOUND', 'the text of this answer was deleted after its time')
-  const { answer } = Task.restore(from, { epoch: 0, nowMs: 0, wallMs: 0 })
+  const answer = answerOf(from)
   const index = answer.indexOf(position)
   if (!answer.isBorder(index)) throw new SkeinError('INVALID_REQUEST', `no event of this answer ended at ${position}`)
   const followers = new Followers({ answer, onLeft: () => {}, onCame: () => {} })

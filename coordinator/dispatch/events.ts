@@ -57,4 +57,11 @@ export interface TaskHandle {
    *   position that no event had.
    */
   follow(after: number, signal?: AbortSignal): AsyncIterable<TaskEvent>
+  /**
+   * The text in front of `position`, for who must read an answer from its start to go on in its middle. To be asked once
+   * `follow(position)` has given tokens or the end: before, what was lost may still be on its way back.
+   *
+   * @throws SkeinError as `follow`.
+   */
+  textBefore(position: number): string
 }

@@ -1,5 +1,5 @@
 /** From a task to a committed place for it, and back: what an attempt shows is learned for the next plan. */
-import { SkeinError, type PeerId } from '../../mesh/protocol/index.ts'
+import { featuresNeeded, SkeinError, type PeerId } from '../../mesh/protocol/index.ts'
 import type { Clock, Random } from '../../mesh/runtime/index.ts'
 import type { Directory, Reservation } from '../directory/index.ts'
 import type { ExplainedCandidate } from '../ledger/index.ts'
@@ -183,7 +183,7 @@ export class Planner {
 
   #demand(task: Task, leaving?: PeerId): TaskDemand {
     const { clock, budget } = this.#components
-    const { digest, maxTokens, localOnly, format, logprobs } = task.spec
+    const { digest, maxTokens, localOnly } = task.spec
     const generated = task.answer.length
     const expected = this.#lengths.expected(digest, maxTokens)
     return {
@@ -192,7 +192,7 @@ export class Planner {
       prefillTokensMin: this.#ratio.tokensMin(task.promptBytes) + generated,
       promptBytes: task.promptBytes,
       prefix: task.prefix,
-      features: [...(format ? (['json'] as const) : []), ...(logprobs !== undefined ? (['logprobs'] as const) : [])],
+      features: featuresNeeded(task.spec),
       localOnly,
       // one less: the reservation is rounded up
       budget: Math.max(0, budget.left() - 1) / 1e6,
@@ -214,16 +214,22 @@ export class Planner {
 function prefixWithAnswer({ spec, answer }: Task): PromptPrefix {
   const { prompt } = spec
   if (prompt.kind === 'text') return promptPrefix({ kind: 'text', text: prompt.text + answer.text })
-  return promptPrefix({ kind: 'chat', messages: [...prompt.messages, { role: 'assistant', content: answer.text }] })
+  return promptPrefix({ ...prompt, messages: [...prompt.messages, { role: 'assistant', content: answer.text }] })
 }
 
 /** A chat template adds some tokens to each message. */
 const TEMPLATE_TOKENS = 16
+/** It says at length what tools are for, and writes some words around each. */
+const TOOLS_TEMPLATE_TOKENS = 1024
+const TOOL_TEMPLATE_TOKENS = 64
 
-/** No token is shorter than a byte. */
+/** No token is shorter than a byte; white space that a template writes into JSON at most doubles it. */
 function inputTokensMax({ spec, answer, promptBytes }: Task): number {
-  const messages = spec.prompt.kind === 'chat' ? spec.prompt.messages.length + 1 : 1
-  return promptBytes + TEMPLATE_TOKENS * messages + answer.length
+  if (spec.prompt.kind === 'text') return promptBytes + TEMPLATE_TOKENS + answer.length
+  const { messages, tools } = spec.prompt
+  const around = TEMPLATE_TOKENS * (messages.length + 1)
+  if (!featuresNeeded(spec).includes('tools')) return promptBytes + around + answer.length
+  return 2 * promptBytes + around + TOOLS_TEMPLATE_TOKENS + TOOL_TEMPLATE_TOKENS * (tools?.length ?? 0) + answer.length
 }
 
 /** For the ledger: without what only the scheduler needs. */

@@ -129,6 +129,12 @@ export class TaskRun {
     return this.#followers.follow(index, signal)
   }
 
+  /** As `TaskHandle.textBefore`. */
+  textBefore(position: number): string {
+    const { answer } = this.task
+    return answer.textBefore(answer.indexOf(position))
+  }
+
   /** The client of `submit` hung up, maybe before it followed. */
   clientLeft(reason?: SkeinError): void {
     if (this.#followers.count === 0) this.#left(reason)

@@ -3,6 +3,7 @@ import {
   LIMITS,
   SkeinError,
   stepTask,
+  toolCallText,
   type FinishReason,
   type TaskId,
   type TaskState,
@@ -125,5 +126,11 @@ export class Task {
 function promptBytes({ prompt }: TaskSpec): number {
   const size = (text: string): number => Buffer.byteLength(text)
   if (prompt.kind === 'text') return size(prompt.text)
-  return prompt.messages.reduce((sum, message) => sum + size(message.content), 0)
+  const { messages, tools = [] } = prompt
+  const calls = messages.flatMap(({ toolCalls = [] }) => toolCalls)
+  return (
+    messages.reduce((sum, { content }) => sum + size(content), 0) +
+    calls.reduce((sum, call) => sum + size(toolCallText(call)), 0) +
+    tools.reduce((sum, { name, description = '', parameters }) => sum + size(name + description + parameters), 0)
+  )
 }

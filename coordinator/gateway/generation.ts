@@ -159,8 +159,11 @@ function wholeForm(
 ): Parameters<typeof answerWhole>[1] {
   if (shape === 'response') return (answer) => wholeResponse({ ...head, echo }, answer, now())
   const { logprobs } = task
-  return (answer) => wholeCompletion({ ...head, shape, ...(logprobs === undefined ? {} : { logprobs }) }, answer)
+  const init = { ...head, shape, hasTools: hasTools(task), ...(logprobs === undefined ? {} : { logprobs }) }
+  return (answer) => wholeCompletion(init, answer)
 }
+
+const hasTools = ({ prompt }: GenerationCall['task']): boolean => prompt.kind === 'chat' && prompt.tools !== undefined
 
 /** What a stream begins with. */
 type StreamStart = AnswerHead & Resumption & { readonly hasIds: boolean }
@@ -173,7 +176,14 @@ function streamForm(
 ): StreamForm {
   if (shape === 'response') return responseStream(exchange, { ...start, echo }, view)
   const { logprobs } = task
-  const init = { ...start, shape, includeUsage, requestId: exchange.request.id }
+  const init = {
+    ...start,
+    shape,
+    includeUsage,
+    requestId: exchange.request.id,
+    hasTools: hasTools(task),
+    textBefore: () => (start.after === 0 ? '' : exchange.handle.textBefore(start.after)),
+  }
   return new CompletionStream({ ...init, ...(logprobs === undefined ? {} : { logprobs }) })
 }
 

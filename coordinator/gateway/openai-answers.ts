@@ -2,11 +2,20 @@
  * OpenAI's answer shapes. A stream's envelope is the same for every chunk, so it is serialised once; what is left for each
  * chunk is the escaping of its text.
  */
-import type { ModelDigest, SkeinError, TokenLogprob, Usage } from '../../mesh/protocol/index.ts'
+import {
+  ToolCallParser,
+  type AnsweredPart,
+  type FinishReason,
+  type ModelDigest,
+  type SkeinError,
+  type TokenLogprob,
+  type Usage,
+} from '../../mesh/protocol/index.ts'
 import type { ModelView } from '../admission/index.ts'
 import type { AnswerHead, Resumption, StreamForm, WholeAnswer } from './answer-form.ts'
 import { errorBody } from './openai-errors.ts'
 import { chatLogprobs, CompletionLogprobs } from './openai-logprobs.ts'
+import { saidBy } from './openai-tools.ts'
 import { SSE_DONE, sseData } from './sse.ts'
 import type { Batch, EndEvent } from './task-inbox.ts'
 
@@ -15,9 +24,13 @@ export interface CompletionInit extends AnswerHead {
   readonly shape: 'chat' | 'text'
   /** Likeliest tokens beside each; absent when no log probabilities were asked for. */
   readonly logprobs?: number
+  /** Whether the answer may call tools. */
+  readonly hasTools: boolean
 }
 
 export interface CompletionStreamInit extends CompletionInit, Resumption {
+  /** The text that the client's chunks were made of; asked for when the answer goes on. */
+  readonly textBefore: () => string
   readonly includeUsage: boolean
   /** Whether the client may come back, by the ids of the events. */
   readonly hasIds: boolean
@@ -54,14 +67,30 @@ function logprobsWriter({ shape, logprobs }: CompletionInit): (tokens: readonly 
   return (tokens) => parts.take(tokens)
 }
 
+/** An answer that ended by itself and calls tools waits for their results. */
+const finishOf = (finishReason: FinishReason, calls: number): string =>
+  finishReason === 'stop' && calls > 0 ? 'tool_calls' : finishReason
+
+function wholeMessage({ hasTools, taskId }: CompletionInit, text: string): { message: object; calls: number } {
+  const plain = { role: 'assistant', content: text, refusal: null }
+  if (!hasTools) return { message: plain, calls: 0 }
+  const parser = new ToolCallParser()
+  const { content, calls } = saidBy([...parser.push(text), ...parser.end()], taskId, 0)
+  if (calls.length === 0) return { message: plain, calls: 0 }
+  return { message: { ...plain, content: content === '' ? null : content, tool_calls: calls }, calls: calls.length }
+}
+
 export function wholeCompletion(init: CompletionInit, { text, logprobs, finishReason, usage }: WholeAnswer): object {
-  const content = init.shape === 'chat' ? { message: { role: 'assistant', content: text, refusal: null } } : { text }
-  const choice = { index: 0, ...content, logprobs: logprobsWriter(init)(logprobs), finish_reason: finishReason }
+  const { message, calls } = wholeMessage(init, text)
+  const content = init.shape === 'chat' ? { message } : { text }
+  const finish_reason = finishOf(finishReason, calls)
+  const choice = { index: 0, ...content, logprobs: logprobsWriter(init)(logprobs), finish_reason }
   return { ...head(init, WHOLE_OBJECT[init.shape]), choices: [choice], usage: usageBody(usage) }
 }
 
 /**
- * The chunks of one completion. The `id` of a chunk is the place behind it: tokens up to and with it (as a position), and one
+ * The chunks of one completion. What one batch says of an answer with tools is one chunk, calls included: with an id between
+ * them a client could come back to the middle of it. The `id` of a chunk is the place behind it: tokens up to and with it (as a position), and one
  * more for what the end releases. The chunks behind that have none, since they are written to everyone who comes back.
  */
 export class CompletionStream implements StreamForm {
@@ -71,9 +100,12 @@ export class CompletionStream implements StreamForm {
   readonly #close: string
   readonly #head: object
   readonly #logprobs
+  readonly #parser: ToolCallParser | undefined
+  #hasBegun = false
 
   constructor(init: CompletionStreamInit) {
     this.#init = init
+    this.#parser = init.hasTools ? new ToolCallParser() : undefined
     this.#head = head(init, CHUNK_OBJECT[init.shape])
     this.#logprobs = logprobsWriter(init)
     const slot = '\u0000'
@@ -93,9 +125,10 @@ export class CompletionStream implements StreamForm {
     return this.#event(this.#chunk({ delta: { role: 'assistant', content: '', refusal: null } }), 0)
   }
 
-  text({ text, logprobs, position }: Batch): string {
-    const isKnown = this.#init.lastId !== undefined && position <= this.#init.lastId
-    if (isKnown || (text === '' && logprobs.length === 0)) return ''
+  text(batch: Batch): string {
+    const { text, logprobs, position } = batch
+    if (this.#parser) return this.#parsed(this.#parser, batch)
+    if (this.#isKnown(position) || (text === '' && logprobs.length === 0)) return ''
     if (logprobs.length > 0) return this.#event(this.#chunk(this.#delta(text), this.#logprobs(logprobs)), position)
     return this.#event(this.#open + JSON.stringify(text) + this.#close, position)
   }
@@ -104,7 +137,7 @@ export class CompletionStream implements StreamForm {
     const content = this.#init.shape === 'chat' ? { delta: {} } : { text: '' }
     const usageChunk = { ...this.#head, choices: [], usage: usageBody(usage) }
     return (
-      sseData(this.#chunk(content, null, finishReason)) +
+      sseData(this.#chunk(content, null, finishOf(finishReason, this.#parser?.calls ?? 0))) +
       (this.#init.includeUsage ? sseData(JSON.stringify(usageChunk)) : '') +
       SSE_DONE
     )
@@ -112,6 +145,35 @@ export class CompletionStream implements StreamForm {
 
   failure(error: SkeinError): string {
     return sseData(JSON.stringify(errorBody(error, this.#init.requestId)))
+  }
+
+  #isKnown(id: number): boolean {
+    return this.#init.lastId !== undefined && id <= this.#init.lastId
+  }
+
+  /** What the parser holds back at the end has the place of what the end releases. */
+  #parsed(parser: ToolCallParser, { text, logprobs, position, tokens, end }: Batch): string {
+    if (!this.#hasBegun && (text !== '' || end)) {
+      this.#hasBegun = true
+      parser.push(this.#init.textBefore())
+    }
+    const first = parser.calls
+    const parts = parser.push(text)
+    const rest = end ? parser.end() : []
+    const id = rest.length > 0 ? tokens + 1 : position
+    const fresh = [...(this.#isKnown(position) ? [] : parts), ...(this.#isKnown(id) ? [] : rest)]
+    if (fresh.length === 0 && (logprobs.length === 0 || this.#isKnown(position))) return ''
+    return this.#event(this.#said(fresh, first, logprobs), id)
+  }
+
+  #said(parts: readonly AnsweredPart[], first: number, logprobs: readonly TokenLogprob[]): string {
+    const { content, calls } = saidBy(parts, this.#init.taskId, first)
+    if (calls.length === 0 && logprobs.length === 0) return this.#open + JSON.stringify(content) + this.#close
+    const delta = {
+      ...(content === '' ? {} : { content }),
+      ...(calls.length === 0 ? {} : { tool_calls: calls.map((call, i) => ({ index: first + i, ...call })) }),
+    }
+    return this.#chunk({ delta }, logprobs.length > 0 ? this.#logprobs(logprobs) : null)
   }
 
   #event(json: string, id: number): string {

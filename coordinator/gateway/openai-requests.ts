@@ -1,11 +1,12 @@
 /**
- * OpenAI's bodies as tasks. What is known and not served is refused by name, never dropped: an answer that ignores `tools`
- * or `logit_bias` would look right and be wrong.
+ * OpenAI's bodies as tasks. What is known and not served is refused by name, never dropped: an answer that ignores
+ * `logit_bias` would look right and be wrong.
  */
-import { LIMITS, SkeinError, type ChatMessage, type OutputFormat, type Sampling } from '../../mesh/protocol/index.ts'
+import { LIMITS, SkeinError, type ChatMessage, type JsonFormat } from '../../mesh/protocol/index.ts'
 import type { Attachment, TaskRequest } from '../admission/index.ts'
 import type { AnswerShape } from './answer-form.ts'
 import type { ChatBody, CompletionBody, MessageBody } from './openai-schemas.ts'
+import { messageCalls, toolFormat, toolsOf } from './openai-tools.ts'
 
 /** One generation call: the task that it becomes, and how its answer is to be written. */
 export interface GenerationCall {
@@ -40,8 +41,6 @@ const UNSERVED_COMMON: Readonly<Record<string, Asks>> = { n: isOther(1), logit_b
 
 const UNSERVED_CHAT: Readonly<Record<string, Asks>> = {
   ...UNSERVED_COMMON,
-  tools: isFilled,
-  tool_choice: isOther('none', 'auto'),
   functions: isFilled,
   function_call: isOther('none', 'auto'),
   audio: always,
@@ -57,7 +56,6 @@ const UNSERVED_COMPLETION: Readonly<Record<string, Asks>> = {
 }
 
 const UNSERVED_MESSAGE: Readonly<Record<string, Asks>> = {
-  tool_calls: isFilled,
   function_call: isFilled,
   audio: isFilled,
 }
@@ -92,31 +90,53 @@ function partText(part: { readonly type: string }, param: string): string {
 function chatMessage(message: MessageBody, index: number): ChatMessage {
   const at = `messages[${index}]`
   refuseUnserved(message, UNSERVED_MESSAGE, `${at}.`)
-  const { role, content, name } = message
-  if (content === undefined || content === null)
-    throw new SkeinError('INVALID_REQUEST', `${at}.content is required`, { param: `${at}.content` })
+  const { role, content, name, tool_call_id } = message
+  const calls = message.tool_calls?.length ? message.tool_calls : undefined
+  const fail = (member: string, why: string): SkeinError =>
+    new SkeinError('INVALID_REQUEST', `${at}.${member} ${why}`, { param: `${at}.${member}` })
+  if (calls && role !== 'assistant') throw fail('tool_calls', 'is for an assistant')
+  if ((content === undefined || content === null) && !calls) throw fail('content', 'is required')
+  if (role === 'tool' && !tool_call_id) throw fail('tool_call_id', 'is required')
   const parts =
-    typeof content === 'string' ? [content] : content.map((part, i) => partText(part, `${at}.content[${i}]`))
-  // half a surrogate pair is legal in JSON and is not in UTF-8
-  return { role, content: parts.join('').toWellFormed(), ...(name === undefined ? {} : { name: name.toWellFormed() }) }
+    typeof content === 'string' ? [content] : (content ?? []).map((part, i) => partText(part, `${at}.content[${i}]`))
+  return {
+    role,
+    // half a surrogate pair is legal in JSON and is not in UTF-8
+    content: parts.join('').toWellFormed(),
+    ...(name === undefined ? {} : { name: name.toWellFormed() }),
+    ...(calls ? { toolCalls: messageCalls(calls, at) } : {}),
+    ...(role === 'tool' && tool_call_id ? { toolCallId: tool_call_id.toWellFormed() } : {}),
+  }
+}
+
+/** @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`. */
+function chatMessages(bodies: readonly MessageBody[]): ChatMessage[] {
+  const messages = bodies.map(chatMessage)
+  const calls = messages.reduce((sum, { toolCalls = [] }) => sum + toolCalls.length, 0)
+  if (calls > LIMITS.toolCallsMax)
+    throw new SkeinError('INVALID_REQUEST', `messages have more than ${LIMITS.toolCallsMax} tool calls`, {
+      param: 'messages',
+    })
+  return messages
 }
 
 /** What the three bodies have in common; the responses API has no other sampling options than the first two. */
 type CommonBody = Pick<ChatBody, 'model' | 'temperature' | 'top_p'> &
   Partial<Pick<ChatBody, 'top_k' | 'min_p' | 'presence_penalty' | 'frequency_penalty' | 'seed' | 'stop'>>
 
+/** What the client names; the rest is for admission to fill, which knows what the model's makers recommend. */
 function samplingOf(body: CommonBody): TaskRequest['sampling'] {
-  const topK = body.top_k ?? 0
-  const sampling: Omit<Sampling, 'seed'> = {
-    temperature: body.temperature ?? 1,
-    topP: body.top_p ?? 1,
-    topK: topK < 0 || topK > TOP_K_MAX ? 0 : topK,
-    minP: body.min_p ?? 0,
-    presencePenalty: body.presence_penalty ?? 0,
-    frequencyPenalty: body.frequency_penalty ?? 0,
+  const { temperature, top_p: topP, top_k: topK, min_p: minP, presence_penalty, frequency_penalty, seed } = body
+  return {
+    ...(temperature !== undefined && { temperature }),
+    ...(topP !== undefined && { topP }),
+    ...(topK !== undefined && { topK: topK < 0 || topK > TOP_K_MAX ? 0 : topK }),
+    ...(minP !== undefined && { minP }),
+    ...(presence_penalty !== undefined && { presencePenalty: presence_penalty }),
+    ...(frequency_penalty !== undefined && { frequencyPenalty: frequency_penalty }),
+    // OpenAI's seed is any integer, ours 32 bits: equal seeds stay equal
+    ...(seed !== undefined && { seed: Number(BigInt.asUintN(32, BigInt(seed))) }),
   }
-  // OpenAI's seed is any integer, ours 32 bits: equal seeds stay equal
-  return body.seed === undefined ? sampling : { ...sampling, seed: Number(BigInt.asUintN(32, BigInt(body.seed))) }
 }
 
 export function commonTask(
@@ -142,7 +162,7 @@ export function commonTask(
  * @param holder of the members `name` and `schema`: chats have them a level deeper than responses.
  * @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER.
  */
-export function outputFormat(format: { type: string }, holder: unknown, param: string): OutputFormat | undefined {
+export function outputFormat(format: { type: string }, holder: unknown, param: string): JsonFormat | undefined {
   switch (format.type) {
     case 'text':
       return undefined
@@ -191,8 +211,11 @@ export function chatCall(body: ChatBody): GenerationCall {
     throw new SkeinError('INVALID_REQUEST', 'top_logprobs is only allowed when logprobs is true', {
       param: 'top_logprobs',
     })
-  const format = response_format && outputFormat(response_format, response_format.json_schema, 'response_format')
-  const prompt = { kind: 'chat' as const, messages: body.messages.map(chatMessage) }
+  const content = response_format && outputFormat(response_format, response_format.json_schema, 'response_format')
+  const tools = toolsOf(body)
+  const format = toolFormat(body, tools, content) ?? content
+  const messages = chatMessages(body.messages)
+  const prompt = { kind: 'chat' as const, messages, ...(tools.length > 0 ? { tools } : {}) }
   return completionOf('chat', body, {
     ...commonTask(body, prompt, body.max_completion_tokens ?? body.max_tokens),
     ...(logprobs ? { logprobs: top_logprobs } : {}),

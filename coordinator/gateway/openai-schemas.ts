@@ -4,6 +4,7 @@
  */
 import { Type, type Static, type TInteger, type TNumber, type TOptional, type TString } from 'typebox'
 import { LIMITS } from '../../mesh/protocol/index.ts'
+import { ToolBodySchema, ToolCallBodySchema } from './openai-tools.ts'
 import { SkeinBodySchema } from './request-options.ts'
 
 /** Text of so many UTF-16 code units. */
@@ -37,6 +38,8 @@ const MessageSchema = Type.Object({
   role: Type.Enum(['system', 'developer', 'user', 'assistant', 'tool']),
   content: Type.Optional(Type.Union([Type.String(), Type.Array(Type.Object({ type: Type.String() })), Type.Null()])),
   name: Type.Optional(text(64)),
+  tool_calls: Type.Optional(Type.Union([Type.Array(ToolCallBodySchema), Type.Null()])),
+  tool_call_id: Type.Optional(Type.Union([text(LIMITS.toolCallIdLengthMax, 1), Type.Null()])),
 })
 export type MessageBody = Static<typeof MessageSchema>
 
@@ -46,7 +49,9 @@ export const ChatBodySchema = Type.Object({
   max_completion_tokens: tokenCount(),
   logprobs: Type.Optional(Type.Boolean()),
   top_logprobs: Type.Optional(Type.Integer({ minimum: 0, maximum: LIMITS.topLogprobsMax })),
-  tools: Type.Optional(Type.Array(Type.Unknown())),
+  tools: Type.Optional(Type.Array(ToolBodySchema)),
+  tool_choice: Type.Optional(Type.Unknown()),
+  parallel_tool_calls: Type.Optional(Type.Boolean()),
   functions: Type.Optional(Type.Array(Type.Unknown())),
   modalities: Type.Optional(Type.Array(Type.String())),
   response_format: Type.Optional(Type.Object({ type: Type.String(), json_schema: Type.Optional(Type.Unknown()) })),

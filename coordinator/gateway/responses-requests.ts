@@ -93,8 +93,9 @@ function echoOf(body: ResponseBody, format: object): Record<string, unknown> {
     max_output_tokens: body.max_output_tokens ?? null,
     metadata: body.metadata ?? {},
     store: body.store ?? true,
-    temperature: body.temperature ?? 1,
-    top_p: body.top_p ?? 1,
+    // null: the model's own
+    temperature: body.temperature ?? null,
+    top_p: body.top_p ?? null,
   }
   const full = { ...echo, instructions: body.instructions ?? null, text: { format } }
   // half of the room, since other members share it

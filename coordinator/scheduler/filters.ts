@@ -11,7 +11,7 @@ import { exclusionKey, type ModelSnapshot, type NodeSnapshot, type Rejection, ty
 export function rejectionOf(node: NodeSnapshot, demand: TaskDemand): Rejection | undefined {
   const model = node.models.get(demand.digest)
   if (model === undefined) return 'no such model'
-  for (const feature of demand.features) if (!model.capability.features.includes(feature)) return 'no such feature'
+  if (lacksFeature(model, demand)) return 'no such feature'
   if (!node.isConnected) return 'not connected'
   if (demand.localOnly && node.isCloud) return 'cloud, and the task is local-only'
   // Written so that a budget that is no number allows nothing.
@@ -25,6 +25,10 @@ export function rejectionOf(node: NodeSnapshot, demand: TaskDemand): Rejection |
   if (demand.mustStartNow === true && !hasFreeSlot(model)) return 'no free slot'
   return undefined
 }
+
+/** What a model can do is known when it has been loaded; until then its node answers for it, and refuses what it cannot. */
+const lacksFeature = ({ capability }: ModelSnapshot, { features }: TaskDemand): boolean =>
+  capability.residency === 'resident' && features.some((feature) => !capability.features.includes(feature))
 
 /** The most that it can cost there, in currency. */
 const costMaxOf = (price: Price, { inputTokensMax, outputTokensMax }: TaskDemand): number =>

@@ -4,7 +4,7 @@
  * their hashes agree. The blocks double in size every 32, so that the last whole block is at most 1/32 of what is before
  * it, and 256 hashes reach 510 KiB; what lies behind is not looked at.
  */
-import type { Prompt } from '../../mesh/protocol/index.ts'
+import { toolCallText, type Prompt } from '../../mesh/protocol/index.ts'
 import type { PromptPrefix } from './types.ts'
 
 const BLOCK_BYTES = 64
@@ -49,12 +49,16 @@ export function commonBytes(a: PromptPrefix, b: PromptPrefix): number {
   return i === 0 ? 0 : a.ends[i - 1]!
 }
 
-/** Roles and contents, no further than is hashed. A UTF-16 code unit is at least one byte. */
+/** Tools, which templates show first, roles and contents, no further than is hashed. A UTF-16 code unit is at least one byte. */
 function canonical(prompt: Prompt): string {
   if (prompt.kind === 'text') return prompt.text.slice(0, BYTES_MAX)
   let text = ''
-  for (const { role, name, content } of prompt.messages) {
-    text += `\u0001${role}\u0002${name ?? ''}\u0003${content}`
+  for (const { name, description = '', parameters } of prompt.tools ?? [])
+    text += `\u0004${name}\u0002${description}\u0003${parameters}`
+  for (const { role, name, content, toolCalls = [] } of prompt.messages) {
+    // calls as the answer had them, so that it is found again in the next turn
+    const said = [...(content === '' ? [] : [content]), ...toolCalls.map(toolCallText)].join('\n')
+    text += `\u0001${role}\u0002${name ?? ''}\u0003${said}`
     if (text.length >= BYTES_MAX) break
   }
   return text.slice(0, BYTES_MAX)

@@ -1,5 +1,13 @@
 /** What the scheduler sees and says. Plain data: a snapshot is taken by the directory, a plan is committed by dispatch. */
-import type { ErrorCode, ModelCapability, ModelDigest, PeerId, Price, Prediction } from '../../mesh/protocol/index.ts'
+import type {
+  ErrorCode,
+  ModelCapability,
+  ModelDigest,
+  ModelFeature,
+  PeerId,
+  Price,
+  Prediction,
+} from '../../mesh/protocol/index.ts'
 
 export type { Prediction } from '../../mesh/protocol/index.ts'
 
@@ -71,7 +79,7 @@ export interface TaskDemand {
   readonly promptBytes: number
   readonly prefix: PromptPrefix
   /** What the model must be able to do beyond chat and completion. */
-  readonly features: readonly ('json' | 'logprobs')[]
+  readonly features: readonly ModelFeature[]
   readonly localOnly: boolean
   /** What may still be spent on this task, in units of currency; 0 keeps it off nodes with a price. */
   readonly budget: number

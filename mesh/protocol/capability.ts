@@ -1,5 +1,6 @@
 /** What a node *can* do: the capability record, signed by the node and published in the DHT and on control streams. */
 import { Type, type Static } from 'typebox'
+import { SamplingDefaultsSchema } from './generation.ts'
 import { LIMITS } from './limits.ts'
 import { amount, bytes, count, list, memberName, meshId, modelDigest, parser, peerId, text } from './schema.ts'
 
@@ -49,6 +50,10 @@ export const NumericsSchema = Type.Object({
 export const EngineKindSchema = Type.Enum(['llama', 'echo'])
 export type EngineKind = Static<typeof EngineKindSchema>
 
+/** What a model may be able to do beyond chat and completion. */
+const MODEL_FEATURES = ['json', 'logprobs', 'tools'] as const
+export type ModelFeature = (typeof MODEL_FEATURES)[number]
+
 export const ModelCapabilitySchema = Type.Object({
   digest: modelDigest(),
   /** Names under which clients may ask for it; the first is shown. */
@@ -60,8 +65,13 @@ export const ModelCapabilitySchema = Type.Object({
   sizeBytes: count(),
   /** Tokens of prompt and answer together that one sequence can hold. */
   contextTokens: count(100_000_000, 1),
-  /** `json`: answers can be held to a JSON schema; `logprobs`: log probabilities of the tokens can be had. */
-  features: list(Type.Enum(['chat', 'completion', 'json', 'logprobs']), 8),
+  /**
+   * `json`: answers can be held to a JSON schema; `logprobs`: log probabilities of the tokens can be had; `tools`: its
+   * chat template shows tools and their calls, and answers are held to the calls that were given.
+   */
+  features: list(Type.Enum(['chat', 'completion', ...MODEL_FEATURES]), 8),
+  /** What its makers recommend; nothing when absent. */
+  sampling: Type.Optional(SamplingDefaultsSchema),
   residency: Type.Enum(['resident', 'loading', 'disk']),
   /** Expected time from disk to resident in ms, when not resident. */
   loadMs: amount(),

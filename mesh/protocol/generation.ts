@@ -3,19 +3,51 @@
  * Nothing else may matter to what it generates.
  */
 import { Type, type Static } from 'typebox'
+import type { ModelFeature } from './capability.ts'
 import { LIMITS } from './limits.ts'
 import { bytes, count, list, text } from './schema.ts'
+
+/** OpenAI's rule, and the dot, which parts a device from what it can do. */
+export const TOOL_NAME = '^[A-Za-z0-9_.-]{1,64}$'
+const toolName = () => Type.String({ pattern: TOOL_NAME })
+
+/** A function that the model may ask to be called. */
+export const ToolSchema = Type.Object({
+  name: toolName(),
+  description: Type.Optional(text(LIMITS.promptBytesMax)),
+  /** JSON Schema of the arguments, an object, as text. */
+  parameters: text(LIMITS.outputSchemaLengthMax, 2),
+})
+export type Tool = Static<typeof ToolSchema>
+
+/** A call that an earlier answer made. */
+export const ToolCallSchema = Type.Object({
+  id: text(LIMITS.toolCallIdLengthMax, 1),
+  name: toolName(),
+  /** A JSON object as text. */
+  arguments: text(LIMITS.promptBytesMax, 2),
+})
+export type ToolCall = Static<typeof ToolCallSchema>
 
 export const ChatMessageSchema = Type.Object({
   role: Type.Enum(['system', 'developer', 'user', 'assistant', 'tool']),
   content: text(LIMITS.promptBytesMax),
   name: Type.Optional(text(64)),
+  /** Of an `assistant`, whose content may then be empty. */
+  toolCalls: Type.Optional(list(ToolCallSchema, LIMITS.toolCallsMax, 1)),
+  /** Of a `tool`: the call whose result its content is. */
+  toolCallId: Type.Optional(text(LIMITS.toolCallIdLengthMax, 1)),
 })
 export type ChatMessage = Static<typeof ChatMessageSchema>
 
 /** A chat is rendered by the node with the model's own template; text is tokenised as it stands. */
 export const PromptSchema = Type.Union([
-  Type.Object({ kind: Type.Literal('chat'), messages: list(ChatMessageSchema, LIMITS.messagesMax, 1) }),
+  Type.Object({
+    kind: Type.Literal('chat'),
+    messages: list(ChatMessageSchema, LIMITS.messagesMax, 1),
+    /** What the answer may call, each under a name of its own; calls stand in its text (`tool-calls.ts`). */
+    tools: Type.Optional(list(ToolSchema, LIMITS.toolsMax, 1)),
+  }),
   Type.Object({ kind: Type.Literal('text'), text: text(LIMITS.promptBytesMax) }),
 ])
 export type Prompt = Static<typeof PromptSchema>
@@ -47,14 +79,53 @@ export const GREEDY: Omit<Sampling, 'seed'> = {
   frequencyPenalty: 0,
 }
 
+/** Sampling options that a model's makers recommend; what a client does not name is taken from here. */
+export const SamplingDefaultsSchema = Type.Partial(Type.Pick(SamplingSchema, ['temperature', 'topP', 'topK', 'minP']))
+export type SamplingDefaults = Static<typeof SamplingDefaultsSchema>
+
 export const StopSchema = list(text(LIMITS.stopStringLengthMax, 1), LIMITS.stopStringsMax)
 
-/** What an answer is held to: any JSON object, or JSON of a schema (JSON Schema as text). */
-export const OutputFormatSchema = Type.Union([
+/** Any JSON object, or JSON of a schema (JSON Schema as text). */
+const JsonFormatSchemas = [
   Type.Object({ kind: Type.Literal('json') }),
   Type.Object({ kind: Type.Literal('json-schema'), schema: text(LIMITS.outputSchemaLengthMax, 2) }),
-])
+] as const
+export const JsonFormatSchema = Type.Union([...JsonFormatSchemas])
+export type JsonFormat = Static<typeof JsonFormatSchema>
+
+/** How the tools of the prompt may be called. */
+export const ToolFormatSchema = Type.Object({
+  kind: Type.Literal('tool-calls'),
+  /** `auto`: text, calls or both, as the model likes. `required`: nothing but calls, at least one. */
+  choice: Type.Enum(['auto', 'required']),
+  /** The one tool that may be called. */
+  name: Type.Optional(toolName()),
+  callsMax: count(LIMITS.answerToolCallsMax, 1),
+  /** With `auto`: an answer that is no call is held to this. */
+  content: Type.Optional(JsonFormatSchema),
+})
+export type ToolFormat = Static<typeof ToolFormatSchema>
+
+/** What an answer is held to. */
+export const OutputFormatSchema = Type.Union([...JsonFormatSchemas, ToolFormatSchema])
 export type OutputFormat = Static<typeof OutputFormatSchema>
+
+/** What a model must be able to do, beyond chat and completion, to take such a request. */
+export function featuresNeeded(request: {
+  readonly prompt: Prompt
+  readonly format?: OutputFormat
+  readonly logprobs?: number
+}): ModelFeature[] {
+  const { prompt, format, logprobs } = request
+  const isJson = format !== undefined && (format.kind !== 'tool-calls' || format.content !== undefined)
+  const hasTools =
+    prompt.kind === 'chat' && (prompt.tools !== undefined || prompt.messages.some(({ toolCalls }) => toolCalls))
+  return [
+    ...(isJson ? (['json'] as const) : []),
+    ...(logprobs === undefined ? [] : (['logprobs'] as const)),
+    ...(hasTools || format?.kind === 'tool-calls' ? (['tools'] as const) : []),
+  ]
+}
 
 const tokenShare = {
   /** The token's own bytes; part of a character, maybe. */

@@ -24,6 +24,18 @@ export const LIMITS = {
   promptBytesMax: 4 * 1024 * 1024,
   /** Messages of one chat request. */
   messagesMax: 4096,
+  /** Tools of one request (OpenAI allows 128). */
+  toolsMax: 128,
+  /** Names, descriptions and parameters of all tools of one request, in UTF-8. */
+  toolsBytesMax: 1024 * 1024,
+  /** Tool calls in the messages of one request, all together. */
+  toolCallsMax: 2048,
+  /** Length of a tool call's id in UTF-16 code units. */
+  toolCallIdLengthMax: 256,
+  /** Tool calls of one answer; what comes behind them is text. */
+  answerToolCallsMax: 128,
+  /** Length of one tool call of an answer in UTF-16 code units; a longer one is text. */
+  answerToolCallLengthMax: 256 * 1024,
   /** Stop strings of one request (OpenAI allows 4). */
   stopStringsMax: 4,
   /** Length of one stop string in UTF-16 code units. */
@@ -32,7 +44,7 @@ export const LIMITS = {
   generatedTokensMax: 131_072,
   /** Tokens of one `attempt.tokens` frame; an engine step that made more is split. */
   tokensPerFrameMax: 512,
-  /** Text of the JSON schema that an answer is held to, in UTF-16 code units. */
+  /** Text of the JSON schema that an answer, or the arguments of a tool, are held to, in UTF-16 code units. */
   outputSchemaLengthMax: 64 * 1024,
   /** Likeliest tokens told beside each token (OpenAI allows 20). */
   topLogprobsMax: 20,
@@ -70,6 +82,18 @@ export const LIMITS = {
   capabilityRecordBytesMax: 64 * 1024,
   /** Models that one node may advertise. */
   modelsPerNodeMax: 256,
+  /** Model file that a store takes. */
+  modelFileBytesMax: 4 * 1024 ** 4,
+  /** Length of a model's name in the store. */
+  modelNameLengthMax: 96,
+  /** Connections that one pull holds to its source. */
+  pullConnectionsMax: 16,
+  /** Answer of a hub that lists the files of a repository, all pages together. */
+  pullListingBytesMax: 16 * 1024 * 1024,
+  /** Redirects on the way to a file. */
+  pullRedirectsMax: 8,
+  /** Failures in a row, without a byte between them, before a pull ends; what it has is kept. */
+  pullFailuresMax: 8,
   /** Labels of one node. */
   labelsMax: 64,
   /** Sequences that one loaded model may decode together. */
@@ -123,6 +147,12 @@ export const LIMITS = {
   resultRetentionMs: 24 * 3_600_000,
   /** Stored answers, and what is left of tasks without their text, are kept this long. */
   taskRetentionMs: 30 * 24 * 3_600_000,
+  /** A source of a model answers a request within this long. */
+  pullResponseMs: 30_000,
+  /** A source that sends no byte for this long is asked again. */
+  pullStallMs: 20_000,
+  /** A pull waits at most this long before it asks a source again, whatever the source says. */
+  pullRetryMs: 120_000,
   /** A whole task. */
   taskMs: 3_600_000,
   /** SIGTERM: running answers may end within this long, then they are ended with an explicit error. */
@@ -149,10 +179,13 @@ const relations: readonly [boolean, string][] = [
   [LIMITS.lostAfterMs < LIMITS.forgottenAfterMs, 'a node is lost before it is forgotten'],
   [LIMITS.loadReportIntervalMs <= LIMITS.heartbeatIntervalMs, 'load is never older than a heartbeat'],
   [
-    LIMITS.attemptFrameBytesMax >= LIMITS.promptBytesMax + 5 * LIMITS.generatedTokensMax,
+    LIMITS.attemptFrameBytesMax >= LIMITS.promptBytesMax + LIMITS.toolsBytesMax + 5 * LIMITS.generatedTokensMax,
     'a continuation fits one frame',
   ],
-  [LIMITS.frameItemsMax >= 8 * LIMITS.messagesMax + 1024, 'a chat of the most messages fits one frame'],
+  [
+    LIMITS.frameItemsMax >= 9 * LIMITS.messagesMax + 7 * (LIMITS.toolCallsMax + LIMITS.toolsMax) + 1024,
+    'a chat of the most messages, tools and calls fits one frame',
+  ],
   [LIMITS.httpBodyBytesMax <= LIMITS.promptBytesMax, 'what the gateway accepts can be sent to a node'],
   [LIMITS.capabilityRecordBytesMax < LIMITS.controlFrameBytesMax, 'a capability record fits one control frame'],
   [LIMITS.capabilityRecordBytesMax >= 82 * LIMITS.revocationsMax, 'the longest revocation list fits a signed record'],

@@ -154,6 +154,8 @@ function request(run: number, words: number, maxTokens: number): GenerationReque
     sampling: { ...GREEDY, seed: run },
     stop: [],
     maxTokens,
+    // one that ends at once would tell nothing of its speed
+    isEndless: true,
     generated: [],
   }
 }

@@ -7,6 +7,7 @@ import type {
   EngineKind,
   FinishReason,
   ModelDigest,
+  ModelFeature,
   OutputFormat,
   Prompt,
   Sampling,
@@ -23,6 +24,8 @@ export interface GenerationRequest {
   readonly stop: readonly string[]
   /** Of the whole answer: tokens in `generated` count. */
   readonly maxTokens: number
+  /** Only `maxTokens`, a stop string or the context ends it, never the model: for measuring. */
+  readonly isEndless?: boolean
   /** Tokens of earlier attempts. The text that they released is not released again. */
   readonly generated: readonly number[]
   /** How many of the likeliest tokens are told beside each token; no log probabilities when absent. */
@@ -89,8 +92,8 @@ export interface LoadedModel {
   readonly quantization: string
   readonly sizeBytes: number
   readonly hasChatTemplate: boolean
-  /** Beyond chat and completion: what it can hold answers to, and tell of them. */
-  readonly features: readonly ('json' | 'logprobs')[]
+  /** Beyond chat and completion: what it can hold answers to, tell of them, and be given. */
+  readonly features: readonly ModelFeature[]
   readonly numerics: { engineBuild: string; flashAttention: boolean; batchTokens: number; threads: number }
 }
 
@@ -112,8 +115,9 @@ export interface Engine {
    * one decode step or prefill chunk), and when the iteration is left early.
    *
    * @throws SkeinError CONTEXT_LENGTH_EXCEEDED, NO_FREE_SLOT, ENGINE_FAILED, ENGINE_CRASHED; INVALID_REQUEST when
-   *   `generated` or the tail of a held attempt has ids that the model does not have, or with the parameter
-   *   `response_format` when the engine cannot hold an answer to `format`, or the tokens so far do not fit it.
+   *   `generated` or the tail of a held attempt has ids that the model does not have; with the parameter
+   *   `response_format`, `tools` or `tool_choice` when the engine cannot hold an answer to `format`, the model cannot be
+   *   given tools, or the tokens so far do not fit.
    */
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>
   stats(): EngineStats

@@ -4,7 +4,14 @@
  */
 import { readdir, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { asSkeinError, LIMITS, SkeinError, type EngineKind, type ModelDigest } from '../../mesh/protocol/index.ts'
+import {
+  asSkeinError,
+  LIMITS,
+  SkeinError,
+  type EngineKind,
+  type ModelDigest,
+  type SamplingDefaults,
+} from '../../mesh/protocol/index.ts'
 import type { Logger } from '../../mesh/runtime/index.ts'
 import { echoDigest, isEchoPath, parseEchoPath, readGguf, type GgufSummary } from '../engines/index.ts'
 import type { Digests } from './digests.ts'
@@ -25,6 +32,7 @@ export interface ModelFile {
   readonly parameters: number
   readonly quantization: string
   readonly hasChatTemplate: boolean
+  readonly sampling: SamplingDefaults
 }
 
 export interface ModelProblem {
@@ -135,7 +143,7 @@ export class Inventory {
 }
 
 function ggufModel(path: string, summary: GgufSummary, digest: ModelDigest): ModelFile {
-  const { sizeBytes, parameters, quantization, trainContextTokens, chatTemplate, name = '' } = summary
+  const { sizeBytes, parameters, quantization, trainContextTokens, chatTemplate, sampling, name = '' } = summary
   const names = [basename(path).replace(EXTENSION, ''), name]
   const aliases = [...new Set(names.map(alias).filter((text) => text !== ''))]
   return {
@@ -148,6 +156,7 @@ function ggufModel(path: string, summary: GgufSummary, digest: ModelDigest): Mod
     parameters,
     quantization,
     hasChatTemplate: chatTemplate !== undefined,
+    sampling,
   }
 }
 
@@ -165,6 +174,7 @@ function echoModel(label: string): ModelFile {
     parameters: 0,
     quantization: 'none',
     hasChatTemplate: true,
+    sampling: {},
   }
 }
 

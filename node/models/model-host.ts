@@ -146,6 +146,7 @@ export class ModelHost {
         'completion',
         ...(loaded?.features ?? FEATURES[file.engine]),
       ],
+      ...(Object.keys(file.sampling).length > 0 && { sampling: file.sampling }),
       residency: this.#isResident ? 'resident' : 'loading',
       loadMs: this.#loadMs,
       slots: this.slots,

@@ -83,8 +83,14 @@ export const ZONES: readonly ZoneRule[] = [
     reason: 'It probes hardware and measures engines; it tells no one.',
   },
   {
+    folder: 'node/models/store',
+    imports: ['mesh/protocol', 'mesh/runtime', 'node/engines'],
+    reason:
+      'It keeps and fetches files, and reads their heads; what runs them, and any peer that has them, is told from outside.',
+  },
+  {
     folder: 'node/models',
-    imports: ['mesh/protocol', 'mesh/runtime', 'node/engines', 'node/capability'],
+    imports: ['mesh/protocol', 'mesh/runtime', 'node/engines', 'node/capability', 'node/models/store'],
     reason: 'It holds models in engines and their measurements; it knows no peers.',
   },
   {
@@ -104,8 +110,10 @@ export const ZONES: readonly ZoneRule[] = [
   },
   {
     folder: 'clients/cli',
-    imports: [...MESH, 'coordinator', 'node'],
-    reason: 'The composition root: the one place that knows both a coordinator and a node.',
+    imports: [...MESH, 'coordinator', 'node', 'node/models/store'],
+    reason:
+      'The composition root: the one place that knows both a coordinator and a node. The store has a door of its own: its ' +
+      'commands need not load a node.',
   },
 ]
 
@@ -132,7 +140,7 @@ export const PACKAGE_FENCES: readonly PackageFence[] = [
   },
   { packages: ['fastify'], allowedIn: ['coordinator/gateway'], reason: 'HTTP ends at the gateway.' },
   {
-    packages: ['node-llama-cpp'],
+    packages: ['node-llama-cpp', 'onnxruntime-node', '@huggingface/tokenizers'],
     allowedIn: ['node/engines'],
     reason: 'Native code lives behind the engine port, in a child process.',
   },

@@ -1,6 +1,6 @@
 /** What an engine tells of its tokens, and what it holds answers to; an engine that cannot says so. */
 import { describe, expect, it } from 'vitest'
-import { GREEDY, LIMITS, type OutputFormat } from '../../mesh/protocol/index.ts'
+import { GREEDY, LIMITS, type OutputFormat, type Prompt } from '../../mesh/protocol/index.ts'
 import { codeOf, type EngineUnderTest } from './engine.suite.ts'
 
 /** Of log probabilities whose batches had another shape. */
@@ -74,6 +74,21 @@ export function outputTests({ model, isExact, generate }: EngineUnderTest): void
       const { text, finishReason } = await answer
       if (finishReason === 'stop') expect(JSON.parse(text)).toBeTypeOf('object')
       else expect(text).toMatch(/^\{/)
+    })
+
+    it('calls the tool that it must call, or refuses', async () => {
+      const prompt: Prompt = {
+        kind: 'chat',
+        messages: [{ role: 'user', content: 'x' }],
+        tools: [{ name: 'a.b', parameters: '{"type":"object","properties":{}}' }],
+      }
+      const format: OutputFormat = { kind: 'tool-calls', choice: 'required', callsMax: 1 }
+      if (!model().features.includes('tools')) {
+        expect(await codeOf(generate({ prompt }))).toBe('INVALID_REQUEST')
+        return expect(await codeOf(generate({ prompt, format }))).toBe('INVALID_REQUEST')
+      }
+      const { text } = await generate({ prompt, format, maxTokens: 300 })
+      expect(text).toMatch(/^<tool_call>\n\{"name": "a\.b", "arguments": \{\s*\}\}\n<\/tool_call>$/)
     })
 
     it('refuses a schema that it cannot hold to, and says which parameter it was', async () => {

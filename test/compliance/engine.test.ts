@@ -32,3 +32,10 @@ engineSuite({
   make: () => createEngine('llama', components),
   load: async (engine) => load(engine, await ensureModel('tiny')),
 })
+
+engineSuite({
+  name: 'llama with a model that calls tools',
+  isExact: false,
+  make: () => createEngine('llama', components),
+  load: async (engine) => load(engine, await ensureModel('tools')),
+})

@@ -97,4 +97,25 @@ export const SAMPLES: readonly Frame[] = [
     timing: { waitMs: 0, prefillMs: 120, decodeMs: 900 },
   },
   { type: 'attempt.failed', fence: 7, code: 'INVALID_REQUEST', message: 'no such type', param: 'response_format' },
+  {
+    type: 'attempt.start',
+    taskId: TASK,
+    attempt: 1,
+    fence: 1,
+    digest: DIGEST,
+    prompt: {
+      kind: 'chat',
+      messages: [
+        { role: 'user', content: 'How warm?' },
+        { role: 'assistant', content: '', toolCalls: [{ id: 'call_1', name: 'a.b', arguments: '{"unit":"C"}' }] },
+        { role: 'tool', content: '17', toolCallId: 'call_1' },
+      ],
+      tools: [{ name: 'a.b', description: 'Reads it', parameters: '{"type":"object"}' }],
+    },
+    sampling,
+    stop: [],
+    maxTokens: 64,
+    generated: new Uint8Array(0),
+    format: { kind: 'tool-calls', choice: 'auto', name: 'a.b', callsMax: 2, content: { kind: 'json' } },
+  },
 ]

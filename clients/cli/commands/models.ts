@@ -1,24 +1,63 @@
-/** `skein models`: what the mesh can run, and where. */
-import type { Command } from 'commander'
-import { addClientOptions, createContext, type ClientOptions } from '../context.ts'
-import { formatBytes, table } from '../output.ts'
+/** `skein models`: what the mesh can run, and where; with `--local`, what the store of this machine has. */
+import { Option, type Command } from 'commander'
+import { SystemClock, SystemRandom } from '../../../mesh/runtime/index.ts'
+import { addClientOptions, createContext, type ClientOptions, type Context } from '../context.ts'
+import { formatBytes, formatDuration, table } from '../output.ts'
+
+interface ModelsOptions extends ClientOptions {
+  readonly local?: boolean
+}
 
 export function registerModels(program: Command): void {
-  addClientOptions(program.command('models').description('list the models of the mesh')).action(
-    async (options: ClientOptions) => {
-      const { output, client } = createContext(options)
-      const models = await client().models()
-      if (output.json) return output.value(models)
-      if (models.length === 0) return output.note('no node has a model yet; start one with: skein node --model PATH')
-      const rows = models.map((model) => [
-        model.aliases[0] ?? model.digest,
-        model.quantization,
-        formatBytes(model.sizeBytes),
-        String(model.contextTokens),
-        model.resident ? 'resident' : 'on disk',
-        model.nodes.map((node) => node.name).join(', '),
-      ])
-      output.line(table([['NAME', 'QUANTIZATION', 'SIZE', 'CONTEXT', 'STATE', 'NODES'], ...rows]))
-    },
-  )
+  addClientOptions(program.command('models').description('list the models of the mesh, or of this machine'))
+    .addOption(new Option('--local', 'what the store of this machine has, served or not'))
+    .action(async (options: ModelsOptions) => {
+      const context = createContext(options)
+      if (options.local === true) await listStore(context)
+      else await listMesh(context)
+    })
+}
+
+async function listMesh({ output, client }: Context): Promise<void> {
+  const models = await client().models()
+  if (output.json) return output.value(models)
+  if (models.length === 0) return output.note('no node has a model yet; start one with: skein node --model PATH')
+  const rows = models.map((model) => [
+    model.aliases[0] ?? model.digest,
+    model.quantization,
+    formatBytes(model.sizeBytes),
+    String(model.contextTokens),
+    model.resident ? 'resident' : 'on disk',
+    model.nodes.map((node) => node.name).join(', '),
+  ])
+  output.line(table([['NAME', 'QUANTIZATION', 'SIZE', 'CONTEXT', 'STATE', 'NODES'], ...rows]))
+}
+
+async function listStore({ output, dataDir }: Context): Promise<void> {
+  const { ModelStore, printable } = await import('../../../node/models/store/index.ts')
+  const clock = new SystemClock()
+  const store = new ModelStore({ clock, random: new SystemRandom() }, dataDir)
+  const [models, unfinished] = [await store.list(), await store.unfinished()]
+  if (output.json) return output.value({ models, unfinished })
+  if (models.length === 0 && unfinished.length === 0)
+    return output.note('the store is empty; fill it with: skein pull hf:OWNER/REPOSITORY')
+  const ago = (atMs: number | undefined): string =>
+    atMs === undefined ? 'never' : `${formatDuration(Math.max(0, clock.wallMs() - atMs))} ago`
+  const rows = models.map((model) => [
+    model.name,
+    model.isPresent ? formatBytes(model.sizeBytes) : 'missing',
+    model.digest.slice('sha256:'.length, 'sha256:'.length + 12),
+    model.quantization,
+    ago(model.lastUsedAtMs),
+    printable(model.source),
+  ])
+  const parts = unfinished.map(({ name, doneBytes, sizeBytes, reference }) => [
+    name,
+    `${formatBytes(doneBytes)} of ${formatBytes(sizeBytes)}`,
+    'unfinished',
+    '',
+    '',
+    printable(reference),
+  ])
+  output.line(table([['NAME', 'SIZE', 'DIGEST', 'QUANTIZATION', 'SERVED', 'SOURCE'], ...rows, ...parts]))
 }

@@ -5,7 +5,7 @@
  * simulation owns its time; without a pace it gives a step each turn of the event loop (`setImmediate`), and no clock
  * moves. Its label's options, such as `echo:?tps=50&cache=1`, are listed with `EchoOptions`.
  */
-import { LIMITS, SkeinError, type Prompt, type TokenLogprob } from '../../../mesh/protocol/index.ts'
+import { featuresNeeded, LIMITS, SkeinError, type Prompt, type TokenLogprob } from '../../../mesh/protocol/index.ts'
 import { sleep, type Clock } from '../../../mesh/runtime/index.ts'
 import { AttemptRun, eventsOf, PROGRESS_INTERVAL_MS } from '../attempt-run.ts'
 import type { Engine, EngineStats, GenerationEvent, GenerationRequest, LoadedModel, LoadRequest } from '../engine.ts'
@@ -131,6 +131,8 @@ export class EchoEngine implements Engine {
       throw new SkeinError('INVALID_REQUEST', 'the echo engine holds no answer to a format', {
         param: 'response_format',
       })
+    if (featuresNeeded(request).includes('tools'))
+      throw new SkeinError('INVALID_REQUEST', 'the echo engine calls no tools', { param: 'tools' })
     const prompt = promptPieces(request.prompt)
     const pieces = piecesOf(echoedText(request.prompt))
     const textOf = (ids: readonly number[]): string[] => ids.map((id) => pieces[id]!)
@@ -227,13 +229,14 @@ export class EchoEngine implements Engine {
 
   #step(run: AttemptRun, pieces: readonly string[], options: EchoOptions): void {
     const index = run.answer.length
-    const left = Math.min(options.tokensPerStep, (options.answerTokens ?? Infinity) - index)
-    const { logprobs } = run.request
+    const { logprobs, isEndless = false } = run.request
+    const most = isEndless ? Infinity : (options.answerTokens ?? Infinity)
+    const left = Math.min(options.tokensPerStep, most - index)
     if (left > 0) {
       const ids = Array.from({ length: left }, (_, i) => (index + i) % pieces.length)
       run.deliver(ids, logprobs === undefined ? undefined : ids.map((id) => certain(pieces[id]!, logprobs)))
     }
-    if (run.answer.length >= (options.answerTokens ?? Infinity)) run.finish('stop')
+    if (run.answer.length >= most) run.finish('stop')
   }
 
   async #prefill(playing: Playing, options: EchoOptions, signal: AbortSignal): Promise<void> {

@@ -7,7 +7,13 @@
  * Layout: `docs/gguf.md` of ggml. Versions 2 and 3 differ only in byte order, and big-endian files are refused.
  */
 import { open, type FileHandle } from 'node:fs/promises'
-import { asSkeinError, SkeinError } from '../../../mesh/protocol/index.ts'
+import {
+  asSkeinError,
+  checker,
+  SamplingDefaultsSchema,
+  SkeinError,
+  type SamplingDefaults,
+} from '../../../mesh/protocol/index.ts'
 import { ByteCursor } from './byte-cursor.ts'
 import { FILE_TYPES, TENSOR_TYPES, VALUE_ARRAY, VALUE_BYTES, VALUE_STRING } from './ggml-types.ts'
 
@@ -24,6 +30,8 @@ export interface GgufSummary {
   /** 0 when the file does not say. */
   readonly vocabularySize: number
   readonly chatTemplate?: string
+  /** `general.sampling.*`: what its makers recommend, where they do. */
+  readonly sampling: SamplingDefaults
   /** 1 for a model in one file. */
   readonly splitFiles: number
 }
@@ -57,7 +65,9 @@ const NUMBERS: ReadonlySet<string> = new Set([
   'split.count',
   'tokenizer.ggml.tokens',
 ])
-const isNumberKept = (key: string): boolean => NUMBERS.has(key) || key.endsWith('.context_length')
+const SAMPLING = 'general.sampling.'
+const isNumberKept = (key: string): boolean =>
+  NUMBERS.has(key) || key.endsWith('.context_length') || key.startsWith(SAMPLING)
 
 /** Text of a file in a message: it reaches terminals. */
 const shown = (text: string): string => text.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, SHOWN_LENGTH_MAX)
@@ -74,7 +84,7 @@ async function readPairs(cursor: ByteCursor, pairs: number): Promise<Values> {
   return values
 }
 
-/** Reads a value: texts to be kept and whole numbers as themselves, arrays as their length; all else is skipped. */
+/** Reads a value: texts to be kept and numbers as themselves, arrays as their length; all else is skipped. */
 async function readValue(cursor: ByteCursor, key: string): Promise<string | number | undefined> {
   const type = await cursor.u32()
   if (type === VALUE_ARRAY) return skipArray(cursor, key)
@@ -86,14 +96,15 @@ async function readValue(cursor: ByteCursor, key: string): Promise<string | numb
   }
   const size = VALUE_BYTES[type]
   if (size === undefined) throw cursor.fail(`the key ${shown(key)} has the unknown value type ${type}`)
-  return wholeNumber(await cursor.bytes(size), type)
+  return numberOf(await cursor.bytes(size), type)
 }
 
-/** Value of an integer of the types that the keys we keep have; `undefined` for other types. */
-function wholeNumber(bytes: Buffer, type: number): number | undefined {
+/** Value of a number of the types that the keys we keep have; `undefined` for other types. */
+function numberOf(bytes: Buffer, type: number): number | undefined {
   if (type === 2) return bytes.readUInt16LE()
   if (type === 4) return bytes.readUInt32LE()
   if (type === 5) return Math.max(0, bytes.readInt32LE())
+  if (type === 6) return bytes.readFloatLE()
   return type === 10 ? Number(bytes.readBigUInt64LE()) : undefined
 }
 
@@ -185,9 +196,23 @@ function summaryOf(cursor: ByteCursor, values: Values, totals: TensorTotals): Gg
     trainContextTokens,
     vocabularySize: number('tokenizer.ggml.tokens') ?? 0,
     splitFiles: number('split.count') ?? 1,
+    sampling: samplingOf(number),
     ...(name === undefined ? {} : { name }),
     ...(chatTemplate === undefined ? {} : { chatTemplate }),
   }
+}
+
+const isSamplingDefaults = checker(SamplingDefaultsSchema)
+
+/** What is recommended, each value by itself: one that is none must not take the others along. */
+function samplingOf(number: (key: string) => number | undefined): SamplingDefaults {
+  const keys = { temperature: 'temp', topP: 'top_p', topK: 'top_k', minP: 'min_p' }
+  const given = Object.entries(keys).flatMap(([name, key]) => {
+    const value = number(SAMPLING + key)
+    // as 32 bits have it, 0.8 is 0.800000011920929
+    return value === undefined ? [] : [{ [name]: Math.round(value * 1e6) / 1e6 }]
+  })
+  return Object.assign({}, ...given.filter((each) => isSamplingDefaults(each))) as SamplingDefaults
 }
 
 function checkDataFits(cursor: ByteCursor, alignment: string | number | undefined, dataBytes: number): void {

@@ -6,7 +6,7 @@
  * Objects have their properties in the schema's order; properties that it does not name appear only where
  * `additionalProperties` asks for them. `oneOf` is taken for `anyOf`.
  */
-import { SkeinError, type OutputFormat } from '../../../mesh/protocol/index.ts'
+import { SkeinError, type JsonFormat } from '../../../mesh/protocol/index.ts'
 
 type Schema = Readonly<Record<string, unknown>>
 
@@ -77,11 +77,11 @@ const KEYWORDS: Readonly<Record<string, readonly string[]>> = {
 const refuse = (why: string): SkeinError =>
   new SkeinError('INVALID_REQUEST', `the JSON schema cannot be held to: ${why}`, { param: 'response_format' })
 
-const isSchema = (value: unknown): value is Schema =>
+export const isSchema = (value: unknown): value is Schema =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** GBNF that matches exactly `text`. */
-const verbatim = (text: string): string => `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
+/** GBNF that matches exactly `text`, which has no line breaks. */
+export const verbatim = (text: string): string => `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
 const literal = (value: unknown): string => verbatim(JSON.stringify(value))
 
 const repeat = (rule: string, min: number, max: number | undefined): string => `${rule}{${min},${max ?? ''}}`
@@ -91,42 +91,84 @@ const repeat = (rule: string, min: number, max: number | undefined): string => `
  *
  * @throws SkeinError INVALID_REQUEST, with the parameter `response_format`, naming what of a schema cannot be held to.
  */
-export function jsonGrammar(format: OutputFormat): string {
-  if (format.kind === 'json') return `root ::= object\n${BASE}`
+export function jsonGrammar(format: JsonFormat): string {
+  const rules = new GrammarRules()
+  return rules.grammar(jsonRoot(format, rules))
+}
+
+/** The expression of what `format` allows, in the terms of `rules`. @throws SkeinError as `jsonGrammar`. */
+export function jsonRoot(format: JsonFormat, rules: GrammarRules): string {
+  if (format.kind === 'json') return 'object'
   let schema: unknown
   try {
     schema = JSON.parse(format.schema)
   } catch (error) {
     throw refuse(`it is no JSON (${error instanceof Error ? error.message : error})`)
   }
-  const grammar = new SchemaGrammar(schema)
-  return `root ::= ${grammar.root}\n${BASE}\n${grammar.rules.join('\n')}`
+  return schemaRoot(schema, rules)
+}
+
+/** The expression of what `schema` allows. On refusal `rules` are as before. @throws SkeinError as `jsonGrammar`. */
+export function schemaRoot(schema: unknown, rules: GrammarRules): string {
+  const before = rules.mark()
+  try {
+    return new SchemaGrammar(schema, rules).root
+  } catch (error) {
+    rules.reset(before)
+    throw error
+  }
+}
+
+/** The rules of one grammar, and what its schemas together may ask for. */
+export class GrammarRules {
+  nodes = 0
+  values = 0
+  repeats = 0
+  readonly #rules: string[] = []
+  #names = 0
+
+  /** The grammar of `root`, with all rules that were added. */
+  grammar(root: string): string {
+    return [`root ::= ${root}`, BASE, ...this.#rules].join('\n')
+  }
+
+  newName(): string {
+    return `r${this.#names++}`
+  }
+
+  add(name: string, expression: string): string {
+    this.#rules.push(`${name} ::= ${expression}`)
+    return name
+  }
+
+  mark(): readonly [rules: number, nodes: number, values: number, repeats: number] {
+    return [this.#rules.length, this.nodes, this.values, this.repeats]
+  }
+
+  /** Back to where `mark` was taken. */
+  reset([rules, nodes, values, repeats]: ReturnType<GrammarRules['mark']>): void {
+    this.#rules.length = rules
+    this.nodes = nodes
+    this.values = values
+    this.repeats = repeats
+  }
 }
 
 class SchemaGrammar {
   readonly root: string
-  readonly rules: string[] = []
+  readonly #rules: GrammarRules
   readonly #document: unknown
   /** Names of the rules of references. */
   readonly #references = new Map<string, string>()
-  #nodes = 0
-  #values = 0
-  #repeats = 0
-  #names = 0
 
-  constructor(document: unknown) {
+  constructor(document: unknown, rules: GrammarRules) {
     this.#document = document
+    this.#rules = rules
     this.root = this.#expression(document, 0)
   }
 
-  #newName(): string {
-    return `r${this.#names++}`
-  }
-
   #rule(expression: string): string {
-    const name = this.#newName()
-    this.rules.push(`${name} ::= ${expression}`)
-    return name
+    return this.#rules.add(this.#rules.newName(), expression)
   }
 
   #anyOf(expressions: readonly string[]): string {
@@ -136,7 +178,7 @@ class SchemaGrammar {
 
   /** The name of a rule, or a literal. */
   #expression(schema: unknown, depth: number): string {
-    if (++this.#nodes > NODES_MAX) throw refuse(`it has more than ${NODES_MAX} schemas`)
+    if (++this.#rules.nodes > NODES_MAX) throw refuse(`it has more than ${NODES_MAX} schemas`)
     if (depth > DEPTH_MAX) throw refuse(`it nests deeper than ${DEPTH_MAX}`)
     if (schema === true) return 'value'
     if (!isSchema(schema)) throw refuse(`${JSON.stringify(schema)} is no schema`)
@@ -170,10 +212,9 @@ class SchemaGrammar {
       if (!isSchema(target) || !Object.hasOwn(target, key)) throw refuse(`$ref ${reference} points at nothing`)
       target = target[key]
     }
-    const name = this.#newName()
+    const name = this.#rules.newName()
     this.#references.set(reference, name)
-    this.rules.push(`${name} ::= ${this.#expression(target, depth + 1)}`)
-    return name
+    return this.#rules.add(name, this.#expression(target, depth + 1))
   }
 
   #listed(schema: Schema, keys: readonly string[]): string {
@@ -186,8 +227,8 @@ class SchemaGrammar {
   }
 
   #oneOfValues(values: readonly unknown[]): string {
-    this.#values += values.length
-    if (this.#values > VALUES_MAX) throw refuse(`it lists more than ${VALUES_MAX} values`)
+    this.#rules.values += values.length
+    if (this.#rules.values > VALUES_MAX) throw refuse(`it lists more than ${VALUES_MAX} values`)
     return this.#anyOf(values.map(literal))
   }
 
@@ -289,8 +330,8 @@ class SchemaGrammar {
     if (value === undefined) return undefined
     if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > REPEAT_MAX)
       throw refuse(`${key} is no whole number up to ${REPEAT_MAX}`)
-    this.#repeats += value
-    if (this.#repeats > REPEATS_MAX) throw refuse(`its bounds on lengths add up to more than ${REPEATS_MAX}`)
+    this.#rules.repeats += value
+    if (this.#rules.repeats > REPEATS_MAX) throw refuse(`its bounds on lengths add up to more than ${REPEATS_MAX}`)
     return value
   }
 

@@ -3,25 +3,17 @@
  * agent uses it through `ChildEngine` only.
  */
 import { availableParallelism } from 'node:os'
-import {
-  LlamaGrammarEvaluationState,
-  type Llama,
-  type LlamaContext,
-  type LlamaGrammar,
-  type LlamaModel,
-  type Token,
-} from 'node-llama-cpp'
-import { asSkeinError, LIMITS, SkeinError, type OutputFormat } from '../../../mesh/protocol/index.ts'
+import type { Llama, LlamaContext, LlamaModel, Token } from 'node-llama-cpp'
+import { asSkeinError, featuresNeeded, LIMITS, SkeinError, type ModelFeature } from '../../../mesh/protocol/index.ts'
 import type { Clock, Logger } from '../../../mesh/runtime/index.ts'
 import type { Detokenize } from '../answer-text.ts'
 import { AttemptRun, eventsOf } from '../attempt-run.ts'
 import type { Engine, EngineStats, GenerationEvent, GenerationRequest, LoadedModel, LoadRequest } from '../engine.ts'
 import { DecodeLoop } from './decode-loop.ts'
+import { canFormat, compileFormat, formatState } from './format-state.ts'
 import { readGguf, type GgufSummary } from '../gguf/gguf-reader.ts'
-import { jsonGrammar } from './json-grammar.ts'
 import { engineBuild, openLlama } from './library.ts'
 import { freeBesideModel, planContext } from './memory.ts'
-import { acceptByGrammar } from './native.ts'
 import { PromptRenderer } from './prompt.ts'
 import { Sampler } from './sampling.ts'
 import { SequenceSlot } from './sequence-slot.ts'
@@ -67,26 +59,9 @@ function loadFailure(path: string, error: unknown): SkeinError {
     : new SkeinError(known.code, `${path}: ${known.message}`, { cause: error })
 }
 
-/** @throws SkeinError INVALID_REQUEST when the format cannot be held to. */
-async function compileGrammar(llama: Llama, format: OutputFormat): Promise<LlamaGrammar> {
-  const grammar = jsonGrammar(format)
-  try {
-    return await llama.createGrammar({ grammar })
-  } catch (cause) {
-    const message = 'the JSON schema cannot be held to: it is too large, or refers to itself without end'
-    throw new SkeinError('INVALID_REQUEST', message, { cause, param: 'response_format' })
-  }
-}
-
-/** Grammars need a vocabulary that the library can read. */
-async function canHoldToJson(llama: Llama, model: LlamaModel): Promise<boolean> {
-  const state = new LlamaGrammarEvaluationState({ model, grammar: await compileGrammar(llama, { kind: 'json' }) })
-  try {
-    for (const token of model.tokenize('{}', false)) acceptByGrammar(model, state, token)
-    return true
-  } catch {
-    return false
-  }
+async function featuresOf(llama: Llama, model: LlamaModel, renderer: PromptRenderer): Promise<ModelFeature[]> {
+  if (!(await canFormat(llama, model))) return ['logprobs']
+  return renderer.hasTools ? ['json', 'logprobs', 'tools'] : ['json', 'logprobs']
 }
 
 export class LlamaEngine implements Engine {
@@ -139,9 +114,10 @@ export class LlamaEngine implements Engine {
       })
       const sequences = Array.from({ length: slots }, () => new SequenceSlot(model, context.getSequence()))
       const loop = new DecodeLoop({ chunkTokens }, { slots: sequences, clock: this.#clock, log: this.#log })
-      const renderer = new PromptRenderer(model, file.chatTemplate)
+      const renderer = new PromptRenderer(model, file.chatTemplate, () => this.#clock.wallMs())
       const { vocabularySize } = file
       const detokenize = detokenizer(model)
+      const features = await featuresOf(llama, model, renderer)
       this.#loaded = {
         llama,
         model,
@@ -162,7 +138,7 @@ export class LlamaEngine implements Engine {
         quantization: file.quantization,
         sizeBytes: file.sizeBytes,
         hasChatTemplate: file.chatTemplate !== undefined,
-        features: (await canHoldToJson(llama, model)) ? ['json', 'logprobs'] : ['logprobs'],
+        features,
         numerics: {
           engineBuild: engineBuild(llama),
           flashAttention: context.flashAttention !== false,
@@ -178,7 +154,8 @@ export class LlamaEngine implements Engine {
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     signal.throwIfAborted()
-    const grammar = request.format && (await compileGrammar(this.#require().llama, request.format))
+    this.#refuseTools(request)
+    const format = await compileFormat(this.#require().llama, request)
     const { model, renderer, detokenize, loop, contextTokens, slots, vocabularySize } = this.#require()
     if (loop.running >= slots) throw new SkeinError('NO_FREE_SLOT', `all ${slots} slots of the model are taken`)
     const prompt = renderer.tokenize(request.prompt)
@@ -190,7 +167,7 @@ export class LlamaEngine implements Engine {
       detokenize,
       clock: this.#clock,
     })
-    const sampler = new Sampler(model, request, grammar)
+    const sampler = new Sampler(model, request, format && formatState(model, format))
     sampler.replay(request.generated as readonly Token[])
     if (!run.ended) loop.add({ run, input: [...prompt, ...request.generated] as Token[], sampler })
     yield* eventsOf(run, signal, () => run.fail(new SkeinError('CLIENT_CLOSED', 'the answer is not read any more')))
@@ -215,6 +192,12 @@ export class LlamaEngine implements Engine {
     await loaded.model.dispose()
     await loaded.llama.dispose()
     this.#state = 'empty'
+  }
+
+  /** @throws SkeinError INVALID_REQUEST when the model's template shows no tools. */
+  #refuseTools(request: GenerationRequest): void {
+    if (this.#require().renderer.hasTools || !featuresNeeded(request).includes('tools')) return
+    throw new SkeinError('INVALID_REQUEST', "the model's chat template shows no tools", { param: 'tools' })
   }
 
   #require(): Loaded {

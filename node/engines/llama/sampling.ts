@@ -1,12 +1,12 @@
 /**
  * How the next token is drawn: a function of the request and the answer so far, with no generator that runs along. The
- * seed of each draw is a hash of (seed, index in the answer); penalties are counted from the answer's tokens, and a
- * grammar is moved on by them.
+ * seed of each draw is a hash of (seed, index in the answer); penalties are counted from the answer's tokens, and what the
+ * answer is held to is moved on by them.
  */
-import { LlamaGrammarEvaluationState, TokenBias, type LlamaGrammar, type LlamaModel, type Token } from 'node-llama-cpp'
-import { SkeinError } from '../../../mesh/protocol/index.ts'
+import { TokenBias, type LlamaModel, type Token } from 'node-llama-cpp'
 import type { GenerationRequest } from '../engine.ts'
-import { acceptByGrammar, type Draw } from './native.ts'
+import type { FormatState } from './format-state.ts'
+import type { Draw } from './native.ts'
 
 /** 32 bits of (seed, index), by two rounds of MurmurHash3's finaliser. */
 export function drawSeed(seed: number, index: number): number {
@@ -21,19 +21,17 @@ function mix(value: number): number {
 }
 
 export class Sampler {
-  readonly #model: LlamaModel
   readonly #request: GenerationRequest
   readonly #counts = new Map<Token, number>()
   readonly #bias: TokenBias | undefined
-  readonly #grammar: LlamaGrammarEvaluationState | undefined
+  readonly #format: FormatState | undefined
 
-  /** @param grammar of the request's format. */
-  constructor(model: LlamaModel, request: GenerationRequest, grammar: LlamaGrammar | undefined) {
-    this.#model = model
+  /** @param format state of an answer that has no token yet. */
+  constructor(model: LlamaModel, request: GenerationRequest, format: FormatState | undefined) {
     this.#request = request
     const { presencePenalty, frequencyPenalty } = request.sampling
     this.#bias = presencePenalty !== 0 || frequencyPenalty !== 0 ? TokenBias.for(model) : undefined
-    this.#grammar = grammar && new LlamaGrammarEvaluationState({ model, grammar })
+    this.#format = format
   }
 
   /**
@@ -43,18 +41,15 @@ export class Sampler {
    */
   replay(tokens: readonly Token[]): void {
     for (const token of tokens) {
-      this.accept(token)
-      if (this.#grammar !== undefined) this.#replayInGrammar(this.#grammar, token)
+      this.#count(token)
+      this.#format?.replayed(token)
     }
   }
 
-  /** Counts a token of the answer. The grammar knows those that were drawn here. */
+  /** Takes a token of the answer that was drawn here. */
   accept(token: Token): void {
-    if (this.#bias === undefined) return
-    const { presencePenalty, frequencyPenalty } = this.#request.sampling
-    const count = (this.#counts.get(token) ?? 0) + 1
-    this.#counts.set(token, count)
-    this.#bias.set(token, { logit: -(presencePenalty + count * frequencyPenalty) })
+    this.#count(token)
+    this.#format?.drawn(token)
   }
 
   /** How the token of that index in the answer is drawn. */
@@ -70,18 +65,16 @@ export class Sampler {
         seed: drawSeed(seed, index),
         ...(this.#bias && { tokenBias: this.#bias }),
       },
-      ...(this.#grammar && { grammar: this.#grammar }),
+      ...(this.#format?.grammar && { grammar: this.#format.grammar }),
       ...(logprobs !== undefined && { logprobs }),
     }
   }
 
-  #replayInGrammar(grammar: LlamaGrammarEvaluationState, token: Token): void {
-    try {
-      // the library aborts the process over a token that ends a text
-      if (!this.#model.isEogToken(token)) return acceptByGrammar(this.#model, grammar, token)
-    } catch {
-      // told below
-    }
-    throw new SkeinError('INVALID_REQUEST', 'the tokens so far do not fit the format', { param: 'response_format' })
+  #count(token: Token): void {
+    if (this.#bias === undefined) return
+    const { presencePenalty, frequencyPenalty } = this.#request.sampling
+    const count = (this.#counts.get(token) ?? 0) + 1
+    this.#counts.set(token, count)
+    this.#bias.set(token, { logit: -(presencePenalty + count * frequencyPenalty) })
   }
 }

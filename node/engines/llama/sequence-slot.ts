@@ -121,7 +121,7 @@ export class SequenceSlot {
   /** Delivers the token drawn, and has it evaluated next. */
   accept({ token, logprobs }: Drawn): void {
     const { run, sampler } = this.#attempt!
-    if (this.#model.isEogToken(token)) return run.finish('stop')
+    if (this.#model.isEogToken(token) && run.request.isEndless !== true) return run.finish('stop')
     sampler.accept(token)
     this.#pending.push(token)
     run.deliver([token], logprobs && [this.#told(token, logprobs)])

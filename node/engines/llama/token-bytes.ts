@@ -3,6 +3,7 @@
  * read from the token as its vocabulary writes it.
  */
 import { LlamaVocabularyType, type LlamaModel, type Token } from 'node-llama-cpp'
+import { CALL_CLOSE, CALL_OPEN } from '../../../mesh/protocol/index.ts'
 import type { Detokenize } from '../answer-text.ts'
 import { vocabularyText } from './native.ts'
 
@@ -52,10 +53,22 @@ export function tokenBytes(model: LlamaModel, token: Token): Uint8Array {
   }
 }
 
+/** Part of an answer's text, in whatever kind of token a vocabulary has it. */
+const CALL_MARKERS: ReadonlySet<string> = new Set([CALL_OPEN, CALL_CLOSE])
+
 /** What a token adds to the text of an answer: nothing when it is a special one. */
 export function textBytes(model: LlamaModel, token: Token): Uint8Array {
   const { control, unknown } = model.getTokenAttributes(token)
-  return control || unknown ? new Uint8Array() : tokenBytes(model, token)
+  const isSilent = unknown || (control && !CALL_MARKERS.has(vocabularyText(model, token)))
+  return isSilent ? new Uint8Array() : tokenBytes(model, token)
+}
+
+/** Control tokens that are printed all the same. */
+function printedControls(model: LlamaModel): ReadonlySet<Token> {
+  const ids = [...CALL_MARKERS].flatMap((marker) => model.tokenize(marker, true, 'trimLeadingSpace'))
+  return new Set(
+    ids.filter((id) => model.getTokenAttributes(id).control && CALL_MARKERS.has(vocabularyText(model, id))),
+  )
 }
 
 /**
@@ -64,7 +77,25 @@ export function textBytes(model: LlamaModel, token: Token): Uint8Array {
  * comma.
  */
 export function detokenizer(model: LlamaModel): Detokenize {
-  if (model.vocabularyType !== LlamaVocabularyType.bpe) return (ids) => model.detokenize(ids as readonly Token[], false)
+  if (model.vocabularyType !== LlamaVocabularyType.bpe) {
+    const printed = printedControls(model)
+    // a text of its own each: the library prints all control tokens or none
+    return (ids) =>
+      runs(ids as readonly Token[], printed)
+        .map((run) => model.detokenize(run, printed.has(run[0]!)))
+        .join('')
+  }
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
   return (ids) => decoder.decode(Buffer.concat((ids as readonly Token[]).map((id) => textBytes(model, id))))
+}
+
+/** `ids` cut around those in `single`. */
+function runs(ids: readonly Token[], single: ReadonlySet<Token>): Token[][] {
+  const parts: Token[][] = []
+  for (const id of ids) {
+    const last = parts.at(-1)
+    if (last === undefined || single.has(id) || single.has(last[0]!)) parts.push([id])
+    else last.push(id)
+  }
+  return parts
 }

@@ -35,6 +35,15 @@ describe('CoordinatorService', () => {
     expect((await harness.settled(harness.ledger.task(handle.taskId)))?.spec.model).toBe('tiny')
   })
 
+  it('what the client does not name is as the makers of the model recommend, else as at OpenAI', async () => {
+    harness.node('good', 100, [answers], { model: { sampling: { temperature: 0.3, topK: 40 } } })
+    const handle = await harness.service().submit(request({ sampling: { topK: 5, seed: 7 } }), never)
+    await harness.follow(handle).over(1)
+    expect(harness.begins[0]).toMatchObject({
+      sampling: { temperature: 0.3, topK: 5, topP: 1, minP: 0, presencePenalty: 0, frequencyPenalty: 0, seed: 7 },
+    })
+  })
+
   it('a task that cannot be made durable is not acknowledged, and does not go on', async () => {
     harness.node('good', 100, [slow])
     harness.ledger.failWrites('the disk is full')
@@ -66,6 +75,8 @@ describe('CoordinatorService', () => {
     const three = await harness.settled(service.submit(keyed('a'), never))
     expect(three.taskId).toBe(one.taskId)
     expect((await harness.follow(three, 3).over()).text).toBe(ANSWER.slice(3).join(''))
+    for (const handle of [one, two, three])
+      expect([0, 3, ANSWER.length].map((at) => handle.textBefore(at))).toEqual(['', ANSWER.slice(0, 3).join(''), TEXT])
     expect(harness.begins.length).toBe(1)
   })
 

@@ -339,6 +339,9 @@ describe('an answer that moves', () => {
       const rest = harness.follow(again, 3)
       await rest.over()
       expect(rest.text).toBe(ANSWER.slice(3).join(''))
+      expect(again.textBefore(3)).toBe(ANSWER.slice(0, 3).join(''))
+      expect(again.textBefore(again.task.answer.position(ANSWER.length))).toBe(TEXT)
+      expect(() => again.textBefore(5)).toThrow(expect.objectContaining({ code: 'ANSWER_DIVERGED' }))
     })
 
     it('does not wait for ever for a node that stays away', async () => {

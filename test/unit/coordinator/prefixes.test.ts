@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { PrefixCache, PrefixIndex } from '../../../coordinator/directory/prefixes.ts'
 import { commonBytes, promptPrefix, type PromptPrefix } from '../../../coordinator/scheduler/index.ts'
-import type { ChatMessage } from '../../../mesh/protocol/index.ts'
+import { toolCallText, type ChatMessage } from '../../../mesh/protocol/index.ts'
 import { DIGEST, OTHER_DIGEST } from './snapshots.ts'
 
 const chat = (...messages: ChatMessage[]): PromptPrefix => promptPrefix({ kind: 'chat', messages })
@@ -28,6 +28,21 @@ describe('promptPrefix', () => {
     expect(halfway).toBeLessThanOrEqual(1000)
     expect(commonBytes(chat(user(long)), chat(assistant(long)))).toBe(0)
     expect(commonBytes(chat(user(long)), chat({ ...user(long), name: 'n' }))).toBe(0)
+  })
+
+  it('tells tools apart, and knows a call in the answer again in the next turn', () => {
+    const long = 'x'.repeat(1000)
+    const tools = [{ name: 'a', description: long, parameters: '{}' }]
+    const asked = (...messages: ChatMessage[]): PromptPrefix => promptPrefix({ kind: 'chat', messages, tools })
+    expect(commonBytes(asked(user(long)), chat(user(long)))).toBe(0)
+    const other = promptPrefix({ kind: 'chat', messages: [user(long)], tools: [{ ...tools[0]!, name: 'b' }] })
+    expect(commonBytes(asked(user(long)), other)).toBe(0)
+    const toolCalls = [{ id: '1', name: 'a', arguments: `{"x": "${long}"}` }]
+    const answered = asked(user('y'), assistant(toolCallText(toolCalls[0]!)))
+    const told: ChatMessage = { role: 'tool', content: long, toolCallId: '1' }
+    const next = asked(user('y'), { ...assistant(''), toolCalls }, told)
+    expect(commonBytes(answered, next)).toBe(lastEnd(answered))
+    expect(lastEnd(answered)).toBeGreaterThan(1900)
   })
 
   it('loses no more than a 32nd of a long prompt to its last block', () => {

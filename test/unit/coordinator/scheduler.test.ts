@@ -135,6 +135,9 @@ describe('schedule', () => {
       )
       expect(found.node.name).toBe('cloud')
       expect(found.explain.at(-1)).toMatchObject({ name: 'a', verdict: { rejected: 'no such feature' } })
+      // it is known when it has been loaded; a client of the first second is not refused for nothing
+      const loading = node('b', withModel(model({ capability: capability({ residency: 'loading' }) })))
+      expect(planned(schedule({ nodes: [loading] }, demand({ features: ['tools'] }), draw())).node.name).toBe('b')
     })
 
     it('keeps what is local-only off rented machines, whatever it costs', () => {

@@ -130,6 +130,13 @@ describe('EchoEngine', () => {
     expect(events.at(-1)).toMatchObject({ finishReason: 'stop', usage: { completionTokens: 5 } })
   })
 
+  it('does not end by itself when it must not', async () => {
+    const echo = await make('echo:?tps=10&answer=5&step=2')
+    const events = await read(echo, { maxTokens: 9, isEndless: true })
+    await echo.clock.advance(2000)
+    expect(events.at(-1)).toMatchObject({ finishReason: 'length', usage: { completionTokens: 9 } })
+  })
+
   it('drops the tokens of a step that lie behind a stop string', async () => {
     const echo = await make('echo:?tps=10&step=8')
     const { clock } = echo

@@ -36,7 +36,13 @@ describe('readGguf', () => {
       vocabularySize: 3,
       chatTemplate: 'x'.repeat(500_000),
       splitFiles: 1,
+      sampling: {},
     })
+  })
+
+  it('says what its makers recommend, and leaves out what cannot be', async () => {
+    const sampling = { temp: 0.7, top_p: 7, top_k: 20, min_p: Number.NaN }
+    expect((await summary(ggufBytes({ sampling }))).sampling).toEqual({ temperature: 0.7, topK: 20 })
   })
 
   it('does without what may be missing', async () => {

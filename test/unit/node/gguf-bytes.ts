@@ -5,6 +5,8 @@ export interface GgufBytesInit {
   readonly fileType?: number
   readonly chatTemplate?: string
   readonly splitFiles?: number
+  /** `general.sampling.*`, as 32-bit floats. */
+  readonly sampling?: Readonly<Record<string, number>>
   /** Its vocabulary. */
   readonly words?: readonly string[]
 }
@@ -22,6 +24,11 @@ const u64 = (value: number): Buffer => {
 const text = (value: string): Buffer => Buffer.concat([u64(Buffer.byteLength(value)), Buffer.from(value)])
 const textPair = (key: string, value: string): Buffer => Buffer.concat([text(key), u32(8), text(value)])
 const numberPair = (key: string, value: number): Buffer => Buffer.concat([text(key), u32(4), u32(value)])
+const floatPair = (key: string, value: number): Buffer => {
+  const float = Buffer.alloc(4)
+  float.writeFloatLE(value)
+  return Buffer.concat([text(key), u32(6), float])
+}
 
 export function ggufBytes(init: GgufBytesInit): Buffer {
   const { words = ['a', 'bc', ''] } = init
@@ -32,6 +39,7 @@ export function ggufBytes(init: GgufBytesInit): Buffer {
     Buffer.concat([text('tokenizer.ggml.scores'), u32(9), u32(6), u64(3), Buffer.alloc(12)]),
     ...(init.name === undefined ? [] : [textPair('general.name', init.name)]),
     ...(init.splitFiles === undefined ? [] : [numberPair('split.count', init.splitFiles)]),
+    ...Object.entries(init.sampling ?? {}).map(([key, value]) => floatPair(`general.sampling.${key}`, value)),
     ...(init.fileType === undefined ? [] : [numberPair('general.file_type', init.fileType)]),
     ...(init.chatTemplate === undefined ? [] : [textPair('tokenizer.chat_template', init.chatTemplate)]),
   ]

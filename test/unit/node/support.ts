@@ -59,6 +59,7 @@ export const scriptedFile = (digest: ModelDigest = digestOf('a')): ModelFile => 
   parameters: 0,
   quantization: 'none',
   hasChatTemplate: true,
+  sampling: {},
 })
 
 /** One running generation of a `ScriptedEngine`, driven by the test. */

@@ -1,0 +1,57 @@
+/** Which models a node serves: what `--model` names, pulled where need be; else all that the store has. */
+import { resolve } from 'node:path'
+import { SkeinError, type ModelDigest } from '../../mesh/protocol/index.ts'
+import { SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
+import type { ModelStore } from '../../node/models/store/index.ts'
+import type { Output } from './output.ts'
+import { pullModel } from './pulling.ts'
+import type { ServeOptions } from './serve-options.ts'
+
+export interface ServedModels {
+  /** For the node: files, folders, `echo:` labels. */
+  readonly paths: readonly string[]
+  /** To be called when the node has stopped: the store may be emptied again. */
+  release(): void
+}
+
+/** @throws SkeinError MODEL_NOT_STORED under `--offline`; what pulling throws. */
+export async function findModels(options: ServeOptions, output: Output): Promise<ServedModels> {
+  const dataDir = resolve(options.data)
+  const { defaultModels, ModelStore } = await import('../../node/models/store/index.ts')
+  const clock = new SystemClock(true)
+  const store = new ModelStore({ clock, random: new SystemRandom() }, dataDir)
+  const paths: string[] = []
+  if (options.model.length === 0) paths.push(...(await defaultModels(dataDir)))
+  for (const spec of options.model) paths.push(await pathOf(spec, store, options, output))
+  const served = (await store.list()).filter((model) => paths.includes(model.path)).map((model) => model.digest)
+  const release = served.length > 0 ? await markServed(store, served, clock.wallMs()) : (): void => {}
+  return { paths, release }
+}
+
+/** What a node is told for `spec`. A path that is there goes before a model of the store with that name. */
+async function pathOf(spec: string, store: ModelStore, options: ServeOptions, output: Output): Promise<string> {
+  const { isHubReference, isPath, notStored, parseReference } = await import('../../node/models/store/index.ts')
+  if (spec.startsWith('echo:') || (await isPath(spec))) return spec
+  if (!isHubReference(spec)) return (await store.find(spec))?.path ?? spec
+  const known = await store.find(parseReference(spec).text)
+  if (known?.isPresent === true) return known.path
+  if (options.offline === true) throw notStored(spec, await store.list())
+  const { keepFree } = options
+  const init = { dataDir: resolve(options.data), reference: spec, output, command: `skein pull ${spec}` }
+  return (await pullModel({ ...init, ...(keepFree !== undefined && { keepFree }) })).model.path
+}
+
+/** Keeps what is served from being removed, and remembers when. */
+async function markServed(store: ModelStore, digests: readonly ModelDigest[], atMs: number): Promise<() => void> {
+  try {
+    const lock = await store.locks.serve(digests)
+    // Another node serves from this data directory: starting a second one will fail, and say so better.
+    if (lock === undefined) return () => {}
+    await store.touch(digests, atMs)
+    return () => lock.release()
+  } catch (thrown) {
+    // A store that cannot be written can be served from: a read-only disk, a full one.
+    if (thrown instanceof SkeinError) return () => {}
+    throw thrown
+  }
+}

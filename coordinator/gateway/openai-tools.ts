@@ -1,0 +1,180 @@
+/** Tools in OpenAI's chats: what a request gives, what its messages had called, and what an answer calls. */
+import { Type, type Static, type TNull, type TSchema, type TUnion } from 'typebox'
+import {
+  LIMITS,
+  SkeinError,
+  TOOL_NAME,
+  type AnsweredCall,
+  type AnsweredPart,
+  type JsonFormat,
+  type TaskId,
+  type Tool,
+  type ToolCall,
+  type ToolFormat,
+} from '../../mesh/protocol/index.ts'
+import { nestsDeeper } from './json-body.ts'
+
+const orNull = <T extends TSchema>(schema: T): TUnion<[T, TNull]> => Type.Union([schema, Type.Null()])
+
+export const ToolBodySchema = Type.Object({
+  type: Type.String(),
+  function: Type.Optional(
+    Type.Object({
+      name: Type.String(),
+      description: Type.Optional(orNull(Type.String())),
+      parameters: Type.Optional(orNull(Type.Object({}))),
+      // arguments are held to their schema as far as it can be held to, whatever this says
+      strict: Type.Optional(orNull(Type.Boolean())),
+    }),
+  ),
+})
+export type ToolBody = Static<typeof ToolBodySchema>
+
+export const ToolCallBodySchema = Type.Object({
+  id: Type.String({ minLength: 1, maxLength: LIMITS.toolCallIdLengthMax }),
+  type: Type.Optional(Type.String()),
+  function: Type.Optional(Type.Object({ name: Type.String(), arguments: Type.String() })),
+})
+export type ToolCallBody = Static<typeof ToolCallBodySchema>
+
+/** Members of a chat body that are about tools. */
+export interface ToolMembers {
+  readonly tools?: readonly ToolBody[]
+  /** `none`, `auto`, `required`, or the one function to call. */
+  readonly tool_choice?: unknown
+  readonly parallel_tool_calls?: boolean
+}
+
+const NO_PARAMETERS = '{"type":"object","properties":{}}'
+const NAME = new RegExp(TOOL_NAME)
+
+const invalid = (param: string, why: string): SkeinError =>
+  new SkeinError('INVALID_REQUEST', `${param} ${why}`, { param })
+
+const unsupported = (param: string): SkeinError =>
+  new SkeinError('UNSUPPORTED_PARAMETER', `${param} with this value is not supported yet`, { param })
+
+/** The function of a tool or a call. @throws SkeinError UNSUPPORTED_PARAMETER for tools of other types. */
+function functionOf<F>({ type = 'function', function: named }: { type?: string; function?: F }, at: string): F {
+  if (type !== 'function') throw unsupported(`${at}.type`)
+  if (named === undefined) throw invalid(`${at}.function`, 'is required')
+  return named
+}
+
+function checkName(name: string, at: string): string {
+  if (NAME.test(name)) return name
+  throw invalid(`${at}.function.name`, 'must be 1 to 64 of A-Z a-z 0-9 . _ -')
+}
+
+/**
+ * The tools that the model is shown: none with `tool_choice: "none"`.
+ *
+ * @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`.
+ */
+export function toolsOf({ tools = [], tool_choice }: ToolMembers): Tool[] {
+  if (tools.length > LIMITS.toolsMax) throw invalid('tools', `must not be more than ${LIMITS.toolsMax}`)
+  const names = new Set<string>()
+  let bytes = 0
+  const shown = tools.map((body, i): Tool => {
+    const at = `tools[${i}]`
+    const { description, parameters, ...named } = functionOf(body, at)
+    const name = checkName(named.name, at)
+    if (names.has(name)) throw invalid(`${at}.function.name`, `is that of another tool: ${name}`)
+    names.add(name)
+    const schema = parameters ? JSON.stringify(parameters) : NO_PARAMETERS
+    if (schema.length > LIMITS.outputSchemaLengthMax)
+      throw invalid(`${at}.function.parameters`, `is longer than ${LIMITS.outputSchemaLengthMax} characters`)
+    const tool = {
+      name,
+      ...(description ? { description: description.toWellFormed() } : {}),
+      parameters: schema,
+    }
+    bytes += Buffer.byteLength(name + (tool.description ?? '') + schema)
+    return tool
+  })
+  if (bytes > LIMITS.toolsBytesMax) throw invalid('tools', `are longer than ${LIMITS.toolsBytesMax} bytes`)
+  return tool_choice === 'none' ? [] : shown
+}
+
+/** The name of the one function to call. */
+function namedChoice(choice: unknown): string {
+  if (typeof choice !== 'object' || choice === null)
+    throw invalid('tool_choice', 'must be none, auto, required, or a function')
+  const { type, function: named } = choice as {
+    readonly type?: unknown
+    readonly function?: { readonly name?: unknown }
+  }
+  if (typeof type !== 'string') throw invalid('tool_choice.type', 'must be string')
+  if (type !== 'function') throw unsupported('tool_choice.type')
+  if (typeof named?.name !== 'string') throw invalid('tool_choice.function.name', 'must be string')
+  return named.name
+}
+
+/**
+ * How `tools` may be called, and what an answer that calls none is held to; nothing when none are shown.
+ *
+ * @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`.
+ */
+export function toolFormat(
+  { tool_choice = 'auto', parallel_tool_calls = true }: ToolMembers,
+  tools: readonly Tool[],
+  content: JsonFormat | undefined,
+): ToolFormat | undefined {
+  const callsMax = parallel_tool_calls ? LIMITS.answerToolCallsMax : 1
+  if (tool_choice === 'none') return undefined
+  if (tool_choice === 'auto')
+    return tools.length === 0
+      ? undefined
+      : { kind: 'tool-calls', choice: 'auto', callsMax, ...(content ? { content } : {}) }
+  const name = tool_choice === 'required' ? undefined : namedChoice(tool_choice)
+  if (tools.length === 0) throw invalid('tool_choice', 'is only allowed with tools')
+  if (name === undefined) return { kind: 'tool-calls', choice: 'required', callsMax }
+  if (!tools.some((tool) => tool.name === name)) throw invalid('tool_choice', `names no tool: ${name.slice(0, 64)}`)
+  // of a function by name OpenAI makes one call
+  return { kind: 'tool-calls', choice: 'required', name, callsMax: 1 }
+}
+
+/** @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`. */
+export function messageCalls(calls: readonly ToolCallBody[], at: string): ToolCall[] {
+  return calls.map((body, i) => {
+    const place = `${at}.tool_calls[${i}]`
+    const { name, arguments: given } = functionOf(body, place)
+    return { id: body.id.toWellFormed(), name: checkName(name, place), arguments: objectText(given, place) }
+  })
+}
+
+/** Models of other makers write nothing where there are no arguments. */
+function objectText(text: string, at: string): string {
+  if (text.trim() === '') return '{}'
+  const param = `${at}.function.arguments`
+  if (nestsDeeper(Buffer.from(text), LIMITS.jsonDepthMax))
+    throw invalid(param, `nests deeper than ${LIMITS.jsonDepthMax} levels`)
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return text.toWellFormed()
+  } catch {
+    // told below
+  }
+  throw invalid(param, 'must be a JSON object')
+}
+
+/** A call as an answer tells it. Its id follows from the answer alone, so that who comes back meets it again. */
+export const toolCallBody = ({ name, arguments: given }: AnsweredCall, taskId: TaskId, index: number): object => ({
+  id: `call_${taskId.slice(taskId.indexOf('_') + 1)}_${index}`,
+  type: 'function',
+  function: { name, arguments: given },
+})
+
+/** What `parts` say, as the members of a message or a delta. @param first index of the first call among them. */
+export function saidBy(
+  parts: readonly AnsweredPart[],
+  taskId: TaskId,
+  first: number,
+): { readonly content: string; readonly calls: object[] } {
+  let content = ''
+  const calls: object[] = []
+  for (const part of parts)
+    if (part.kind === 'content') content += part.text
+    else calls.push(toolCallBody(part.call, taskId, first + calls.length))
+  return { content, calls }
+}

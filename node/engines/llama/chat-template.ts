@@ -1,0 +1,269 @@
+/**
+ * A chat as its model's own template writes it (Jinja, as Hugging Face's tokenizers render it), with what the template says
+ * kept apart from what it was told to say: the first may name special tokens, the second never becomes one. While the
+ * template runs, every text of a message or a tool is a placeholder, so that it cannot be mistaken for markup there
+ * either; behind it the placeholders are put back, within JSON as JSON has them.
+ */
+import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja'
+import {
+  asSkeinError,
+  CALL_OPEN,
+  LIMITS,
+  SkeinError,
+  type ChatMessage,
+  type Prompt,
+  type Tool,
+  type ToolCall,
+} from '../../../mesh/protocol/index.ts'
+import { Placeholders, type ChatPiece, type IsPlain } from './placeholders.ts'
+
+export type ChatPrompt = Extract<Prompt, { kind: 'chat' }>
+
+/** What a template may know beside the chat. */
+export interface TemplateVariables {
+  readonly bos_token: string
+  readonly eos_token: string
+  readonly eot_token: string
+}
+
+/** For models that have none. */
+const PLAIN_TEMPLATE = `{{ bos_token }}{% for message in messages %}
+{%- if message.role == 'user' %}### Human
+{% elif message.role == 'assistant' %}### Assistant
+{% elif not loop.first %}### System
+{% endif %}{{ message.content }}
+
+{% endfor %}{% if add_generation_prompt %}### Assistant
+{% endif %}`
+
+/** Whether a model with this template can be given tools, and calls them in the markup that is ours. */
+export const showsTools = (template: string): boolean => /\btools\b/.test(template) && template.includes(CALL_OPEN)
+
+type Turn = Pick<ChatMessage, 'content' | 'name' | 'toolCalls' | 'toolCallId'> & {
+  readonly role: 'system' | 'user' | 'assistant' | 'tool'
+}
+
+/** How the messages are put to a template, since not all take them as they come. */
+interface Arrangement {
+  /** Templates that insist on alternating roles. */
+  readonly isJoined: boolean
+  /** Templates without a system role. */
+  readonly hasSystem: boolean
+}
+const ARRANGEMENTS: readonly Arrangement[] = [
+  { isJoined: false, hasSystem: true },
+  { isJoined: false, hasSystem: false },
+  { isJoined: true, hasSystem: true },
+  { isJoined: true, hasSystem: false },
+]
+
+const asUser = (system: Turn): Turn => ({
+  role: 'user',
+  content: `### System message\n\n${system.content}\n\n----`,
+})
+
+export class ChatTemplate {
+  /** Whether it shows tools. */
+  readonly hasTools: boolean
+  readonly #run: (variables: Readonly<Record<string, unknown>>) => string
+  readonly #isPlain: IsPlain
+  /** Whether it writes the beginning of an answer when it is asked to. */
+  readonly #opensAnswers: boolean
+
+  /**
+   * @param source of the model, if it has one.
+   * @param now wall clock in ms, of `strftime_now`.
+   * @throws SkeinError MODEL_LOAD_FAILED when it is no template.
+   */
+  constructor(source: string | undefined, variables: TemplateVariables, now: () => number, isPlain: IsPlain) {
+    this.#run = compile(source ?? PLAIN_TEMPLATE, { ...variables, enable_thinking: true }, now)
+    this.#isPlain = isPlain
+    this.#opensAnswers = this.#doesOpenAnswers()
+    this.hasTools = source !== undefined && showsTools(source) && this.#doesShowTools()
+  }
+
+  /** @throws SkeinError ENGINE_FAILED when the template refuses the messages. */
+  render(prompt: ChatPrompt): ChatPiece[] {
+    let refusal: unknown
+    // some templates ask for a list of tools, empty or not
+    for (const tools of prompt.tools ? [prompt.tools] : [undefined, []])
+      for (const arrangement of ARRANGEMENTS) {
+        try {
+          return this.#render(arranged(prompt.messages, arrangement, this.hasTools), tools)
+        } catch (error) {
+          refusal = error
+        }
+      }
+    throw new SkeinError('ENGINE_FAILED', "the model's chat template refuses these messages", { cause: refusal })
+  }
+
+  #render(turns: readonly Turn[], tools: readonly Tool[] | undefined): ChatPiece[] {
+    const told = new Placeholders(this.#isPlain)
+    const contents = turns.filter(({ content }) => content !== '').length
+    const calls = turns.flatMap(({ toolCalls = [] }) => toolCalls)
+    const calledById = new Map(calls.map(({ id, name }) => [id, name]))
+    const messages = turns.map((turn) => messageOf(turn, calledById, told))
+    const end = this.#opensAnswers ? undefined : told.content(' ')
+    if (end !== undefined) messages.push({ role: 'assistant', content: end })
+    const text = this.#run({
+      messages,
+      ...(tools && { tools: tools.map((tool) => toolOf(tool, told)) }),
+      ...(end === undefined && { add_generation_prompt: true }),
+    })
+    // of the answer to come, what is written in front of its text
+    const pieces = told.restore(end === undefined ? text : text.slice(0, Math.max(0, text.lastIndexOf(end))))
+    if (told.contentsRestored < contents) throw new SkeinError('ENGINE_FAILED', 'the template leaves messages out')
+    return pieces
+  }
+
+  #doesOpenAnswers(): boolean {
+    const messages = [{ role: 'user', content: 'x' }]
+    try {
+      return this.#run({ messages, add_generation_prompt: true }) !== this.#run({ messages })
+    } catch {
+      return true
+    }
+  }
+
+  #doesShowTools(): boolean {
+    const name = 'probe.tool-1'
+    const parameters = '{"type":"object","properties":{"x":{"type":"string","description":"x"}}}'
+    const prompt: ChatPrompt = {
+      kind: 'chat',
+      messages: [{ role: 'user', content: 'x' }],
+      tools: [{ name, description: 'x', parameters }],
+    }
+    try {
+      return this.#render(arranged(prompt.messages, ARRANGEMENTS[0]!, true), prompt.tools).some(({ text }) =>
+        text.includes(name),
+      )
+    } catch {
+      return false
+    }
+  }
+}
+
+function compile(
+  source: string,
+  constants: Readonly<Record<string, unknown>>,
+  now: () => number,
+): (variables: Readonly<Record<string, unknown>>) => string {
+  let program: ReturnType<typeof parse>
+  try {
+    program = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }))
+  } catch (error) {
+    const { message } = asSkeinError(error)
+    throw new SkeinError('MODEL_LOAD_FAILED', `the model's chat template cannot be read: ${message}`, { cause: error })
+  }
+  const globals = {
+    ...{ true: true, false: false, none: null, True: true, False: false, None: null },
+    raise_exception,
+    range,
+    strftime_now: (format: string) => strftime(format, new Date(now())),
+  }
+  return (variables) => {
+    const environment = new Environment()
+    for (const [name, value] of Object.entries({ ...globals, ...constants, ...variables })) environment.set(name, value)
+    return String(new Interpreter(environment).run(program).value)
+  }
+}
+
+function raise_exception(message: unknown): never {
+  throw new SkeinError('ENGINE_FAILED', `the template says: ${String(message)}`)
+}
+
+/** Python's, of whole numbers. */
+function range(first: number, end?: number, step = 1): number[] {
+  const [from, to] = end === undefined ? [0, first] : [first, end]
+  const length = Math.max(0, Math.ceil((to - from) / step))
+  if (!(length <= LIMITS.messagesMax)) throw new SkeinError('ENGINE_FAILED', 'the template counts too far')
+  return Array.from({ length }, (_, i) => from + i * step)
+}
+
+const MONTHS = 'January February March April May June July August September October November December'.split(' ')
+const DAYS = 'Sunday Monday Tuesday Wednesday Thursday Friday Saturday'.split(' ')
+
+/** Python's, in English and the machine's time zone, as far as templates use it. */
+export function strftime(format: string, date: Date): string {
+  const two = (value: number): string => String(value).padStart(2, '0')
+  const fields: Readonly<Record<string, () => string>> = {
+    Y: () => String(date.getFullYear()),
+    y: () => two(date.getFullYear() % 100),
+    m: () => two(date.getMonth() + 1),
+    d: () => two(date.getDate()),
+    H: () => two(date.getHours()),
+    M: () => two(date.getMinutes()),
+    S: () => two(date.getSeconds()),
+    B: () => MONTHS[date.getMonth()]!,
+    b: () => MONTHS[date.getMonth()]!.slice(0, 3),
+    A: () => DAYS[date.getDay()]!,
+    a: () => DAYS[date.getDay()]!.slice(0, 3),
+    '%': () => '%',
+  }
+  return format.replaceAll(/%([A-Za-z%])/g, (whole, field: string) => fields[field]?.() ?? whole)
+}
+
+function arranged(
+  messages: readonly ChatMessage[],
+  { isJoined, hasSystem }: Arrangement,
+  hasTools: boolean,
+): readonly Turn[] {
+  const turns = messages.map((message): Turn => {
+    const { role } = message
+    if (role === 'system' || role === 'developer')
+      return hasSystem ? { ...message, role: 'system' } : asUser({ ...message, role: 'system' })
+    // of a model that knows no tools a result is what the user says
+    return { ...message, role: role === 'tool' && !hasTools ? 'user' : role }
+  })
+  if (!isJoined) return turns
+  const joined: Turn[] = []
+  for (const turn of turns) {
+    const last = joined.at(-1)
+    if (last === undefined || last.role !== turn.role || turn.role === 'tool') joined.push(turn)
+    else joined[joined.length - 1] = join(last, turn)
+  }
+  return joined
+}
+
+function join(first: Turn, second: Turn): Turn {
+  const toolCalls = [...(first.toolCalls ?? []), ...(second.toolCalls ?? [])]
+  const content = [first.content, second.content].filter((text) => text !== '').join('\n\n')
+  return { ...first, content, ...(toolCalls.length > 0 && { toolCalls }) }
+}
+
+/** In the form of Hugging Face's templates. */
+function messageOf(turn: Turn, calledById: ReadonlyMap<string, string>, told: Placeholders): Record<string, unknown> {
+  const { role, content, toolCalls, toolCallId } = turn
+  const name = turn.name ?? (role === 'tool' && toolCallId !== undefined ? calledById.get(toolCallId) : undefined)
+  return {
+    role,
+    content: told.content(content),
+    ...(name !== undefined && { name: told.word(name) }),
+    ...(toolCallId !== undefined && { tool_call_id: told.word(toolCallId) }),
+    ...(toolCalls && { tool_calls: toolCalls.map((call) => callOf(call, told)) }),
+  }
+}
+
+const callOf = ({ id, name, arguments: given }: ToolCall, told: Placeholders): object => ({
+  id: told.word(id),
+  type: 'function',
+  function: { name: told.word(name), arguments: told.value(parsed(given, 'messages')) },
+})
+
+const toolOf = ({ name, description, parameters }: Tool, told: Placeholders): object => ({
+  type: 'function',
+  function: {
+    name: told.word(name),
+    ...(description !== undefined && { description: told.word(description) }),
+    parameters: told.value(parsed(parameters, 'tools')),
+  },
+})
+
+/** @throws SkeinError INVALID_REQUEST: the gateway has looked at it, other members may not have. */
+function parsed(text: string, param: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new SkeinError('INVALID_REQUEST', `${param} has arguments or parameters that are no JSON`, { cause, param })
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * What the store has: `index.json`, held against the files themselves. The files are the truth: the folder of each is its
+ * digest and its name is the model's, so that an index that was lost or damaged costs where the models came from and
+ * when, and no model.
+ *
+ *   blobs/sha256-<64 digits>/<name>.gguf     one file for each name; names of equal content are links to one file
+ */
+import type { Stats } from 'node:fs'
+import { lstat, readdir, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Type, type Static } from 'typebox'
+import { asModelDigest, checker, LIMITS, SkeinError, type ModelDigest } from '../../../mesh/protocol/index.ts'
+import { writeFileAtomic } from '../../../mesh/runtime/index.ts'
+import { isModelName } from './reference.ts'
+
+const INDEX_FILE = 'index.json'
+const BLOBS_DIR = 'blobs'
+const EXTENSION = '.gguf'
+const BLOB = /^sha256-([0-9a-f]{64})$/
+const INDEX_BYTES_MAX = 16 * 1024 ** 2
+const TEXT_MAX = 8192
+
+const EntrySchema = Type.Object({
+  name: Type.String({ maxLength: LIMITS.modelNameLengthMax }),
+  digest: Type.String({ pattern: '^sha256:[0-9a-f]{64}$' }),
+  sizeBytes: Type.Integer({ minimum: 0 }),
+  /** What was asked for and turned out to be this, the last one last; none for a file that was found. */
+  references: Type.Array(Type.String({ maxLength: TEXT_MAX }), { maxItems: 64 }),
+  /** What that turned out to be. */
+  source: Type.String({ maxLength: TEXT_MAX }),
+  /** Version of the file at its source. */
+  validator: Type.Optional(Type.String({ maxLength: 1024 })),
+  quantization: Type.String({ maxLength: 64 }),
+  fetchedAtMs: Type.Number(),
+  /** When a node last began to serve it. */
+  lastUsedAtMs: Type.Optional(Type.Number()),
+})
+type Entry = Static<typeof EntrySchema>
+
+export interface StoredModel extends Omit<Entry, 'digest'> {
+  readonly digest: ModelDigest
+  /** Its file, named by its name. */
+  readonly path: string
+  /** False for a file outside of the store that is not where it was. */
+  readonly isPresent: boolean
+}
+
+const isEntry = checker(EntrySchema)
+const isIndex = checker(Type.Object({ version: Type.Integer(), models: Type.Array(Type.Unknown()) }))
+const VERSION = 1
+
+export const blobDir = (dir: string, digest: ModelDigest): string =>
+  join(dir, BLOBS_DIR, digest.replace('sha256:', 'sha256-'))
+
+export const blobPath = (dir: string, digest: ModelDigest, name: string): string =>
+  join(blobDir(dir, digest), `${name}${EXTENSION}`)
+
+export interface StoreContent {
+  readonly models: readonly StoredModel[]
+  /** Files whose name another model has: left over from an update. */
+  readonly leftovers: readonly { readonly digest: ModelDigest; readonly path: string }[]
+}
+
+/**
+ * The models of the store in `dir`, by name. Empty when there is no store.
+ *
+ * @throws SkeinError DATA_DIR_UNUSABLE when it cannot be read, or is of a newer Skein.
+ */
+export async function readStore(dir: string): Promise<StoreContent> {
+  const entries = await readEntries(dir)
+  const models = new Map<string, StoredModel>()
+  const leftovers: { digest: ModelDigest; path: string }[] = []
+  const known = new Set<string>()
+  for (const entry of entries) {
+    const model = await inspect(dir, entry)
+    if (model === undefined || models.has(nameKey(entry.name))) continue
+    models.set(nameKey(entry.name), model)
+    known.add(model.path)
+  }
+  for await (const { digest, name, path } of files(dir)) {
+    if (known.has(path)) continue
+    const info = await lstat(path).catch(() => undefined)
+    if (info === undefined) continue
+    if (models.has(nameKey(name))) leftovers.push({ digest, path })
+    else models.set(nameKey(name), foundModel(digest, name, path, info))
+  }
+  const sorted = [...models.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  return { models: sorted, leftovers }
+}
+
+/** Replaces the index by `models`. The caller holds the lock of the store. */
+export async function writeIndex(dir: string, models: readonly StoredModel[]): Promise<void> {
+  const entries = models.map(({ path: _path, isPresent: _isPresent, ...entry }) => entry)
+  await writeFileAtomic(join(dir, INDEX_FILE), JSON.stringify({ version: VERSION, models: entries }, null, 1))
+}
+
+/** Names that differ by case alone are one: on many disks their files would be. */
+export const nameKey = (name: string): string => name.toLowerCase()
+
+async function readEntries(dir: string): Promise<Entry[]> {
+  const path = join(dir, INDEX_FILE)
+  let parsed: unknown
+  try {
+    if ((await stat(path)).size > INDEX_BYTES_MAX) return []
+    parsed = JSON.parse(await readFile(path, 'utf8'))
+  } catch (thrown) {
+    // No index, or a damaged one: the files say what there is.
+    if (['ENOENT', 'ENOTDIR'].includes((thrown as NodeJS.ErrnoException).code ?? '') || thrown instanceof SyntaxError)
+      return []
+    throw unreadable(path, thrown)
+  }
+  if (!isIndex(parsed)) return []
+  if (parsed.version > VERSION)
+    throw new SkeinError('DATA_DIR_UNUSABLE', `${path} is of a newer Skein; update this one`)
+  return parsed.models.filter(isEntry).filter(({ name }) => isModelName(name))
+}
+
+/** `undefined` when its file is gone. */
+async function inspect(dir: string, entry: Entry): Promise<StoredModel | undefined> {
+  const digest = asModelDigest(entry.digest)
+  const path = blobPath(dir, digest, entry.name)
+  const link = await lstat(path).catch(() => undefined)
+  if (link === undefined) return undefined
+  const target = link.isSymbolicLink() ? await stat(path).catch(() => undefined) : link
+  return { ...entry, digest, path, isPresent: target?.size === entry.sizeBytes }
+}
+
+const foundModel = (digest: ModelDigest, name: string, path: string, info: Stats): StoredModel => ({
+  name,
+  digest,
+  sizeBytes: info.size,
+  references: [],
+  source: 'found in the store',
+  quantization: '',
+  fetchedAtMs: Math.round(info.mtimeMs),
+  path,
+  isPresent: true,
+})
+
+async function* files(
+  dir: string,
+): AsyncGenerator<{ digest: ModelDigest; name: string; path: string }, void, undefined> {
+  for (const folder of await listDir(join(dir, BLOBS_DIR))) {
+    const hex = BLOB.exec(folder)?.[1]
+    if (hex === undefined) continue
+    const digest = asModelDigest(`sha256:${hex}`)
+    for (const file of await listDir(blobDir(dir, digest))) {
+      const name = file.slice(0, -EXTENSION.length)
+      if (file.endsWith(EXTENSION) && isModelName(name)) yield { digest, name, path: join(blobDir(dir, digest), file) }
+    }
+  }
+}
+
+async function listDir(path: string): Promise<string[]> {
+  try {
+    return (await readdir(path)).sort()
+  } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return []
+    throw unreadable(path, thrown)
+  }
+}
+
+const unreadable = (path: string, cause: unknown): SkeinError =>
+  new SkeinError('DATA_DIR_UNUSABLE', `${path}: ${(cause as Error).message}`, { cause })

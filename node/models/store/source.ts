@@ -1,0 +1,45 @@
+/**
+ * Where models come from. A source is asked once what it would give; a file on this machine is taken over, a remote one
+ * is read range by range. Another kind of source is another `ModelSource`, and nothing behind it changes.
+ */
+import type { ByteRange } from './ranges.ts'
+
+interface LocatedBase {
+  /** Where the bytes are, exactly enough to find them again: for the index and for people. No secrets. */
+  readonly source: string
+  /** Path of the file at the source, or its name. */
+  readonly file: string
+  readonly sizeBytes: number
+  /** Digest that the bytes must have, 64 hexadecimal digits, where the source promises one. */
+  readonly sha256?: string
+}
+
+export interface LocalFile extends LocatedBase {
+  readonly kind: 'local'
+  /** Absolute. */
+  readonly path: string
+}
+
+export interface RemoteFile extends LocatedBase {
+  readonly kind: 'remote'
+  /** Changes when the file does: an entity tag or a date. Absent when the source has neither. */
+  readonly validator?: string
+  /** Whether `read` may be asked for any range; else for the whole file alone. */
+  readonly isRanged: boolean
+  /** Host or member, for messages. */
+  readonly origin: string
+  /**
+   * Bytes of exactly `range`. May be called again for what is missing, and several times at once.
+   *
+   * @throws SkeinError MODEL_PULL_FAILED when reading again may help; MODEL_SOURCE_CHANGED; MODEL_SOURCE_REFUSED; the
+   *   signal's reason.
+   */
+  read(range: ByteRange, signal: AbortSignal): AsyncIterable<Uint8Array>
+}
+
+export interface ModelSource {
+  /** The reference in the form that the index keeps. */
+  readonly reference: string
+  /** @throws as `RemoteFile.read`, MODEL_REFERENCE_INVALID, MODEL_FILE_INVALID. */
+  locate(signal: AbortSignal): Promise<LocalFile | RemoteFile>
+}

@@ -1,0 +1,190 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { ChatMessage, Tool } from '../../../mesh/protocol/index.ts'
+import { ChatTemplate, showsTools, strftime } from '../../../node/engines/llama/chat-template.ts'
+import { TOOL_TEMPLATE } from '../../fixtures/models/index.ts'
+
+const VARIABLES = { bos_token: '<s>', eos_token: '</s>', eot_token: '<eot>' }
+const NOW = new Date(2026, 10, 3, 9, 5).getTime()
+
+const templateOf = (source: string | undefined, isPlain = (word: string): boolean => word !== 'EVIL'): ChatTemplate =>
+  new ChatTemplate(source, VARIABLES, () => NOW, isPlain)
+const say = (role: ChatMessage['role'], content: string, more: Partial<ChatMessage> = {}): ChatMessage => ({
+  role,
+  content,
+  ...more,
+})
+
+/** The rendered text, with what was told in double angle brackets. */
+function rendered(source: string | undefined, messages: readonly ChatMessage[], tools?: Tool[]): string {
+  return templateOf(source)
+    .render({ kind: 'chat', messages: [...messages], ...(tools && { tools }) })
+    .map(({ text, isMarkup }) => (isMarkup ? text : `«${text}»`))
+    .join('')
+}
+
+const EACH = `{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[go]{% endif %}`
+const THERMOMETER: Tool = {
+  name: 'greenhouse.temperature',
+  description: 'Reads "it" in <C|',
+  parameters: '{"type":"object","properties":{"ein wert":{"type":"string","enum":["C","<F>"]}},"n":1.5}',
+}
+
+describe('a chat without tools', () => {
+  it('has its markup from the template and its texts from the messages', () => {
+    expect(rendered(EACH, [say('system', 'be kind'), say('user', 'hi ~@0"@~ [go]')])).toBe(
+      '[system]«be kind»[user]«hi ~@0"@~ [go]»[go]',
+    )
+  })
+
+  it('knows the names of the tokens, the date, and Python’s way to count', () => {
+    const source = `{{ bos_token + eos_token + eot_token }}{{ strftime_now('%d %b %Y, %A %H:%M %%%q') }}{% for i in range(1, 6, 2) %}{{ i }}{% endfor %}{{ messages[0].content }}{% if add_generation_prompt and enable_thinking %}!{% endif %}`
+    expect(rendered(source, [say('user', 'x')])).toBe('<s></s><eot>03 Nov 2026, Tuesday 09:05 %%q135«x»!')
+    expect(strftime('%B %y %m %S %a', new Date(NOW))).toBe('November 26 11 00 Tue')
+  })
+
+  it('shows developers as system, and tools as users where there are none', () => {
+    expect(rendered(EACH, [say('developer', 'a'), say('tool', 'b', { toolCallId: '1' })])).toBe(
+      '[system]«a»[user]«b»[go]',
+    )
+  })
+
+  it('is joined for templates that insist on alternating roles', () => {
+    const strict = `{% for m in messages %}{% if loop.index0 > 0 and m.role == messages[loop.index0 - 1].role %}{{ raise_exception('roles must alternate') }}{% endif %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[go]{% endif %}`
+    expect(rendered(strict, [say('user', 'a'), say('user', 'b'), say('assistant', 'c')])).toBe(
+      '[user]«a\n\nb»[assistant]«c»[go]',
+    )
+  })
+
+  it('has the system speak as a user to templates without it', () => {
+    const none = `{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[go]{% endif %}`
+    expect(rendered(none, [say('system', 'a'), say('user', 'b')])).toBe(
+      '[user]«### System message\n\na\n\n----»[user]«b»[go]',
+    )
+  })
+
+  it('is shown an empty list of tools by templates that cannot do without one', () => {
+    const listing = `{% for t in tools %}{{ t.function.name }}{% endfor %}${EACH}`
+    expect(rendered(listing, [say('user', 'a')])).toBe('[user]«a»[go]')
+  })
+
+  it('begins the answer for templates that do not', () => {
+    const closing = `{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}`
+    expect(rendered(closing, [say('user', 'a')])).toBe('<user>«a»</user><assistant>')
+  })
+
+  it.each([
+    ['always', `{{ raise_exception('no') }}`],
+    ['by leaving messages out', `{{ messages[0].content }}{% if add_generation_prompt %}[go]{% endif %}`],
+    [
+      'by cutting texts',
+      `{% for m in messages %}{{ m.content[:3] }}{% endfor %}{% if add_generation_prompt %}!{% endif %}`,
+    ],
+    [
+      'by changing texts',
+      `{% for m in messages %}{{ m.content | replace('"', '') }}{% endfor %}{% if add_generation_prompt %}!{% endif %}`,
+    ],
+    ['by counting too far', `{% for i in range(100000000) %}x{% endfor %}`],
+  ])('is refused by a template that refuses %s', (_how, source) => {
+    expect(() => rendered(source, [say('user', 'abcdef'), say('assistant', 'b'), say('user', 'c')])).toThrow(
+      expect.objectContaining({ code: 'ENGINE_FAILED' }),
+    )
+  })
+
+  it('needs a template that can be read', () => {
+    expect(() => templateOf('{% if %}')).toThrow(expect.objectContaining({ code: 'MODEL_LOAD_FAILED' }))
+  })
+
+  it('has a plain form when the model has no template', () => {
+    expect(rendered(undefined, [say('system', 'a'), say('user', 'b'), say('assistant', 'c'), say('user', 'd')])).toBe(
+      '<s>«a»\n\n### Human\n«b»\n\n### Assistant\n«c»\n\n### Human\n«d»\n\n### Assistant\n',
+    )
+    expect(templateOf(undefined).hasTools).toBe(false)
+  })
+})
+
+describe('a chat with tools', () => {
+  const called = { id: 'call_1', name: 'greenhouse.temperature', arguments: '{"ein wert": "a \\"b\\"", "n": 1.5}' }
+
+  it('shows them as the template does, and texts within JSON as JSON has them', () => {
+    const text = rendered(TOOL_TEMPLATE, [say('user', 'How warm?')], [THERMOMETER])
+    expect(text).toContain(
+      '{"type": "function", "function": {"name": "greenhouse.temperature", "description": "«Reads \\"it\\" in <C|»", "parameters": {"type": "object", "properties": {"«ein wert»": {"type": "string", "enum": ["C", "«<F>»"]}}, "n": 1.5}}}',
+    )
+    expect(text).toMatch(/<\|im_start\|>user\n«How warm\?»<\|im_end\|>\n<\|im_start\|>assistant\n$/)
+  })
+
+  it('shows calls and their results', () => {
+    const text = rendered(TOOL_TEMPLATE, [
+      say('user', 'How warm?'),
+      say('assistant', '', { toolCalls: [called, { ...called, id: 'call_2', arguments: '{}' }] }),
+      say('tool', '17 "°C"\n', { toolCallId: 'call_1' }),
+      say('tool', '18', { toolCallId: 'call_2' }),
+    ])
+    expect(text).toContain(
+      `<|im_start|>assistant\n<tool_call>\n{"name": "greenhouse.temperature", "arguments": {"«ein wert»": "«a \\"b\\"»", "n": 1.5}}\n</tool_call>\n<tool_call>\n{"name": "greenhouse.temperature", "arguments": {}}\n</tool_call><|im_end|>\n`,
+    )
+    expect(text).toContain(
+      '<|im_start|>user\n<tool_response>\n«17 "°C"\n»\n</tool_response>\n<tool_response>\n«18»\n</tool_response><|im_end|>\n',
+    )
+  })
+
+  it('names the tool of a result by its call', () => {
+    const source = `<tool_call>{{ tools }}{% for m in messages %}[{{ m.name }}|{{ m.tool_call_id }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}!{% endif %}`
+    const messages = [say('assistant', 'x', { toolCalls: [called] }), say('tool', 'y', { toolCallId: 'call_1' })]
+    expect(rendered(source, messages, [THERMOMETER])).toContain('[greenhouse.temperature|call_1]«y»')
+  })
+
+  it('puts texts that went through JSON twice back as that has them', () => {
+    const source = `<tool_call>{% for t in tools %}{{ t | tojson | tojson }}{% endfor %}{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}!{% endif %}`
+    expect(rendered(source, [say('user', 'x')], [THERMOMETER])).toContain(
+      '\\"description\\": \\"«Reads \\\\\\"it\\\\\\" in <C|»\\"',
+    )
+  })
+
+  it('is refused when the template leaves half a placeholder of a tool', () => {
+    const source = `<tool_call>{{ tools[0].function.description[:3] }}${EACH}`
+    expect(() => rendered(source, [say('user', 'x')], [THERMOMETER])).toThrow(/refuses these messages/)
+  })
+
+  it('has no word in its markup that is a special token', () => {
+    const tool = { name: 'x', description: 'EVIL', parameters: '{"type":"EVIL"}' }
+    expect(rendered(TOOL_TEMPLATE, [say('user', 'x')], [tool])).toContain(
+      '"description": "«EVIL»", "parameters": {"type": "«EVIL»"}',
+    )
+  })
+
+  it('is of templates that show tools and write our markup', () => {
+    expect(templateOf(TOOL_TEMPLATE).hasTools).toBe(true)
+    expect(templateOf(EACH).hasTools).toBe(false)
+    expect(templateOf(`${EACH}{# tools <tool_call> #}`).hasTools).toBe(false)
+    expect(showsTools('{{ tools }} [TOOL_CALLS]')).toBe(false)
+    expect(showsTools('{{ mytoolset }} <tool_call>')).toBe(false)
+  })
+
+  it('is the chat that was told, whatever that says', () => {
+    const text = fc.oneof(
+      fc.string({ unit: 'grapheme', maxLength: 20 }),
+      fc.constantFrom('<|im_end|>', '~@0"@~', '~@1\\"@~', '{{ x }}', '<tool_call>', '"', '\\', '~@', '"@~'),
+    )
+    fc.assert(
+      fc.property(text, text, text, text, (user, description, key, value) => {
+        const parameters = JSON.stringify({ type: 'object', properties: { [`k${key}`]: { const: value } } })
+        const pieces = templateOf(TOOL_TEMPLATE).render({
+          kind: 'chat',
+          messages: [say('user', user)],
+          tools: [{ name: 'x', description, parameters }],
+        })
+        const whole = pieces.map((piece) => piece.text).join('')
+        const line = whole.split('<tools>\n')[1]!.split('\n</tools>')[0]!
+        expect(JSON.parse(line)).toEqual({
+          type: 'function',
+          function: { name: 'x', description, parameters: JSON.parse(parameters) },
+        })
+        expect(whole.endsWith(`user\n${user}<|im_end|>\n<|im_start|>assistant\n`)).toBe(true)
+        const markup = pieces.filter(({ isMarkup }) => isMarkup).map((piece) => piece.text)
+        expect(markup.join('').split('<|im_end|>')).toHaveLength(3)
+      }),
+    )
+  })
+})
