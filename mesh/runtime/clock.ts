@@ -133,7 +133,7 @@ export class TimerQueue {
 /** A clock that stands still until `advance`. Timers fire in the order of their times, then of their making. */
 export class ManualClock implements Clock {
   #nowMs = 0
-  readonly #epochMs: number
+  #epochMs: number
   readonly #timers = new TimerQueue()
 
   constructor(epochMs = 1_800_000_000_000) {
@@ -142,6 +142,11 @@ export class ManualClock implements Clock {
 
   wallMs(): number {
     return this.#epochMs + this.#nowMs
+  }
+
+  /** Somebody sets the wall clock. */
+  setWall(byMs: number): void {
+    this.#epochMs += byMs
   }
 
   nowMs(): number {

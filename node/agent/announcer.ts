@@ -45,6 +45,19 @@ export class Announcer {
     return this.#newest
   }
 
+  /**
+   * The record that holds now, for one who is to be shown it. What the clock says is over or yet to come was made under
+   * another clock, before it was set: who is shown it may refuse it, and a new one is on its way.
+   */
+  shown(): IssuedRecord | undefined {
+    const { record } = this.#newest ?? {}
+    if (record) {
+      const ageMs = this.#components.clock.wallMs() - record.issuedAtMs
+      if (ageMs < 0 || ageMs > LIMITS.capabilityValidityMs) this.changed()
+    }
+    return this.#newest
+  }
+
   /** Issues the first record. @throws SkeinError when it cannot be issued at all. */
   async start(): Promise<void> {
     this.#isIssuing = true

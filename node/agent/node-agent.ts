@@ -247,7 +247,7 @@ class Agent implements NodeAgent {
     })
     const source: ControlSource = {
       // Links start after the first record.
-      record: () => announcer.newest!.signed,
+      record: () => announcer.shown()!.signed,
       load: () => ({
         models: models.loads(),
         memoryFreeBytes: memoryFreeBytes(),

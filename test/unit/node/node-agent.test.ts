@@ -263,6 +263,23 @@ describe('a control stream', () => {
     await until('it is welcomed again', () => agent.status().coordinators[0]?.state === 'welcomed')
   })
 
+  it.each([-1_502_299, LIMITS.capabilityValidityMs + 1])(
+    'begins with a record that holds, though the wall clock was set by %i ms',
+    async (byMs) => {
+      const { clock, network, agent, transport } = await setup()
+      const home = join2(network, clock)
+      await agent.start()
+      await until('its speed is known', () => home.records().at(-1)?.models[0]?.speed !== undefined)
+      clock.setWall(byMs)
+      network.cut(transport, home.transport)
+      await clock.advance(5000)
+      network.heal(transport, home.transport)
+      const holds = ({ issuedAtMs, expiresAtMs }: CapabilityRecord): boolean =>
+        issuedAtMs <= clock.wallMs() && clock.wallMs() < expiresAtMs
+      await until('a record of the new time is announced', () => holds(home.records().at(-1)!))
+    },
+  )
+
   it('is opened to coordinators that only the DHT names, and only to real ones', async () => {
     const { clock, network, agent, transport } = await setup()
     const home = join2(network, clock)
