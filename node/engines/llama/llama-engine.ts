@@ -156,6 +156,8 @@ export class LlamaEngine implements Engine {
     signal.throwIfAborted()
     this.#refuseTools(request)
     const format = await compileFormat(this.#require().llama, request)
+    // it may have been cancelled meanwhile: then it takes no sequence from those behind it
+    signal.throwIfAborted()
     const { model, renderer, detokenize, loop, contextTokens, slots, vocabularySize } = this.#require()
     if (loop.running >= slots) throw new SkeinError('NO_FREE_SLOT', `all ${slots} slots of the model are taken`)
     const prompt = renderer.tokenize(request.prompt)
