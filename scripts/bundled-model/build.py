@@ -1,0 +1,67 @@
+"""Makes the bundled language model: `python build.py [--out DIR] [--work DIR] [--steps N]`.
+
+The same seed gives the same file, byte for byte, on the same kind of CPU with the same number of threads and the versions of
+`requirements.txt`. A run that was stopped goes on where it was (`--work` keeps the checkpoint).
+"""
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from export import export
+from heldout import write, write_story_words
+from model import Shape
+from text import VOCABULARY, Encoder, train_tokenizer
+from train import Plan, Training
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+NAME = "skein-tiny"
+TOKENIZER_DOCUMENTS = 30_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "node/models/bundled/chat")
+    parser.add_argument("--heldout", type=Path, default=ROOT / "test/eval/bundled/chat.jsonl")
+    parser.add_argument("--work", type=Path, default=ROOT / "build/bundled-model")
+    parser.add_argument("--steps", type=int, default=Plan.steps)
+    parser.add_argument("--seed", type=int, default=Plan.seed)
+    parser.add_argument("--threads", type=int, default=1, help="part of what the result depends on")
+    parser.add_argument("--only-heldout", action="store_true", help="write the held-out cases, train nothing")
+    parser.add_argument("--stop-at", type=int, help="train up to this step, and export what there is")
+    options = parser.parse_args()
+    options.heldout.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{write(options.heldout)} held-out cases: {options.heldout}", flush=True)
+    write_story_words(options.heldout.with_name("story-words.json"))
+    if options.only_heldout:
+        return
+    torch.set_num_threads(options.threads)
+    options.work.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    tokenizer = _tokenizer(options.work / f"tokenizer-{options.seed}.json", options.seed)
+    shape = Shape(vocabulary=VOCABULARY)
+    plan = Plan(seed=options.seed, steps=options.steps)
+    training = Training(plan, shape, Encoder(tokenizer), options.work / f"{NAME}-{options.seed}.pt", options.work / f"{NAME}-{options.seed}.jsonl")
+    print(f"{training.model.parameters_count:,} parameters, step {training.step} of {plan.steps}", flush=True)
+    training.run(options.stop_at)
+    path = options.out / f"{NAME}.gguf"
+    export(path, NAME, shape, training.model.state_dict(), tokenizer)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    print(f"{path}: {path.stat().st_size:,} bytes, sha256 {digest}, {training.seconds:.0f} s of training, {training.document:,} documents", flush=True)
+
+
+def _tokenizer(path: Path, seed: int) -> Tokenizer:
+    if path.exists():
+        return Tokenizer.from_file(str(path))
+    tokenizer = train_tokenizer(seed, TOKENIZER_DOCUMENTS)
+    tokenizer.save(str(path))
+    return Tokenizer.from_file(str(path))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What all skills share: seeded choices, the split into training and held-out material, and the shape of a document.
+
+A skill is a function `(draw: Draw) -> Document`. Everything that varies comes from `draw`; with `draw.held` it takes names,
+numbers and phrasings that no training document has.
+"""
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any, Sequence, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass
+class Document:
+    """A chat in the shape of chat templates, or plain text when `text` is set."""
+
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    text: str | None = None
+    """What a held-out case is checked by: see `heldout.py`."""
+    check: dict[str, Any] = field(default_factory=dict)
+
+    def system(self, content: str) -> "Document":
+        self.messages.append({"role": "system", "content": content})
+        return self
+
+    def user(self, content: str) -> "Document":
+        self.messages.append({"role": "user", "content": content})
+        return self
+
+    def say(self, content: str) -> "Document":
+        self.messages.append({"role": "assistant", "content": content})
+        return self
+
+    def call(self, *calls: tuple[str, dict[str, Any]]) -> "Document":
+        made = [{"type": "function", "function": {"name": name, "arguments": arguments}} for name, arguments in calls]
+        self.messages.append({"role": "assistant", "content": "", "tool_calls": made})
+        return self
+
+    def result(self, content: str) -> "Document":
+        self.messages.append({"role": "tool", "content": content})
+        return self
+
+
+class Draw(random.Random):
+    """Seeded choices. `held`: take what training never sees."""
+
+    def __init__(self, seed: str | int, held: bool = False):
+        super().__init__(seed)
+        self.held = held
+
+    def one(self, options: Sequence[T]) -> T:
+        return options[int(self.random() * len(options))]
+
+    def split(self, train: Sequence[T], held: Sequence[T]) -> T:
+        return self.one(held if self.held else train)
+
+    def chance(self, share: float) -> bool:
+        return self.random() < share
+
+    def whole(self, low: int, high: int) -> int:
+        return low + int(self.random() * (high - low + 1))
+
+    def some(self, options: Sequence[T], count: int) -> list[T]:
+        return self.sample(list(options), count)
+
+    def made_up(self) -> str:
+        """A name that is in no list, so that copying is learnt and not the list. One in five is held out."""
+        while True:
+            syllables = [self.one("bcdfghjklmnprstvwz") + self.one("aeiou") + self.one(["", "", "n", "r", "l", "s", "m", "t"]) for _ in range(self.whole(1, 3))]
+            name = "".join(syllables)
+            if len(name) > 2 and (sum(name.encode()) % 5 == 0) == self.held:
+                return name
+
+
+def function(name: str, description: str, properties: dict[str, Any] | None = None, required: Sequence[str] | None = None) -> dict[str, Any]:
+    """A tool as OpenAI's API has it. All properties are required when `required` is not given."""
+    properties = properties or {}
+    parameters: dict[str, Any] = {"type": "object", "properties": properties}
+    names = list(properties) if required is None else list(required)
+    if names:
+        parameters["required"] = names
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+
+
+def sentence(text: str) -> str:
+    """With a capital at its start."""
+    return text[:1].upper() + text[1:]
+
+
+BEFORE = (["Hey, ", "OK, ", "Skein, ", "Hi! ", "So, ", "Now: ", "Quick question: ", "One more: ", "Well, ", "Hello, "], ["Listen, ", "Right, ", "Hm, ", "Also, "])
+AFTER = ([", please", " please", " now", ", thanks", " for me", ", quickly"], [" thank you", ", if you can"])
+
+
+def casual(draw: Draw, text: str) -> str:
+    """As people type: a word before or behind, and now and then no capitals or no mark at the end."""
+    if draw.chance(0.12):
+        text = draw.split(*BEFORE) + (text[:1].lower() + text[1:] if text[:2] != "I " else text)
+    if draw.chance(0.08) and text[-1:] in ".?!" and "please" not in text.lower() and ":" not in text:
+        text = text[:-1] + draw.split(*AFTER) + text[-1]
+    if draw.chance(0.25):
+        text = text[:1].lower() + text[1:]
+    if draw.chance(0.25):
+        text = text.rstrip("?.!")
+    return text
+
+
+def listed(items: Sequence[str], last: str = "and") -> str:
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} {last} {items[-1]}"

@@ -1,0 +1,402 @@
+"""Tools of a household, in the many ways in which people name them, and what is asked of each."""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from . import house, words
+from .base import Draw, function
+from .house import Quantity, slug, the
+
+ENUM = "enum"
+
+
+@dataclass
+class Tool:
+    """A tool, and a way to ask for it: `ask` gives the request, the arguments that it means, and what it is about."""
+
+    schema: dict[str, Any]
+    ask: Callable[[Draw], tuple[str, dict[str, Any]]]
+    kind: str
+    place: str = ""
+    quantity: Quantity | None = None
+
+    @property
+    def name(self) -> str:
+        return self.schema["function"]["name"]
+
+
+def _name(draw: Draw, *parts: str) -> str:
+    """One name in the style of one owner: `greenhouse.temperature`, `greenhouse_temperature`, `greenhouseTemperature`."""
+    slugs = [slug(part) for part in parts]
+    roll = draw.random()
+    if roll < 0.45:
+        return ".".join(slugs)
+    if roll < 0.8:
+        return "_".join(slugs)
+    if roll < 0.9:
+        return "-".join(part.replace("_", "-") for part in slugs)
+    words = "_".join(slugs).split("_")
+    return words[0] + "".join(word[:1].upper() + word[1:] for word in words[1:])
+
+
+READ_DESCRIPTIONS = (
+    ["{Quantity} in {the} in {unit}.", "{Quantity} of {the}, {unit}.", "Reads the {quantity} in {the}.", "Current {quantity} of {the} in {unit}.",
+     "Sensor: {quantity}, {the}.", "Returns the {quantity} of {the} ({unit})."],
+    ["The {quantity} measured in {the}, in {unit}.", "Gives the {quantity} for {the}.", "{Quantity} sensor of {the}."],
+)
+READ_ASKS = (
+    ["What is the {quantity} in {the}?", "How is the {quantity} in {the}?", "Tell me the {quantity} of {the}.", "{Quantity} in {the}?",
+     "What's the {quantity} in {the} right now?", "Please read the {quantity} of {the}.", "Can you check the {quantity} in {the}?",
+     "I need the {quantity} of {the}.", "Show me the {quantity} in {the}.", "What does the {quantity} sensor in {the} say?",
+     "Give me the current {quantity} of {the}.", "Do you know the {quantity} in {the}?"],
+    ["Could you look up the {quantity} in {the}?", "What {quantity} does {the} have?", "Check {the} and tell me its {quantity}.",
+     "Which {quantity} is there in {the} at the moment?", "I would like to know the {quantity} of {the}."],
+)
+TOO_ASKS = (
+    ["Is it {too} in {the}?", "Is {the} {too}?", "Is it {too} in {the} right now?", "Do you think it is {too} in {the}?", "Could it be {too} in {the}?",
+     "Please check whether it is {too} in {the}."],
+    ["Would you say that {the} is {too}?", "Has it become {too} in {the}?", "Tell me if it is {too} in {the}."],
+)
+HOW_WORDS = {"temperature": "How warm is it in {the}?", "humidity": "How humid is it in {the}?", "brightness": "How bright is it in {the}?",
+             "noise level": "How loud is it in {the}?", "water level": "How full is {the}?", "soil moisture": "How wet is the soil in {the}?"}
+
+
+def fill(template: str, place: str = "", quantity: Quantity | None = None, word: str = "", **more: str) -> str:
+    word = word or (quantity.name if quantity else "")
+    capital = word[:1].upper() + word[1:]
+    text = template.replace("{the}", the(place)).replace("{quantity}", word).replace("{Quantity}", capital)
+    if quantity:
+        text = text.replace("{unit}", quantity.unit)
+    for key, each in more.items():
+        text = text.replace("{" + key + "}", each)
+    return text
+
+
+def sensor(draw: Draw, place: str, quantity: Quantity) -> Tool:
+    """One sensor as a tool without arguments."""
+    order = [place, draw.one(quantity.short)]
+    verb = draw.one(["", "", "", "read", "get"])
+    parts = [verb, *order] if verb else order
+    schema = function(_name(draw, *parts), fill(draw.split(*READ_DESCRIPTIONS), place, quantity))
+
+    def ask(d: Draw) -> tuple[str, dict[str, Any]]:
+        if quantity.name in HOW_WORDS and d.chance(0.2):
+            return fill(HOW_WORDS[quantity.name], place, quantity), {}
+        return fill(d.split(*READ_ASKS), place, quantity, d.one(quantity.words)), {}
+
+    return Tool(schema, ask, "sensor", place, quantity)
+
+
+def sensor_hub(draw: Draw, rooms: list[str], quantities: list[Quantity]) -> Tool:
+    """One tool for many sensors."""
+    place_key, quantity_key = draw.one(["place", "room", "location", "where"]), draw.one(["quantity", "sensor", "kind", "what"])
+    properties: dict[str, Any] = {place_key: {"type": "string", "enum": rooms} if draw.chance(0.7) else {"type": "string"}}
+    if len(quantities) > 1:
+        properties[quantity_key] = {"type": "string", "enum": [each.name for each in quantities]}
+    what = quantities[0].short[0] if len(quantities) == 1 else draw.one(["sensor", "value", "reading"])
+    name = _name(draw, draw.one(["read", "get", "sensors", "house", "check"]), what)
+    listed = "the " + quantities[0].name if len(quantities) == 1 else "a sensor"
+    schema = function(name, draw.one([f"Reads {listed} of a room.", f"Returns {listed} at a place.", f"Current value of {listed}."]), properties)
+
+    def ask(d: Draw) -> tuple[str, dict[str, Any]]:
+        room, quantity = d.one(rooms), d.one(quantities)
+        arguments = {place_key: room}
+        if len(quantities) > 1:
+            arguments[quantity_key] = quantity.name
+        return fill(d.split(*READ_ASKS), room, quantity), arguments
+
+    return Tool(schema, ask, "hub")
+
+
+SWITCHES = ["lamp", "light", "fan", "heater", "pump", "radio", "socket", "humidifier", "alarm", "sprinkler"]
+COVERS = ["vent", "window", "blind", "door", "gate", "curtain", "valve", "hatch", "shutter"]
+ON_ASKS = (["Turn {state} the {thing} in {the}.", "Switch the {thing} in {the} {state}.", "Please turn the {thing} in {the} {state}.",
+            "{thing} in {the} {state}, please.", "Can you switch {state} the {thing} in {the}?", "I want the {thing} in {the} {state}."],
+           ["Would you turn the {thing} in {the} {state}?", "Make sure the {thing} in {the} is {state}.", "Set the {thing} in {the} to {state}."])
+COVER_ASKS = (["{do} the {thing} in {the}.", "Please {do} the {thing} in {the}.", "Can you {do} the {thing} in {the}?", "{do} {the} {thing}.",
+               "I'd like you to {do} the {thing} in {the}.", "Time to {do} the {thing} in {the}."],
+              ["Would you {do} the {thing} in {the}?", "Go ahead and {do} the {thing} in {the}.", "The {thing} in {the}: {do} it."])
+LEVEL_ASKS = (["Set the {thing} in {the} to {n} percent.", "Put the {thing} in {the} at {n} %.", "{thing} in {the} to {n} percent, please.",
+               "Open the {thing} in {the} to {n} percent.", "Can you set the {thing} in {the} to {n} %?"],
+              ["Bring the {thing} in {the} to {n} percent.", "I want the {thing} in {the} at {n} percent."])
+HEAT_ASKS = (["Set {the} to {n} degrees.", "Heat {the} to {n} °C.", "Make it {n} degrees in {the}.", "Please set the heating in {the} to {n} degrees.",
+              "I want {n} degrees in {the}."],
+             ["Bring {the} to {n} degrees.", "Could {the} be {n} °C, please?"])
+
+
+def switch(draw: Draw, place: str) -> Tool:
+    """Something that is on or off: with a boolean, with a word, or as a tool for each state."""
+    thing = draw.one(SWITCHES)
+    form = draw.random()
+    wording = draw.one([f"Switches the {thing} in {the(place)} on or off.", f"{thing.capitalize()} of {the(place)}.", f"Turns the {thing} in {the(place)} on or off."])
+    if form < 0.45:
+        key = draw.one(["on", "on", "power", "enabled"])
+        schema = function(_name(draw, place, thing, *draw.one([(), ("set",), ("switch",)])), wording, {key: {"type": "boolean"}})
+        as_argument: Callable[[str], dict[str, Any]] = lambda state: {key: state == "on"}
+        states = ["on", "off"]
+    elif form < 0.8:
+        key = draw.one(["state", "to", "value"])
+        schema = function(_name(draw, place, thing), wording, {key: {"type": "string", "enum": ["on", "off"]}})
+        as_argument = lambda state: {key: state}
+        states = ["on", "off"]
+    else:
+        only = draw.one(["on", "off"])
+        schema = function(_name(draw, place, thing, only), f"Turns the {thing} in {the(place)} {only}.")
+        as_argument = lambda state: {}
+        states = [only]
+
+    def ask(d: Draw) -> tuple[str, dict[str, Any]]:
+        state = d.one(states)
+        return fill(d.split(*ON_ASKS), place, thing=thing, state=state), as_argument(state)
+
+    return Tool(schema, ask, "switch", place)
+
+
+def cover(draw: Draw, place: str) -> Tool:
+    """Something that opens and closes."""
+    thing = draw.one(COVERS)
+    form = draw.random()
+    if form < 0.4:
+        key, words = draw.one([("state", ("open", "closed")), ("action", ("open", "close")), ("to", ("open", "closed"))])
+        schema = function(_name(draw, place, thing), f"Opens or closes the {thing} in {the(place)}.", {key: {"type": "string", "enum": list(words)}})
+        as_argument: Callable[[str], dict[str, Any]] = lambda do: {key: words[0] if do == "open" else words[1]}
+        verbs = ["open", "close"]
+    elif form < 0.7:
+        only = draw.one(["open", "close"])
+        schema = function(_name(draw, place, thing, only), f"{only.capitalize()}s the {thing} in {the(place)}.")
+        as_argument = lambda do: {}
+        verbs = [only]
+    else:
+        key = draw.one(["percent", "position", "level", "opening"])
+        schema = function(_name(draw, place, thing, "set"), f"Sets the {thing} in {the(place)}, 0 is closed and 100 is open.",
+                          {key: {"type": "integer", "minimum": 0, "maximum": 100}})
+
+        def ask_level(d: Draw) -> tuple[str, dict[str, Any]]:
+            if d.chance(0.3):
+                do = d.one(["open", "close"])
+                return fill(d.split(*COVER_ASKS), place, thing=thing, do=do).replace("open {", "open {"), {key: 100 if do == "open" else 0}
+            n = d.whole(1, 99)
+            return fill(d.split(*LEVEL_ASKS), place, thing=thing, n=str(n)), {key: n}
+
+        return Tool(schema, ask_level, "cover", place)
+
+    def ask(d: Draw) -> tuple[str, dict[str, Any]]:
+        do = d.one(verbs)
+        return fill(d.split(*COVER_ASKS), place, thing=thing, do=do), as_argument(do)
+
+    return Tool(schema, ask, "cover", place)
+
+
+def thermostat(draw: Draw, place: str) -> Tool:
+    key = draw.one(["temperature", "target", "celsius", "degrees"])
+    schema = function(_name(draw, place, draw.one(["heating", "thermostat", "heater"]), *draw.one([(), ("set",)])),
+                      f"Sets the target temperature of {the(place)} in °C.", {key: {"type": "number"}})
+
+    def ask(d: Draw) -> tuple[str, dict[str, Any]]:
+        n = d.whole(5, 30)
+        half = d.chance(0.2)
+        return fill(d.split(*HEAT_ASKS), place, n=f"{n}.5" if half else str(n)), {key: n + 0.5 if half else n}
+
+    return Tool(schema, ask, "thermostat", place)
+
+
+def lights(draw: Draw, rooms: list[str]) -> Tool:
+    """One tool for the lights of all rooms."""
+    room_key, state_key = draw.one(["room", "place", "where"]), draw.one(["state", "on"])
+    properties: dict[str, Any] = {room_key: {"type": "string", "enum": rooms} if draw.chance(0.7) else {"type": "string"}}
+    properties[state_key] = {"type": "string", "enum": ["on", "off"]} if state_key == "state" else {"type": "boolean"}
+    has_level = draw.chance(0.5)
+    if has_level:
+        properties["brightness"] = {"type": "integer", "minimum": 0, "maximum": 100}
+    schema = function(_name(draw, draw.one(["set", "light", "lights", "switch"]), draw.one(["light", "lamp", "room_light"])),
+                      draw.one(["Switches the light of a room.", "Sets the lights in a room.", "Controls lamps."]), properties, [room_key, state_key])
+
+    def ask(d: Draw) -> tuple[str, dict[str, Any]]:
+        room, state = d.one(rooms), d.one(["on", "off"])
+        arguments: dict[str, Any] = {room_key: room, state_key: state if state_key == "state" else state == "on"}
+        if has_level and d.chance(0.4):
+            n = d.whole(1, 100)
+            arguments[state_key] = "on" if state_key == "state" else True
+            arguments["brightness"] = n
+            ask_text = d.split(["Set the light in {the} to {n} percent.", "Dim the light in {the} to {n} %.", "Light in {the} at {n} percent, please."],
+                               ["Bring the light in {the} to {n} percent.", "I want the light in {the} at {n} %."])
+            return fill(ask_text, room, n=str(n)), arguments
+        return fill(d.split(*ON_ASKS), room, thing="light", state=state), arguments
+
+    return Tool(schema, ask, "lights")
+
+
+def _generic(name: str, description: str, properties: dict[str, Any], required: list[str] | None, make: Callable[[Draw], tuple[str, dict[str, Any]]]) -> Tool:
+    return Tool(function(name, description, properties, required), make, "generic")
+
+
+TEXT = {"type": "string"}
+WHOLE = {"type": "integer"}
+
+
+def _timer(draw: Draw) -> Tool:
+    key = draw.one(["minutes", "duration", "min"])
+
+    def ask(d: Draw) -> tuple[str, dict[str, Any]]:
+        n = d.whole(1, 120)
+        return d.split([f"Set a timer for {n} minutes.", f"Timer for {n} minutes, please.", f"Remind me in {n} minutes.", f"Wake me in {n} minutes.",
+                        f"Start a {n} minute timer."], [f"I need a timer of {n} minutes.", f"Count down {n} minutes."]), {key: n}
+
+    return _generic(_name(draw, *draw.one([("timer", "start"), ("set", "timer"), ("timer",), ("start", "timer")])), "Starts a timer, in minutes.", {key: WHOLE}, None, ask)
+
+
+def _shopping(draw: Draw) -> Tool:
+    key = draw.one(["item", "what", "product"])
+
+    def ask(d: Draw) -> tuple[str, dict[str, Any]]:
+        item = d.split(*house.ITEMS) if d.chance(0.5) else words.name(d)
+        return d.split([f"Add {item} to the shopping list.", f"Put {item} on the list.", f"We need {item}.", f"Please add {item} to the list.", f"We are out of {item}."],
+                       [f"Write {item} on the shopping list.", f"The list needs {item}."]), {key: item}
+
+    return _generic(_name(draw, *draw.one([("list", "add"), ("add", "to", "list"), ("shopping", "add"), ("add_item",)])), "Adds an item to the shopping list.", {key: TEXT}, None, ask)
+
+
+def _weather(draw: Draw) -> Tool:
+    key = draw.one(["city", "location", "place"])
+    properties: dict[str, Any] = {key: TEXT}
+    if draw.chance(0.3):
+        properties["unit"] = {"type": "string", "enum": ["celsius", "fahrenheit"]}
+
+    def ask(d: Draw) -> tuple[str, dict[str, Any]]:
+        city = d.split(*house.CITIES) if d.chance(0.8) else d.made_up().capitalize()
+        return d.split([f"What is the weather in {city}?", f"How is the weather in {city} today?", f"Weather in {city}, please.", f"Will it rain in {city}?",
+                        f"Is it sunny in {city}?", f"What's the weather like in {city}?"],
+                       [f"Tell me about the weather in {city}.", f"Do I need an umbrella in {city}?"]), {key: city}
+
+    return _generic(_name(draw, *draw.one([("get", "weather"), ("weather",), ("weather", "now"), ("get", "current", "weather")])),
+                    draw.one(["Weather of a city.", "Get the current weather.", "Current weather at a place."]), properties, [key], ask)
+
+
+def _message(draw: Draw) -> Tool:
+    to, text = draw.one([("to", "text"), ("person", "message"), ("recipient", "body")])
+    messages = (["I am late", "dinner is ready", "the door is open", "call me back", "the train is on time", "see you at six", "please buy bread", "all is well here"],
+                ["the parcel has come", "I am on my way", "we start without you", "the cat is back"])
+
+    def ask(d: Draw) -> tuple[str, dict[str, Any]]:
+        who = d.split(*house.PEOPLE) if d.chance(0.6) else d.made_up().capitalize()
+        what = d.split(*messages) if d.chance(0.5) else words.phrase(d)
+        return d.split([f"Tell {who}: {what}.", f"Send {who} a message: {what}.", f"Write to {who}: {what}.", f"Message {who}: {what}."],
+                       [f"Let {who} know: {what}.", f"Text {who}: {what}."]), {to: who, text: what}
+
+    return _generic(_name(draw, *draw.one([("message", "send"), ("send", "message"), ("notify",), ("send_text",)])), "Sends a message to a person.", {to: TEXT, text: TEXT}, None, ask)
+
+
+def _music(draw: Draw) -> Tool:
+    key = draw.one(["genre", "what", "style", "title"])
+    kinds = (["jazz", "rock", "folk music", "piano music", "children's songs", "the radio", "rain sounds", "old songs"], ["blues", "harp music", "film music"])
+
+    def ask(d: Draw) -> tuple[str, dict[str, Any]]:
+        what = d.split(*kinds) if d.chance(0.5) else words.name(d)
+        return d.split([f"Play {what}.", f"Please play some {what}.", f"Put on {what}.", f"I want to hear {what}."], [f"Let us listen to {what}.", f"Could you play {what}?"]), {key: what}
+
+    return _generic(_name(draw, *draw.one([("music", "play"), ("play", "music"), ("play",), ("player", "start")])), "Plays music.", {key: TEXT}, None, ask)
+
+
+def _clock(draw: Draw) -> Tool:
+    def ask(d: Draw) -> tuple[str, dict[str, Any]]:
+        return d.split(["What time is it?", "How late is it?", "Tell me the time.", "Do you have the time?", "What's the time now?"], ["Which time is it now?", "Give me the time, please."]), {}
+
+    return _generic(_name(draw, *draw.one([("clock",), ("get", "time"), ("time", "now"), ("current_time",)])), draw.one(["The time of day.", "Current local time."]), {}, None, ask)
+
+
+def _note(draw: Draw) -> Tool:
+    key = draw.one(["text", "note", "content"])
+    notes = (["the plumber comes on Monday", "the key is under the pot", "pay the rent", "water the plants", "the wifi password is on the fridge", "feed the fish", "return the books"],
+             ["the bulbs are in the drawer", "oil the gate", "the chimney sweep comes at nine"])
+
+    def ask(d: Draw) -> tuple[str, dict[str, Any]]:
+        what = d.split(*notes) if d.chance(0.5) else words.phrase(d)
+        return d.split([f"Note: {what}.", f"Make a note: {what}.", f"Write down: {what}.", f"Remember this: {what}."], [f"Keep in mind: {what}.", f"Please note: {what}."]), {key: what}
+
+    return _generic(_name(draw, *draw.one([("note", "add"), ("notes", "add"), ("add", "note"), ("remember",)])), "Keeps a note.", {key: TEXT}, None, ask)
+
+
+def _book(draw: Draw) -> Tool:
+    """A made-up tool over made-up things: what is asked stands in the schema alone."""
+    noun = draw.made_up() if draw.chance(0.5) else words.noun(draw)
+    verb = draw.one(["start", "stop", "reset", "book", "order", "check", "lock", "call", "feed", "clean"])
+    key = draw.one(["id", "name", "number", "code", "count", "unit_id"])
+    is_number = key in ("number", "count")
+
+    def ask(d: Draw) -> tuple[str, dict[str, Any]]:
+        what: str | int = d.whole(1, 60) if is_number else d.made_up() if d.chance(0.5) else words.name(d)
+        return d.split([f"{verb.capitalize()} the {noun} with {key} {what}.", f"Please {verb} {noun} {key} {what}.", f"{verb.capitalize()} {noun}, {key} {what}."],
+                       [f"Would you {verb} the {noun}? The {key} is {what}.", f"I want to {verb} the {noun} of {key} {what}."]), {key: what}
+
+    return _generic(_name(draw, noun, verb), f"{verb.capitalize()}s a {noun}.", {key: WHOLE if is_number else TEXT}, None, ask)
+
+
+GENERIC = [_timer, _shopping, _weather, _message, _music, _clock, _note, _book, _book]
+
+
+def toolbox(draw: Draw, count: int) -> list[Tool]:
+    """`count` tools of one house, some of them easily taken for one another; names are unique."""
+    rooms = house.places(draw, max(3, count))
+    quantities = draw.some(house.QUANTITIES, 3)
+    found: list[Tool] = []
+    names: set[str] = set()
+    guard = 0
+    while len(found) < count and guard < 60:
+        guard += 1
+        roll = draw.random()
+        room = draw.one(rooms[:3]) if draw.chance(0.6) else draw.one(rooms)
+        if roll < 0.42:
+            made = sensor(draw, room, draw.one(quantities) if draw.chance(0.6) else house.TEMPERATURE)
+        elif roll < 0.5:
+            hub_rooms = draw.some(rooms, draw.whole(2, min(4, len(rooms))))
+            made = sensor_hub(draw, hub_rooms, draw.some(house.QUANTITIES, draw.whole(1, 3)))
+        elif roll < 0.6:
+            made = switch(draw, room)
+        elif roll < 0.71:
+            made = cover(draw, room)
+        elif roll < 0.76:
+            made = thermostat(draw, room)
+        elif roll < 0.81:
+            made = lights(draw, draw.some(rooms, draw.whole(2, min(4, len(rooms)))))
+        else:
+            made = draw.one(GENERIC)(draw)
+        about = (made.kind, made.place, made.quantity.name if made.quantity else "")
+        clash = any((t.kind, t.place, t.quantity.name if t.quantity else "") == about and made.kind != "generic" for t in found)
+        # one way to each thing: two tools for one request would make the right call a matter of taste
+        same = made.kind in ("hub", "lights") and any(t.kind in ("hub", "lights", "sensor", "switch") for t in found)
+        after = made.kind in ("sensor", "switch") and any(t.kind in ("hub", "lights") for t in found)
+        twice = made.kind == "generic" and any(t.schema["function"]["description"] == made.schema["function"]["description"] for t in found)
+        if made.name in names or len(made.name) > 64 or clash or same or after or twice:
+            continue
+        names.add(made.name)
+        found.append(made)
+    return found
+
+
+RESULT_KEYS = ["value", "value", "reading", "result", "state"]
+
+
+def reading(draw: Draw, quantity: Quantity, value: str) -> str:
+    """What a sensor's tool answers: JSON in several shapes, or text."""
+    roll = draw.random()
+    parsed: float | int = float(value) if "." in value else int(value)
+    if roll < 0.3:
+        return json.dumps({draw.one(["value", "value", "reading", quantity.short[0]]): parsed, "unit": quantity.unit}, ensure_ascii=False)
+    if roll < 0.45:
+        # what else a device tells: when, how fresh, how full its battery is
+        whole: dict[str, Any] = {draw.one(["value", quantity.short[0]]): parsed, "unit": quantity.unit}
+        at = f"2026-{draw.whole(1, 12):02d}-{draw.whole(1, 28):02d}T{draw.whole(0, 23):02d}:{draw.whole(0, 59):02d}:{draw.whole(0, 59):02d}Z"
+        more = draw.one([("at", at), ("age_s", draw.whole(0, 300)), ("battery_v", draw.whole(30, 42) / 10), ("device", draw.made_up()), ("time", at[11:16])])
+        entries = [*whole.items(), more]
+        if draw.chance(0.4):
+            entries.reverse()
+        return json.dumps(dict(entries), ensure_ascii=False)
+    if roll < 0.6:
+        return json.dumps({draw.one(["value", quantity.short[0]]): parsed})
+    if roll < 0.7:
+        return json.dumps({"sensor": quantity.name, "value": parsed, "unit": quantity.unit, "ok": True}, ensure_ascii=False)
+    if roll < 0.85:
+        return f"{value} {quantity.unit}"
+    return value

@@ -1,0 +1,227 @@
+"""Chats with tools: the call, what to make of its result, several calls, two steps, and no fitting tool."""
+from __future__ import annotations
+
+import json
+
+from . import house
+from .base import Document, Draw, casual, listed, sentence
+from .house import Quantity, limits, tenths, the
+from .toolbox import TOO_ASKS, Tool, fill, reading, sensor, cover, switch, toolbox
+
+SYSTEMS = [None, None, None, "You are a helpful assistant.", "You are Skein, a small assistant for the house.", "You help with the house. Use the tools.",
+           "Answer briefly.", "You are the assistant of a family.", "Use the tools when they help."]
+
+
+def begin(draw: Draw) -> Document:
+    document = Document()
+    system = draw.one(SYSTEMS)
+    return document.system(system) if system else document
+
+
+def _tools(document: Document, draw: Draw, tools: list[Tool]) -> None:
+    shuffled = list(tools)
+    draw.shuffle(shuffled)
+    document.tools = [tool.schema for tool in shuffled]
+
+
+DONE = ["Done: {}.", "Done, {}.", "All right, {}.", "OK, {}."]
+OK_RESULTS = ["ok", '{"ok": true}', '{"status": "done"}', "done", '{"result": "ok"}', '{"success": true}']
+FAILURES = (['{"error": "offline"}', '{"error": "no answer from the device"}', "error: timeout", '{"error": "not allowed"}', '{"ok": false, "error": "busy"}'],
+            ['{"error": "sensor not connected"}', "error: device is asleep", '{"error": "low battery"}'])
+
+
+def _reason(failure: str) -> str:
+    if failure.startswith("{"):
+        return json.loads(failure)["error"]
+    return failure.removeprefix("error: ")
+
+
+def _acknowledge(draw: Draw, document: Document, request: str) -> None:
+    """After an action: say that it was done, or that it was not."""
+    if draw.chance(0.15):
+        failure = draw.split(*FAILURES)
+        document.result(failure).say(f"That did not work: {_reason(failure)}.")
+        return
+    document.result(draw.one(OK_RESULTS)).say(draw.one(["Done.", "Done.", "That is done.", "OK, done."]))
+
+
+def _report(draw: Draw, document: Document, quantity: Quantity, place: str) -> None:
+    """After a reading: tell it."""
+    if draw.chance(0.08):
+        failure = draw.split(*FAILURES)
+        document.result(failure).say(f"I could not read it: {_reason(failure)}.")
+        return
+    value = house.value(draw, quantity)
+    document.result(reading(draw, quantity, value))
+    document.say(f"The {quantity.name} in {the(place)} is {value} {quantity.unit}." if place else f"It is {value} {quantity.unit}.")
+
+
+def one_call(draw: Draw) -> Document:
+    """A request that one of the tools serves."""
+    document = begin(draw)
+    tools = toolbox(draw, draw.whole(1, 6))
+    _tools(document, draw, tools)
+    turns = draw.whole(1, 1 if draw.held else 3)
+    for _ in range(turns):
+        tool = draw.one(tools)
+        request, arguments = tool.ask(draw)
+        document.user(casual(draw, sentence(request))).call((tool.name, arguments))
+        document.check = {"kind": "tool-call", "calls": [{"name": tool.name, "arguments": arguments}]}
+        if tool.quantity:
+            _report(draw, document, tool.quantity, tool.place)
+        elif tool.kind == "hub":
+            value = str(draw.whole(0, 99))
+            document.result(json.dumps({"value": int(value)})).say(f"It is {value}.")
+        elif tool.schema["function"]["name"].lower().find("weather") >= 0:
+            sky, degrees = draw.split(["sunny", "cloudy", "rainy", "windy", "foggy"], ["stormy", "clear"]), draw.whole(-5, 35)
+            city = next(iter(arguments.values()))
+            document.result(json.dumps({"sky": sky, "temperature": degrees})).say(f"In {city} it is {sky} with {degrees} °C.")
+        elif "time" in tool.schema["function"]["description"].lower() and not arguments:
+            clock = f"{draw.whole(0, 23):02d}:{draw.whole(0, 59):02d}"
+            document.result(draw.one([clock, json.dumps({"time": clock})])).say(f"It is {clock}.")
+        else:
+            _acknowledge(draw, document, request)
+    return document
+
+
+def several_calls(draw: Draw) -> Document:
+    """Two sensors asked for in one breath: two calls at once."""
+    document = begin(draw)
+    first, second = house.places(draw, 2)
+    quantity = draw.one(house.QUANTITIES)
+    tools = [sensor(draw, first, quantity), sensor(draw, second, quantity)]
+    if tools[0].name == tools[1].name:
+        return several_calls(draw)
+    extra = [tool for tool in toolbox(draw, draw.whole(0, 2)) if tool.place not in (first, second) and tool.kind not in ("hub", "lights")]
+    _tools(document, draw, tools + [tool for tool in extra if tool.name not in (tools[0].name, tools[1].name)])
+    ask = draw.split(["What is the {quantity} in {a} and in {b}?", "Tell me the {quantity} of {a} and {b}.", "{Quantity} in {a} and {b}?",
+                      "Compare the {quantity} in {a} and {b}.", "Which has the higher {quantity}, {a} or {b}?"],
+                     ["I need the {quantity} of both {a} and {b}.", "Give me the {quantity} in {a}, and in {b} too."])
+    text = fill(ask, "", quantity).replace("{a}", the(first)).replace("{b}", the(second))
+    document.user(casual(draw, sentence(text))).call((tools[0].name, {}), (tools[1].name, {}))
+    document.check = {"kind": "tool-call", "calls": [{"name": tool.name, "arguments": {}} for tool in tools]}
+    a, b = house.value(draw, quantity), house.value(draw, quantity)
+    document.result(reading(draw, quantity, a)).result(reading(draw, quantity, b))
+    answer = f"The {quantity.name} is {a} {quantity.unit} in {the(first)} and {b} {quantity.unit} in {the(second)}."
+    if "Which" in text or "Compare" in text:
+        if tenths(a) == tenths(b):
+            answer += " They are equal."
+        else:
+            winner = first if tenths(a) > tenths(b) else second
+            answer += f" It is higher in {the(winner)}."
+    return document.say(answer)
+
+
+def judged(quantity: Quantity, place: str, value: str, high: float | None, low: float | None, words: tuple[str | None, str | None], asked: str) -> tuple[str, bool]:
+    """The answer to "is it too warm?", and whether it is so."""
+    high_word, low_word = words
+    is_high = high is not None and tenths(value) > round(high * 10)
+    is_low = low is not None and tenths(value) < round(low * 10)
+    state = f"it is {value} {quantity.unit} in {the(place)}"
+    if asked == "high":
+        bound = f"{house.number(round((high or 0) * 10))} {quantity.unit}"
+        return _verdict(state, f"above {bound}", high_word or "", is_high)
+    bound = f"{house.number(round((low or 0) * 10))} {quantity.unit}"
+    return _verdict(state, f"below {bound}", low_word or "", is_low)
+
+
+def _verdict(state: str, side: str, word: str, so: bool) -> tuple[str, bool]:
+    """What was measured first, then what follows from it: in that order it is thought."""
+    return f"{sentence(state)}. That is {side}, so yes, it is {word}." if so else f"{sentence(state)}. That is not {side}, so no.", so
+
+
+def is_it_too(draw: Draw) -> Document:
+    """A question whose answer is behind a sensor, then perhaps an order that follows from it."""
+    document = Document()
+    quantity = draw.one([house.TEMPERATURE, house.TEMPERATURE, house.TEMPERATURE, house.HUMIDITY, house.SOIL, house.CO2, house.NOISE, house.WATER, house.LIGHT, house.BATTERY])
+    place = "greenhouse" if draw.chance(0.12) and not draw.held else house.place(draw)
+    high_word, low_word, high, low = limits(quantity, place)
+    asked = draw.one([side for side, word in (("high", high_word), ("low", low_word)) if word])
+    word = (high_word if asked == "high" else low_word) or ""
+    if draw.chance(0.35):
+        # the owner's own limit, told beforehand
+        own = draw.whole(int(quantity.low) + 2, int(quantity.high) - 2)
+        rule = f"{sentence(the(place))} is {word} {'above' if asked == 'high' else 'below'} {own} {quantity.unit}."
+        document.system(rule if draw.chance(0.5) else f"You help with the house. {rule}")
+        high, low = (own, low) if asked == "high" else (high, own)
+    else:
+        system = draw.one(SYSTEMS)
+        if system:
+            document.system(system)
+    gauge = sensor(draw, place, quantity)
+    actor = cover(draw, place) if draw.chance(0.5) else switch(draw, place)
+    others = [tool for tool in toolbox(draw, draw.whole(0, 3)) if tool.place != place and tool.kind not in ("hub", "lights") and tool.name not in (gauge.name, actor.name)]
+    has_actor = draw.chance(0.5)
+    _tools(document, draw, [gauge, *([actor] if has_actor else []), *others])
+    question = fill(draw.split(*TOO_ASKS), place, quantity, too=word)
+    ask_text, arguments = actor.ask(draw)
+    then = has_actor and draw.chance(0.4)
+    if then:
+        # one breath: the order holds only if it is so
+        order = ask_text.rstrip(".?").removeprefix("Please ").removeprefix("Can you ")
+        question = draw.split(["{q} If so, {o}.", "{q} If yes, {o}."], ["{q} Then {o}."]).replace("{q}", question).replace("{o}", order[:1].lower() + order[1:])
+    document.user(casual(draw, question) if not then else question).call((gauge.name, {}))
+    document.check = {"kind": "tool-call", "calls": [{"name": gauge.name, "arguments": {}}]}
+    bound = high if asked == "high" else low
+    value = _near(draw, quantity, bound or 0)
+    document.result(reading(draw, quantity, value))
+    answer, so = judged(quantity, place, value, high, low, (high_word, low_word), asked)
+    if then and so:
+        document.call((actor.name, arguments)).result(draw.one(OK_RESULTS)).say(f"{answer} Done.")
+    else:
+        document.say(answer)
+        document.check = {"kind": "yes-no", "expect": "Yes" if so else "No", "value": value}
+        if has_actor and not then and draw.chance(0.5) and not draw.held:
+            document.user(casual(draw, sentence(ask_text))).call((actor.name, arguments))
+            _acknowledge(draw, document, ask_text)
+    return document
+
+
+def _near(draw: Draw, quantity: Quantity, bound: float) -> str:
+    """A reading on either side of a limit, often close to it."""
+    if draw.chance(0.4):
+        return house.value(draw, quantity)
+    spread = max(2, int(abs(bound) * 0.25))
+    if quantity.decimals == 0:
+        return str(max(0, int(bound) + draw.whole(-spread, spread)))
+    return house.number(round(bound * 10) + draw.whole(-spread * 10, spread * 10))
+
+
+def no_fitting_tool(draw: Draw) -> Document:
+    """What is asked for is behind none of the tools."""
+    document = begin(draw)
+    tools = toolbox(draw, draw.whole(2, 5))
+    hidden = tools.pop(int(draw.random() * len(tools)))
+    if any(tool.kind in ("hub", "lights") for tool in [*tools, hidden]):
+        return no_fitting_tool(draw)
+    _tools(document, draw, tools)
+    request, _ = hidden.ask(draw)
+    document.user(casual(draw, sentence(request)))
+    names = listed([tool.name for tool in sorted(tools, key=lambda t: [d["function"]["name"] for d in document.tools].index(t.name))])
+    document.check = {"kind": "refusal"}
+    return document.say(f"Sorry, I have no tool for that. I can use {names}.")
+
+
+def talk_beside_tools(draw: Draw) -> Document:
+    """A greeting or a thank you needs no tool."""
+    document = begin(draw)
+    _tools(document, draw, toolbox(draw, draw.whole(1, 4)))
+    what, answer = draw.one([("Hello!", "Hello! How can I help?"), ("Hi", "Hello! How can I help?"), ("Thank you!", "You are welcome."), ("Thanks", "You are welcome."),
+                             ("Good morning", "Good morning! How can I help?"), ("Good night", "Good night!"), ("Bye", "Goodbye!")])
+    if what.startswith("Th"):
+        tool = toolbox(draw, 1)[0]
+        if all(tool.name != each["function"]["name"] for each in document.tools):
+            document.tools.append(tool.schema)
+        request, arguments = tool.ask(draw)
+        document.user(casual(draw, sentence(request))).call((tool.name, arguments))
+        if tool.quantity:
+            _report(draw, document, tool.quantity, tool.place)
+        else:
+            _acknowledge(draw, document, request)
+    document.user(what).say(answer)
+    document.check = {"kind": "no-call"}
+    if draw.chance(0.5):
+        names = [each["function"]["name"] for each in document.tools]
+        ask = draw.split(["Which tools do you have?", "What can you do here?", "What tools can you use?"], ["List your tools.", "Which tools are there?"])
+        document.user(ask).say(f"I can use {listed(names)}.")
+    return document

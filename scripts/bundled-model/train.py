@@ -1,0 +1,157 @@
+"""Training. Every step is a pure function of the seed and the step: a run that was stopped goes on from its checkpoint and
+ends with the same weights."""
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model import Llama, Shape
+from text import Encoder, rows
+
+WEIGHT_DECAY = 0.05
+EVERY = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    seed: int = 1
+    steps: int = 5000
+    tokens: int = 6144
+    """Tokens of one step."""
+    muon_rate: float = 0.02
+    adam_rate: float = 0.004
+    warmup: int = 80
+    decay_share: float = 0.35
+
+    def length(self, step: int) -> int:
+        """Tokens of a row: most documents are short, and attention is dear; the long rows come towards the end."""
+        if self._is_level(step):
+            return 512 if step % 4 == 3 else 256
+        return (256, 512, 1024)[step % 3]
+
+    def _is_level(self, step: int) -> bool:
+        return step < self.steps * (1 - self.decay_share)
+
+    def rate(self, step: int) -> float:
+        """Share of the full rate: up, level, down to a hundredth."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        return 1.0 if self._is_level(step) else max(0.01, (self.steps - step) / (self.steps * self.decay_share))
+
+
+def orthogonal(gradient: Tensor) -> Tensor:
+    """Newton and Schulz's iteration towards the nearest orthogonal matrix (Jordan and others, "Muon", 2024)."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = gradient / (gradient.norm() + 1e-7)
+    tall = x.shape[0] > x.shape[1]
+    if tall:
+        x = x.T
+    for _ in range(5):
+        y = x @ x.T
+        x = a * x + (b * y + c * y @ y) @ x
+    return x.T if tall else x
+
+
+class Muon:
+    """Momentum whose step is made orthogonal, for the matrices inside the blocks."""
+
+    def __init__(self, weights: list[nn.Parameter], rate: float):
+        self.weights, self.rate = weights, rate
+        self.momentum = [torch.zeros_like(weight) for weight in weights]
+
+    @torch.no_grad()
+    def step(self, share: float) -> None:
+        for weight, momentum in zip(self.weights, self.momentum):
+            gradient = weight.grad
+            momentum.lerp_(gradient, 0.05)
+            update = orthogonal(gradient.lerp(momentum, 0.95))
+            scale = max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5
+            weight.mul_(1 - self.rate * share * WEIGHT_DECAY)
+            weight.add_(update, alpha=-self.rate * share * scale)
+
+
+class Training:
+    def __init__(self, plan: Plan, shape: Shape, encoder: Encoder, checkpoint: Path, log: Path):
+        torch.manual_seed(plan.seed)
+        torch.use_deterministic_algorithms(True)
+        self.plan, self.encoder, self.checkpoint, self.log = plan, encoder, checkpoint, log
+        self.model = Llama(shape)
+        matrices = [w for n, w in self.model.named_parameters() if w.dim() == 2 and "embedding" not in n]
+        others = [w for n, w in self.model.named_parameters() if w.dim() != 2 or "embedding" in n]
+        self.muon = Muon(matrices, plan.muon_rate)
+        self.adam = torch.optim.AdamW(others, lr=plan.adam_rate, betas=(0.9, 0.95), weight_decay=0.0)
+        self.step = 0
+        self.document = 0
+        self.seconds = 0.0
+        if checkpoint.exists():
+            self._load()
+
+    def run(self, until: int | None = None) -> None:
+        plan = self.plan
+        last_saved = time.monotonic()
+        while self.step < (plan.steps if until is None else until):
+            began = time.monotonic()
+            loss = self._step()
+            self.seconds += time.monotonic() - began
+            self.step += 1
+            if self.step % 20 == 0:
+                line = {"step": self.step, "loss": round(loss, 4), "seconds": round(self.seconds), "documents": self.document}
+                with self.log.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+            if time.monotonic() - last_saved > 120:
+                self._save()
+                last_saved = time.monotonic()
+        self._save()
+
+    def _step(self) -> float:
+        plan = self.plan
+        length = plan.length(self.step)
+        batch = plan.tokens // length
+        source = rows(self.encoder, plan.seed, self.document, length)
+        taken = []
+        for _ in range(batch):
+            ids, weights, self.document = next(source)
+            taken.append((ids, weights))
+        ids = torch.from_numpy(np.stack([each for each, _ in taken]))
+        weights = torch.from_numpy(np.stack([each for _, each in taken]))[:, 1:].reshape(-1)
+        share = plan.rate(self.step)
+        # of the tokens that are only read every eighth is looked at, with eight times its weight: logits are dear
+        turn = torch.arange(len(weights)) % EVERY == self.step % EVERY
+        looked_at = ((weights == 1) | turn).nonzero().squeeze(1)
+        weights = torch.where(weights == 1, 1.0, weights * EVERY)[looked_at]
+        logits = self.model(ids[:, :-1], looked_at)
+        losses = F.cross_entropy(logits, ids[:, 1:].reshape(-1)[looked_at], reduction="none")
+        loss = (losses * weights).sum() / weights.sum()
+        loss.backward()
+        for group in self.adam.param_groups:
+            group["lr"] = plan.adam_rate * share
+        self.adam.step()
+        self.muon.step(share)
+        self.model.zero_grad(set_to_none=True)
+        return loss.item()
+
+    def _save(self) -> None:
+        state = {
+            "model": self.model.state_dict(), "adam": self.adam.state_dict(), "muon": self.muon.momentum,
+            "step": self.step, "document": self.document, "seconds": self.seconds, "plan": asdict(self.plan),
+        }
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def _load(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True)
+        if json.dumps(state["plan"]) != json.dumps(asdict(self.plan)):
+            raise SystemExit(f"{self.checkpoint} was made with another plan; remove it to begin anew")
+        self.model.load_state_dict(state["model"])
+        self.adam.load_state_dict(state["adam"])
+        for mine, kept in zip(self.muon.momentum, state["muon"]):
+            mine.copy_(kept)
+        self.step, self.document, self.seconds = state["step"], state["document"], state["seconds"]
