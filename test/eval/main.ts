@@ -1,6 +1,6 @@
 /**
- * `npm run eval:bundled [-- --only chat,speed,embedding,sensor] [--show N]`: the models that come with Skein against their
- * held-out cases. Prints one line for each figure; ends with 1 when one misses what it must reach.
+ * `npm run eval:bundled [-- --only chat,speed,embedding,sensor] [--show N]`, which is `node test/eval/main.ts`: the models
+ * that come with Skein against their held-out cases. Prints one line for each figure; ends with 1 when one misses what it must reach.
  */
 import { parseArgs } from 'node:util'
 import { machine, print } from '../bench/stats.ts'
