@@ -3,20 +3,26 @@ import { Command, CommanderError } from 'commander'
 import { asSkeinError, SkeinError } from '../../mesh/protocol/index.ts'
 import { registerBackup } from './commands/backup.ts'
 import { registerChat } from './commands/chat.ts'
+import { registerConfig } from './commands/config.ts'
 import { registerDirectives } from './commands/directives.ts'
 import { registerDoctor } from './commands/doctor.ts'
 import { registerExplain } from './commands/explain.ts'
 import { registerInvite } from './commands/invite.ts'
 import { registerJoin } from './commands/join.ts'
+import { registerLogs } from './commands/logs.ts'
 import { registerModels } from './commands/models.ts'
 import { registerNodes } from './commands/nodes.ts'
+import { registerPause } from './commands/pause.ts'
 import { registerPull } from './commands/pull.ts'
 import { registerRestore } from './commands/restore.ts'
+import { registerResume } from './commands/resume.ts'
 import { registerRm } from './commands/rm.ts'
 import { registerRun } from './commands/run.ts'
 import { registerServe } from './commands/serve.ts'
+import { registerService } from './commands/service.ts'
 import { registerTasks } from './commands/tasks.ts'
 import { Interrupted } from './interrupt.ts'
+import { VERSION } from './version.ts'
 
 export function createProgram(): Command {
   const program = new Command('skein')
@@ -37,15 +43,18 @@ export function createProgram(): Command {
   registerTasks(program)
   registerExplain(program)
   registerDirectives(program)
+  registerPause(program)
+  registerResume(program)
+  registerConfig(program)
   registerDoctor(program)
+  registerLogs(program)
+  registerService(program)
   registerBackup(program)
   registerRestore(program)
   // Commands take over what the program was told before they were made; these were made before exitOverride reached them.
   for (const command of program.commands) command.exitOverride().showHelpAfterError('(--help shows what it takes)')
   return program
 }
-
-export const VERSION = '0.1.0'
 
 /** Runs the command line. Returns the exit code: 0 ok, 1 failure, 2 usage, 3 no node, 4 refused, 130 interrupted. */
 export async function runCli(args: readonly string[]): Promise<number> {

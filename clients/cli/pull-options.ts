@@ -17,6 +17,16 @@ export function keepFree(text: string): KeepFree {
   return { bytes: Number(number) * factor }
 }
 
+/** `32M`: bytes per second, from 1 MiB on: below, a chunk would take longer than is waited for one. */
+export function shareRate(text: string): number {
+  const [, number, unit = ''] = /^(\d{1,15}(?:\.\d{1,3})?)\s*([A-Za-z]{0,3})$/.exec(text) ?? []
+  const bytes = Number(number) * (UNITS[unit.toLowerCase()] ?? Number.NaN)
+  if (!(bytes >= RATE_MIN && bytes <= RATE_MAX)) throw new InvalidArgumentError('a size from 1M to 1T, such as 32M')
+  return bytes
+}
+const RATE_MIN = 1024 ** 2
+const RATE_MAX = 1024 ** 4
+
 export const keepFreeOption = (): Option =>
   new Option('--keep-free <size>', 'room that a pull leaves on the disk, such as 10% or 5GiB')
     .env('SKEIN_KEEP_FREE')

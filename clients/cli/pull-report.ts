@@ -131,12 +131,16 @@ export class PullReport {
 function textOf(event: Exclude<PullEvent, { event: 'progress' | 'checking' | 'waiting' }>): string | undefined {
   switch (event.event) {
     case 'located':
-      return `${event.file}, ${formatBytes(event.sizeBytes)}, from ${event.source}`
+      return `${event.file}, ${formatBytes(event.sizeBytes)}, from ${event.members?.join(', ') ?? event.source}`
     case 'began':
       return event.resumedBytes > 0 ? `going on at ${formatBytes(event.resumedBytes)}` : undefined
     case 'retrying':
       return `${event.reason}; asking again in ${formatDuration(event.delayMs)}`
     case 'restarting':
       return `${event.reason}; starting again`
+    case 'dropped':
+      return `${event.member} gives nothing more: ${event.reason}`
+    case 'shares':
+      return event.shares.map(({ member, bytes }) => `${formatBytes(bytes)} from ${member}`).join(', ')
   }
 }

@@ -6,7 +6,7 @@ import type { LogLevel } from '../../mesh/runtime/index.ts'
 import type { KeepFree } from '../../node/models/store/index.ts'
 import { addGlobalOptions, type GlobalOptions } from './context.ts'
 import { DEFAULT_HTTP } from './coordinator-client.ts'
-import { keepFreeOption } from './pull-options.ts'
+import { keepFreeOption, shareRate } from './pull-options.ts'
 
 export interface HostPort {
   readonly host: string
@@ -20,18 +20,26 @@ export interface ServeOptions extends GlobalOptions {
   readonly model: readonly string[]
   readonly offline?: boolean
   readonly keepFree?: KeepFree
+  readonly shareModels?: 'on' | 'off'
+  readonly sharePort?: number
+  /** Bytes per second. */
+  readonly shareRate?: number
   readonly slots?: number
   readonly threads?: number
   readonly context?: number
   readonly label: Readonly<Record<string, string>>
   readonly tier?: Tier
   readonly price?: Price
+  /** For tests: a file that plays the machine's senses. */
+  readonly senses?: string
   readonly listen: readonly string[]
   readonly announce: readonly string[]
   readonly bootstrap: readonly string[]
   readonly join?: string
   readonly mdns: boolean
   readonly logLevel: LogLevel
+  /** Path, or `auto`. */
+  readonly logFile?: string
 }
 
 const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug', 'trace'] as const
@@ -120,10 +128,17 @@ export function addServeOptions(command: Command, roles: { coordinator: boolean;
     )
     .addOption(new Option('--no-mdns', 'do not look for members on the local network'))
     .addOption(
-      new Option('--log-level <level>', 'what is logged to stderr')
+      new Option('--log-level <level>', 'what is logged, to stderr unless --log-file says otherwise')
         .env('SKEIN_LOG_LEVEL')
         .choices(LOG_LEVELS)
         .default('warn'),
+    )
+  if (roles.coordinator || roles.node)
+    command.addOption(
+      new Option(
+        '--log-file <path>',
+        'log to this file, with rotation; auto: logs/skein.log of the data directory',
+      ).env('SKEIN_LOG_FILE'),
     )
   if (roles.coordinator)
     command
@@ -153,6 +168,22 @@ function addNodeOptions(command: Command): void {
     .addOption(new Option('--offline', 'do not pull a model that is not in the store'))
     .addOption(keepFreeOption())
     .addOption(
+      new Option('--share-models <choice>', 'whether other members may fetch the models of this machine')
+        .env('SKEIN_SHARE_MODELS')
+        .choices(['on', 'off'])
+        .default('on'),
+    )
+    .addOption(
+      new Option('--share-port <port>', 'port at which members fetch models (default: any free one)')
+        .env('SKEIN_SHARE_PORT')
+        .argParser(whole(65_535)),
+    )
+    .addOption(
+      new Option('--share-rate <size>', 'what members get of models in a second while answers run here (default: 32M)')
+        .env('SKEIN_SHARE_RATE')
+        .argParser(shareRate),
+    )
+    .addOption(
       new Option('--slots <n>', 'answers that a model generates together')
         .env('SKEIN_SLOTS')
         .argParser(whole(LIMITS.slotsPerModelMax)),
@@ -179,6 +210,7 @@ function addNodeOptions(command: Command): void {
         .env('SKEIN_PRICE')
         .argParser(price),
     )
+    .addOption(new Option('--senses <file>', "for tests: a file that plays the machine's senses").hideHelp())
 }
 
 /** What commander parsed, with the lists that were not given made empty. */

@@ -84,6 +84,26 @@ export function createModelReport(agent: () => NodeAgent | undefined, output: Ou
   }
 }
 
+/** Reports why the owner's policy keeps the node from serving, and that it serves again; and what is wrong with its file. */
+export function createPolicyReport(agent: () => NodeAgent | undefined, output: Output): () => void {
+  let told: string | undefined
+  let toldProblem: string | undefined
+  return () => {
+    const { reason, problem } = agent()?.status().policy ?? {}
+    if (reason !== told) {
+      told = reason
+      const value = { event: 'policy', state: reason === undefined ? 'serving' : 'paused', ...(reason && { reason }) }
+      event(output, value, reason === undefined ? '  serves again' : `  paused: ${reason}`)
+    }
+    if (problem?.message !== toldProblem) {
+      toldProblem = problem?.message
+      const details = problem && { code: problem.code, message: problem.message }
+      const value = { event: 'policy', state: problem ? 'invalid' : 'valid', ...details }
+      event(output, value, problem ? `! ${problem.message}` : '  the policy has no error any more')
+    }
+  }
+}
+
 function event(output: Output, value: object, text: string): void {
   if (output.json) output.value(value)
   else output.note(text)

@@ -2,16 +2,9 @@
  * One process of a mesh from start to stop: data directory, identity and membership, libp2p host, then the parts that
  * were asked for. What started is stopped in reverse; running answers get their grace before anything is taken away.
  */
+import { resolve } from 'node:path'
 import { LIMITS } from '../../mesh/protocol/index.ts'
-import {
-  createLogger,
-  DataDir,
-  Lifecycle,
-  SystemClock,
-  SystemRandom,
-  type Clock,
-  type Logger,
-} from '../../mesh/runtime/index.ts'
+import { DataDir, Lifecycle, SystemClock, SystemRandom, type Clock, type Logger } from '../../mesh/runtime/index.ts'
 import { createPeerHost, openCapabilityRecord, openMembership, type PeerHost } from '../../mesh/network/index.ts'
 import {
   createCoordinator,
@@ -30,14 +23,18 @@ import {
   probeDevices,
   type NodeAgent,
 } from '../../node/index.ts'
+import { FileSenses, OwnerPolicy, SystemSenses, type Senses } from '../../node/policy/index.ts'
 import { gatewayKey } from './api-key.ts'
 import { outliveOutput } from './broken-output.ts'
 import { stopRequested } from './interrupt.ts'
 import { discoveryReport, hostMembership } from './membership.ts'
 import type { Output } from './output.ts'
-import { announceReady, createModelReport, reportEvents } from './serve-report.ts'
+import { startModelSharing } from './model-sharing.ts'
+import { openServeLog } from './serve-log.ts'
+import { announceReady, createModelReport, createPolicyReport, reportEvents } from './serve-report.ts'
 import type { Base, Parts, Running } from './running.ts'
 import type { ServeOptions } from './serve-options.ts'
+import { VERSION } from './version.ts'
 
 /**
  * Runs until a signal asks it to stop. Returns the exit code.
@@ -48,21 +45,50 @@ export async function serve(parts: Parts, options: ServeOptions, output: Output)
   // Asked for first: a signal during the start must end it in order too.
   const stop = stopRequested()
   outliveOutput()
-  const log = createLogger(options.logLevel)
-  surviveDefects(log)
   const data = DataDir.open(options.data)
-  const base: Base = { clock: new SystemClock(true), random: new SystemRandom(), log, data }
+  try {
+    const clock = new SystemClock(true)
+    const logging = await openServeLog(options, { clock, data }, output)
+    try {
+      const base: Base = { clock, random: new SystemRandom(), log: logging.log, data }
+      return await run(parts, options, base, { output, told: logging.output, stop })
+    } finally {
+      await logging.close()
+    }
+  } finally {
+    data.close()
+  }
+}
+
+interface Surroundings {
+  readonly output: Output
+  /** For what is told while it runs. */
+  readonly told: Output
+  readonly stop: Promise<'SIGINT' | 'SIGTERM'>
+}
+
+async function run(
+  parts: Parts,
+  options: ServeOptions,
+  base: Base,
+  { output, told, stop }: Surroundings,
+): Promise<number> {
+  const { log } = base
+  surviveDefects(log)
   const lifecycle = new Lifecycle(log)
   try {
-    const running = await start(parts, options, base, lifecycle, output)
-    const signal = await Promise.race([stop, putOut(running.host, output)])
+    const running = await start(parts, options, base, lifecycle, { output, told }).catch((error: unknown) => {
+      // without a file the command line says it where the log would
+      if (options.logFile !== undefined) log.error({ err: error }, 'Skein did not start')
+      throw error
+    })
+    const signal = await Promise.race([stop, putOut(running.host, told)])
     if (output.json) output.value({ event: 'stopping', signal })
-    else output.note('\nstopping; running answers may end …')
+    else told.note('\nstopping; running answers may end …')
     await stopAll(running, lifecycle, base)
     return EXIT_CODES[signal]
   } finally {
     await lifecycle.stop()
-    data.close()
   }
 }
 
@@ -96,25 +122,31 @@ async function start(
   options: ServeOptions,
   base: Base,
   lifecycle: Lifecycle,
-  output: Output,
+  { output, told }: Omit<Surroundings, 'stop'>,
 ): Promise<Running> {
   const ledger = parts.coordinator ? await startLedger(base, lifecycle) : undefined
   const host = await lifecycle.start(await createHost(parts, options, base))
   const coordinator = ledger ? await lifecycle.start(coordinatorOf(host, ledger, base)) : undefined
-  const agent = parts.node ? agentOf(host, options, base, () => reportModels()) : undefined
-  const reportModels = createModelReport(() => agent, output)
+  const reports = { onModels: () => reportModels(), onPolicy: () => reportPolicy() }
+  const agent = parts.node ? agentOf(host, options, base, reports) : undefined
+  const reportModels = createModelReport(() => agent, told)
+  const reportPolicy = createPolicyReport(() => agent, told)
   if (agent) await lifecycle.start(agent)
+  const door = await startModelSharing({ host, agent }, options, base, lifecycle)
   const apiKey = parts.coordinator ? await gatewayKey(options, base) : undefined
   const gateway = coordinator ? await lifecycle.start(gatewayOf(coordinator, options, apiKey, base)) : undefined
   const running: Running = { host, coordinator, gateway, agent, apiKey }
   await base.data.announce({
     pid: process.pid,
     peerId: host.self.peerId,
+    version: VERSION,
+    startedAtMs: base.clock.wallMs(),
     ...(gateway && { http: gateway.url }),
     ...(apiKey !== undefined && { apiKey }),
+    ...(door && { door }),
   })
   await announceReady(running, options, output)
-  reportEvents(running, output)
+  reportEvents(running, told)
   return running
 }
 
@@ -159,7 +191,12 @@ function coordinatorOf(host: PeerHost, ledger: Ledger, base: Base): Coordinator 
   })
 }
 
-function agentOf(host: PeerHost, options: ServeOptions, base: Base, onModels: () => void): NodeAgent {
+function agentOf(
+  host: PeerHost,
+  options: ServeOptions,
+  base: Base,
+  reports: { readonly onModels: () => void; readonly onPolicy: () => void },
+): NodeAgent {
   const { slots, threads, context, tier, price } = options
   const hasModelFile = options.model.some((path) => !isEchoPath(path))
   return createNodeAgent(
@@ -169,7 +206,8 @@ function agentOf(host: PeerHost, options: ServeOptions, base: Base, onModels: ()
       discovery: host,
       sign: (record) => host.sign('capability', record),
       createEngine,
-      onModels,
+      ...reports,
+      policy: new OwnerPolicy({ ...base, senses: sensesOf(options, base) }, { dataDir: base.data.path }),
       ...(hasModelFile && mayHaveAccelerator() && { probeDevices: () => probeDevices({ log: base.log }) }),
       addresses: () => host.addresses(),
       onRevocations: (signed) => host.applyRevocations(signed),
@@ -187,6 +225,9 @@ function agentOf(host: PeerHost, options: ServeOptions, base: Base, onModels: ()
     },
   )
 }
+
+const sensesOf = ({ senses }: ServeOptions, { clock }: Base): Senses =>
+  senses === undefined ? new SystemSenses({ clock }) : new FileSenses(clock, resolve(senses))
 
 function gatewayOf(coordinator: Coordinator, options: ServeOptions, apiKey: string | undefined, base: Base): Gateway {
   const init = { ...options.http, ...(apiKey !== undefined && { apiKey }) }

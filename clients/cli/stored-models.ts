@@ -1,6 +1,6 @@
 /** Which models a node serves: what `--model` names, pulled where need be; else all that the store has. */
 import { resolve } from 'node:path'
-import { SkeinError, type ModelDigest } from '../../mesh/protocol/index.ts'
+import { SkeinError, type ErrorCode, type ModelDigest, type Role } from '../../mesh/protocol/index.ts'
 import { SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
 import type { ModelStore } from '../../node/models/store/index.ts'
 import type { Output } from './output.ts'
@@ -14,32 +14,53 @@ export interface ServedModels {
   release(): void
 }
 
+interface Starting {
+  readonly options: ServeOptions
+  readonly output: Output
+  /** What this machine is to be in the mesh, if it joins one to get its model. */
+  readonly roles: readonly Role[]
+}
+
 /** @throws SkeinError MODEL_NOT_STORED under `--offline`; what pulling throws. */
-export async function findModels(options: ServeOptions, output: Output): Promise<ServedModels> {
+export async function findModels(options: ServeOptions, output: Output, roles: readonly Role[]): Promise<ServedModels> {
   const dataDir = resolve(options.data)
   const { defaultModels, ModelStore } = await import('../../node/models/store/index.ts')
   const clock = new SystemClock(true)
   const store = new ModelStore({ clock, random: new SystemRandom() }, dataDir)
   const paths: string[] = []
   if (options.model.length === 0) paths.push(...(await defaultModels(dataDir)))
-  for (const spec of options.model) paths.push(await pathOf(spec, store, options, output))
+  for (const spec of options.model) paths.push(await pathOf(spec, store, { options, output, roles }))
   const served = (await store.list()).filter((model) => paths.includes(model.path)).map((model) => model.digest)
   const release = served.length > 0 ? await markServed(store, served, clock.wallMs()) : (): void => {}
   return { paths, release }
 }
 
 /** What a node is told for `spec`. A path that is there goes before a model of the store with that name. */
-async function pathOf(spec: string, store: ModelStore, options: ServeOptions, output: Output): Promise<string> {
-  const { isHubReference, isPath, notStored, parseReference } = await import('../../node/models/store/index.ts')
+async function pathOf(spec: string, store: ModelStore, { options, output, roles }: Starting): Promise<string> {
+  const { isDigest, isModelName, isPath, isReference, notStored, parseReference } =
+    await import('../../node/models/store/index.ts')
   if (spec.startsWith('echo:') || (await isPath(spec))) return spec
-  if (!isHubReference(spec)) return (await store.find(spec))?.path ?? spec
-  const known = await store.find(parseReference(spec).text)
+  const isName = !isReference(spec)
+  const known = await store.find(isName ? spec : parseReference(spec).text)
   if (known?.isPresent === true) return known.path
+  // told by the node as what it is: a file that is not there
+  if (isName && !isModelName(spec) && !isDigest(spec)) return spec
+  if (options.offline === true && isName) return spec
   if (options.offline === true) throw notStored(spec, await store.list())
-  const { keepFree } = options
-  const init = { dataDir: resolve(options.data), reference: spec, output, command: `skein pull ${spec}` }
-  return (await pullModel({ ...init, ...(keepFree !== undefined && { keepFree }) })).model.path
+  const { keepFree, join, name, mdns, bootstrap } = options
+  const mesh = { name, roles, mdns, bootstrap, ...(join !== undefined && { join }) }
+  const init = { dataDir: resolve(options.data), reference: spec, output, command: `skein pull ${spec}`, mesh }
+  try {
+    return (await pullModel({ ...init, ...(keepFree !== undefined && { keepFree }) })).model.path
+  } catch (thrown) {
+    const isNowhere = thrown instanceof SkeinError && ABSENT.includes(thrown.code)
+    if (isName && isNowhere) return spec
+    throw thrown
+  }
 }
+
+/** Of a name: no member has it, and no file is called so. */
+const ABSENT: readonly ErrorCode[] = ['MODEL_NOT_STORED', 'MODEL_FILE_INVALID']
 
 /** Keeps what is served from being removed, and remembers when. */
 async function markServed(store: ModelStore, digests: readonly ModelDigest[], atMs: number): Promise<() => void> {

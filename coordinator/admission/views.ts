@@ -81,7 +81,8 @@ function reasonsAgainst(entry: NodeEntry): string[] {
   const reasons: string[] = []
   if (entry.liveness === 'disconnected') reasons.push('not connected')
   if (entry.liveness === 'suspect') reasons.push('heartbeats are late')
-  if (entry.load?.draining) reasons.push('draining')
+  if (entry.load?.paused !== undefined) reasons.push(`paused: ${entry.load.paused}`)
+  else if (entry.load?.draining) reasons.push('draining')
   else if (entry.load?.cordoned) reasons.push('cordoned')
   if ((entry.record?.models.length ?? 0) === 0) reasons.push('has no model')
   return reasons

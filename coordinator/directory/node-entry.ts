@@ -233,6 +233,7 @@ export class NodeEntry {
       isConnected: this.#liveness !== 'disconnected',
       isSuspect: this.#liveness === 'suspect',
       isDraining: load !== undefined && (load.draining || load.cordoned),
+      ...(load?.paused !== undefined && { pausedBecause: load.paused }),
       isCloud: record?.tier === 'cloud',
       ...(record?.price && { price: record.price }),
       isTripped: this.#breaker.isTripped(nowMs),

@@ -16,7 +16,7 @@ export function rejectionOf(node: NodeSnapshot, demand: TaskDemand): Rejection |
   if (demand.localOnly && node.isCloud) return 'cloud, and the task is local-only'
   // Written so that a budget that is no number allows nothing.
   if (node.price !== undefined && !(costMaxOf(node.price, demand) <= demand.budget)) return 'over the budget'
-  if (node.isDraining) return 'draining'
+  if (node.isDraining) return node.pausedBecause === undefined ? 'draining' : `paused: ${node.pausedBecause}`
   if (demand.prefillTokensMin >= model.capability.contextTokens) return 'context too small'
   if (node.peerId === demand.leaving) return 'the node it leaves'
   if (demand.excluded.size > 0 && demand.excluded.has(exclusionKey(node))) return 'failed this task'

@@ -23,6 +23,8 @@ export interface NodeSnapshot {
   /** No frame for `LIMITS.suspectAfterMs`: it gets no new work. */
   readonly isSuspect: boolean
   readonly isDraining: boolean
+  /** What the node says why its owner's policy takes no new work; it is draining then. */
+  readonly pausedBecause?: string
   /** A rented machine: nothing local-only goes there. */
   readonly isCloud: boolean
   /** For each million tokens; absent where nothing is billed. */
@@ -100,8 +102,9 @@ export interface TaskDemand {
 
 export const exclusionKey = (node: Pick<NodeSnapshot, 'peerId' | 'session'>): string => `${node.peerId}#${node.session}`
 
-/** Why a node was not considered; a closed set, for metrics and for people. */
+/** Why a node was not considered, for people; all but what a node says itself are a closed set, for metrics. */
 export type Rejection =
+  | `paused: ${string}`
   | 'no such model'
   | 'no such feature'
   | 'not connected'

@@ -94,6 +94,24 @@ export const LIMITS = {
   pullRedirectsMax: 8,
   /** Failures in a row, without a byte between them, before a pull ends; what it has is kept. */
   pullFailuresMax: 8,
+  /** Piece of a model file that has a hash of its own, and is fetched from one member at a time. */
+  modelChunkBytes: 4 * 1024 * 1024,
+  /** Bytes of one `model.bytes` frame. */
+  modelSliceBytesMax: 128 * 1024,
+  /** Hashes of one `model.hashes` frame. */
+  modelHashesMax: 2048,
+  /** Tickets that a node keeps; the oldest is dropped. */
+  modelTicketsMax: 512,
+  /** Tickets of one member that a node keeps; its oldest is dropped. */
+  modelTicketsPerPeerMax: 16,
+  /** Chunks that a node gives at once; who asks for another is told to come back. */
+  modelTransfersMax: 16,
+  /** Chunks that a node gives to one member at once. */
+  modelTransfersPerPeerMax: 8,
+  /** Model streams that one connection may hold open. */
+  modelStreamsPerConnectionMax: 16,
+  /** Members that one pull asks for a model, and takes it from. */
+  modelHoldersMax: 32,
   /** Labels of one node. */
   labelsMax: 64,
   /** Sequences that one loaded model may decode together. */
@@ -104,6 +122,20 @@ export const LIMITS = {
   invitesMax: 256,
   /** Text of an invite. */
   inviteTextBytesMax: 4096,
+  /** File of the owner's policy. */
+  policyFileBytesMax: 64 * 1024,
+  /** Entries of one list in the owner's policy. */
+  policyListMax: 64,
+  /** Length of what a node says why it is paused, in UTF-16 code units. */
+  pauseReasonLengthMax: 256,
+  /** A log file that is larger is put aside and compressed. */
+  logFileBytesMax: 8 * 1024 * 1024,
+  /** Log files that are kept beside the one that is written. */
+  logFilesMax: 8,
+  /** Log lines that wait for the disk; what goes over it is dropped and counted. */
+  logBufferBytesMax: 1024 * 1024,
+  /** One log line; a longer one is dropped and counted. */
+  logLineBytesMax: 64 * 1024,
 
   /** A non-member's connection is closed after this long without a finished hello or join. */
   helloMs: 3000,
@@ -119,6 +151,8 @@ export const LIMITS = {
   forgottenAfterMs: 600_000,
   /** Load reports are sent on change, at most this often. */
   loadReportIntervalMs: 250,
+  /** A node looks this often whether its owner's policy lets it serve; what is set, and pauses, are noticed at once. */
+  policyLookMs: 2000,
   /** A task may wait for a slot this long. */
   queuedMs: 60_000,
   /** A coordinator keeps an unused attempt stream to a node in reserve this long. */
@@ -153,6 +187,16 @@ export const LIMITS = {
   pullStallMs: 20_000,
   /** A pull waits at most this long before it asks a source again, whatever the source says. */
   pullRetryMs: 120_000,
+  /** A log that cannot be written is tried again after this long. */
+  logRetryMs: 5000,
+  /** A ticket for a model is good this long. */
+  modelTicketMs: 600_000,
+  /** A member that has a model answers on its model stream within this long. */
+  modelAnswerMs: 20_000,
+  /** A node closes a model stream on which nothing is asked for this long. */
+  modelIdleMs: 120_000,
+  /** A direct address of a member is given up after this long without a connection. */
+  modelConnectMs: 2000,
   /** A whole task. */
   taskMs: 3_600_000,
   /** SIGTERM: running answers may end within this long, then they are ended with an explicit error. */
@@ -189,6 +233,11 @@ const relations: readonly [boolean, string][] = [
   [LIMITS.httpBodyBytesMax <= LIMITS.promptBytesMax, 'what the gateway accepts can be sent to a node'],
   [LIMITS.capabilityRecordBytesMax < LIMITS.controlFrameBytesMax, 'a capability record fits one control frame'],
   [LIMITS.capabilityRecordBytesMax >= 82 * LIMITS.revocationsMax, 'the longest revocation list fits a signed record'],
+  [LIMITS.modelSliceBytesMax < LIMITS.controlFrameBytesMax, 'a slice of a model fits one frame'],
+  [32 * LIMITS.modelHashesMax < LIMITS.controlFrameBytesMax, 'a page of hashes fits one frame'],
+  [LIMITS.modelTicketsPerPeerMax <= LIMITS.modelTicketsMax, 'the tickets of a member are tickets'],
+  [LIMITS.modelTransfersPerPeerMax <= LIMITS.modelTransfersMax, 'the chunks of a member are chunks'],
+  [640 * LIMITS.modelsPerNodeMax < LIMITS.controlFrameBytesMax, 'a list of all models of a node fits one frame'],
   [LIMITS.queuedTasksMax <= LIMITS.tasksMax, 'queued tasks are tasks'],
   [LIMITS.fruitlessAttemptsMax <= LIMITS.attemptsMax, 'fruitless attempts are attempts'],
   [LIMITS.reattachMs < LIMITS.heldAttemptMs, 'a node holds an attempt for as long as a restart takes'],

@@ -1,7 +1,7 @@
 /** What a node is doing *now*: the load report on its control streams, sent on change and never stored. */
 import { Type, type Static } from 'typebox'
 import { LIMITS } from './limits.ts'
-import { count, list, modelDigest } from './schema.ts'
+import { count, list, modelDigest, text } from './schema.ts'
 
 export const ModelLoadSchema = Type.Object({
   digest: modelDigest(),
@@ -19,5 +19,7 @@ export const LoadReportSchema = Type.Object({
   cordoned: Type.Boolean(),
   /** No new work, and what runs is to be handed over: the node is about to leave. */
   draining: Type.Boolean(),
+  /** Why the policy of its owner takes no new work, in words for people. */
+  paused: Type.Optional(text(LIMITS.pauseReasonLengthMax)),
 })
 export type LoadReport = Static<typeof LoadReportSchema>

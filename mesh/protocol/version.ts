@@ -28,6 +28,8 @@ export const PROTOCOLS = {
   control: id('control'),
   /** Coordinator to node, one stream for each attempt. */
   attempt: id('attempt'),
+  /** Member to node, one stream for each pull: what models it has, tickets for them, hashes and bytes of their chunks. */
+  model: id('model'),
 } as const
 export type ProtocolName = keyof typeof PROTOCOLS
 

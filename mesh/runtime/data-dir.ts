@@ -17,6 +17,12 @@ export interface Instance {
   readonly http?: string
   /** Bearer key that the gateway asks for. */
   readonly apiKey?: string
+  /** Where commands of this machine ask for what other members have, and the key for it. */
+  readonly door?: { readonly url: string; readonly key: string }
+  /** Of Skein. */
+  readonly version?: string
+  /** Wall clock of the start, in ms since 1970. */
+  readonly startedAtMs?: number
 }
 
 export const defaultDataDir = (): string => join(homedir(), '.skein')

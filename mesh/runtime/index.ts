@@ -2,6 +2,7 @@
 export * from './clock.ts'
 export * from './random.ts'
 export * from './logger.ts'
+export { LogFile, oldLogs, type LogFileComponents, type LogFileInit, type OldLog } from './log-file.ts'
 export * from './lifecycle.ts'
 export * from './queue.ts'
 export * from './data-dir.ts'

@@ -52,7 +52,8 @@ export type LinkState = 'connecting' | 'announced' | 'welcomed' | 'ended'
 /** What the link has to say. */
 export interface ControlSource {
   record(): Signed
-  load(): Omit<LoadReport, 'sequence'>
+  /** As `coordinator` is to see it. */
+  load(coordinator: PeerId): Omit<LoadReport, 'sequence'>
   held(): Held
 }
 
@@ -262,7 +263,7 @@ export class ControlLink {
     const mayReport = this.#mustReportNow || nowMs - reportedAtMs >= LIMITS.loadReportIntervalMs
     if (this.#mustReport && mayReport) {
       this.#mustReport = this.#mustReportNow = false
-      return { type: 'control.load', load: { ...source.load(), sequence: this.#sequence++ } }
+      return { type: 'control.load', load: { ...source.load(this.peer), sequence: this.#sequence++ } }
     }
     if (nowMs - sentAtMs >= this.#beatMs) return { type: 'control.heartbeat', sequence: this.#sequence++ }
     return undefined

@@ -35,6 +35,7 @@ import { Digests, ModelSet, type ModelProblem, type ModelSetComponents, type Mod
 import { Announcer } from './announcer.ts'
 import type { ControlOrders, ControlSource, Directive } from './control-link.ts'
 import { CoordinatorLinks } from './coordinator-links.ts'
+import { agentPolicy, type AgentPolicy } from './agent-policy.ts'
 import type { ModelStatus, NodeAgent, NodeAgentComponents, NodeAgentInit, NodeStatus } from './types.ts'
 
 /** The first record waits this long for GPUs and digests: small files and absent tools are done by then. */
@@ -85,6 +86,7 @@ interface Parts extends Pick<Kept, 'issuer' | 'cordon'> {
   readonly executor: Executor
   readonly announcer: Announcer
   readonly links: CoordinatorLinks
+  readonly policy: AgentPolicy
 }
 
 class Agent implements NodeAgent {
@@ -112,13 +114,14 @@ class Agent implements NodeAgent {
     const { clock, transport } = this.#components
     const probe = this.#probe()
     const parts = (this.#parts = await this.#assemble(probe))
-    const { models, executor, announcer, links, cordon } = parts
+    const { models, executor, announcer, links, cordon, policy } = parts
     // `stop` has found nothing to stop, and will not be asked a second time.
     if (this.#stopping) throw new SkeinError('SHUTTING_DOWN', 'the node was stopped while it was starting')
     if (cordon.get(CORDON_KEY)) {
       this.#log.info({}, 'cordoned: no new work until `skein uncordon`')
       executor.cordon()
     }
+    await policy.start()
     executor.start()
     await this.#readPower()
     const early = new AbortController()
@@ -136,6 +139,7 @@ class Agent implements NodeAgent {
     const { transport } = this.#components
     const parts = this.#parts
     const sequence = parts?.announcer.newest?.record.sequence
+    const policy = parts?.policy.status()
     return {
       peerId: transport.self.peerId,
       name: this.#init.name,
@@ -145,6 +149,7 @@ class Agent implements NodeAgent {
       ...(sequence === undefined ? {} : { sequence }),
       hardware: this.#hardware,
       power: this.#powerState,
+      ...(policy && { policy }),
       coordinators: parts?.links.list() ?? [],
     }
   }
@@ -186,6 +191,7 @@ class Agent implements NodeAgent {
       parts.models.stop(),
       parts.issuer.settled(),
       parts.cordon.settled(),
+      parts.policy.stop(),
     ])
   }
 
@@ -233,27 +239,36 @@ class Agent implements NodeAgent {
       clock,
       log,
       transport,
-      host: (digest) => models.host(digest),
+      host: (digest) => policy.permitted(models.host(digest)),
       onLoad,
       onHeld: () => links.tellHeld(),
+      refusalOf: (member) => policy.refusalOf(member),
+      onUse: (use) => policy.used(use),
+    })
+    const policy: AgentPolicy = agentPolicy(this.#components, executor, () => {
+      // Before the first record and the first link there is nobody to tell.
+      if (announcer.newest === undefined) return
+      announcer.changed()
+      links.report(true)
     })
     const announcer: Announcer = new Announcer({
       clock,
       log,
       issuer,
       discovery,
-      content: () => this.#content(models),
+      content: () => this.#content(models, policy),
       onRecord: () => links.announce(),
     })
     const source: ControlSource = {
       // Links start after the first record.
       record: () => announcer.shown()!.signed,
-      load: () => ({
-        models: models.loads(),
-        memoryFreeBytes: memoryFreeBytes(),
-        cordoned: executor.isCordoned,
-        draining: executor.isDraining,
-      }),
+      load: (coordinator) =>
+        policy.shownTo(coordinator, {
+          models: models.loads().filter(({ digest }) => policy.permitted(models.host(digest)) !== undefined),
+          memoryFreeBytes: memoryFreeBytes(),
+          cordoned: executor.isCordoned,
+          draining: executor.isDraining,
+        }),
       held: () => executor.held(),
     }
     const orders: ControlOrders = {
@@ -262,7 +277,7 @@ class Agent implements NodeAgent {
     }
     const components = { clock, random, log, transport, discovery, source, orders, onRevocations }
     const links: CoordinatorLinks = new CoordinatorLinks(components)
-    return { models, executor, announcer, links, issuer, cordon }
+    return { models, executor, announcer, links, issuer, cordon, policy }
   }
 
   async #openKept(): Promise<Kept> {
@@ -294,7 +309,7 @@ class Agent implements NodeAgent {
     )
   }
 
-  #content(models: ModelSet): CapabilityContent {
+  #content(models: ModelSet, policy: AgentPolicy): CapabilityContent {
     const { transport, addresses = () => [] } = this.#components
     const { name, labels, tier = 'edge', price } = this.#init
     return {
@@ -302,7 +317,7 @@ class Agent implements NodeAgent {
       peerId: transport.self.peerId,
       name,
       hardware: this.#hardware,
-      models: models.capabilities(),
+      models: models.capabilities().filter(({ digest }) => policy.permitted(models.host(digest)) !== undefined),
       power: this.#powerState,
       tier,
       ...(price !== undefined && { price }),

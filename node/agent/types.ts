@@ -14,6 +14,7 @@ import type { Discovery, PeerTransport } from '../../mesh/network/index.ts'
 import type { HostFacts, PowerSource, PowerState, RunCommand } from '../capability/index.ts'
 import type { CreateEngine, EngineDevices } from '../engines/index.ts'
 import type { ModelProblem } from '../models/index.ts'
+import type { OwnerPolicy, PolicyStatus } from '../policy/index.ts'
 import type { LinkState } from './control-link.ts'
 
 export interface NodeAgentComponents {
@@ -31,6 +32,10 @@ export interface NodeAgentComponents {
   readonly onRevocations?: (revocations: Signed) => Promise<void>
   /** What `models()` or `problems()` say has changed. */
   readonly onModels?: () => void
+  /** When, for whom and how much this node serves; always and for everyone when absent. */
+  readonly policy?: OwnerPolicy
+  /** The policy's verdict, or what is wrong with it, has changed. */
+  readonly onPolicy?: () => void
   /** Addresses at which this peer can be dialled, for the record. */
   readonly addresses?: () => readonly string[]
   /** For tests: other machines than this one. */
@@ -68,7 +73,7 @@ export interface ModelStatus {
 export interface NodeStatus {
   readonly peerId: PeerId
   readonly name: string
-  /** Takes no new work: its owner said so. */
+  /** Takes no new work: its owner, or the owner's policy, said so. */
   readonly isCordoned: boolean
   /** Takes no new work, and asks the coordinators to move what runs. */
   readonly isDraining: boolean
@@ -77,6 +82,8 @@ export interface NodeStatus {
   readonly sequence?: number
   readonly hardware: Hardware
   readonly power: PowerState
+  /** Absent without a policy. */
+  readonly policy?: PolicyStatus
   readonly coordinators: readonly { readonly peerId: PeerId; readonly state: LinkState }[]
 }
 

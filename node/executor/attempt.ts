@@ -30,6 +30,8 @@ export interface AttemptComponents {
   readonly log: Logger
   /** The load changed other than by slots: prompt tokens were prefilled. */
   readonly onLoad: () => void
+  /** So many tokens more were read, of the prompt, or made. */
+  readonly onTokens: (tokens: number) => void
 }
 
 export interface AttemptInit {
@@ -56,6 +58,8 @@ export class Attempt {
   #owner: PeerId | undefined
   #stream: AttemptStream | undefined
   #phase: 'preparing' | 'prepared' | 'generating'
+  /** Of those that the owner's quota has counted. */
+  #promptTokens = 0
   #cancelPrepared: CancelTimer = () => {}
 
   constructor(components: AttemptComponents, init: AttemptInit) {
@@ -163,7 +167,10 @@ export class Attempt {
     }
     try {
       for await (const event of engine.generate(request, signal)) {
-        if (event.type === 'end') return endFrame(this.#fence, event)
+        if (event.type === 'end') {
+          this.#read(event.usage.promptTokens)
+          return endFrame(this.#fence, event)
+        }
         this.#take(event)
       }
     } catch (thrown) {
@@ -180,13 +187,22 @@ export class Attempt {
         if (this.#phase !== 'generating')
           throw new SkeinError('ENGINE_FAILED', 'the engine gave tokens before the commit')
         this.log.add(event)
+        this.#components.onTokens(event.ids.length)
         return this.#stream?.relay.wake()
       case 'prepared':
         return this.#prepared()
       case 'progress':
+        if (event.phase === 'prefill') this.#read(event.done)
         if (this.#phase !== 'prepared') this.#stream?.relay.progress(event.phase, event.done, event.total)
         this.#components.onLoad()
     }
+  }
+
+  /** So many tokens of the prompt have been read by now; what is made again of the answer counts as prompt here. */
+  #read(tokens: number): void {
+    if (tokens <= this.#promptTokens) return
+    this.#components.onTokens(tokens - this.#promptTokens)
+    this.#promptTokens = tokens
   }
 
   #prepared(): void {

@@ -35,7 +35,14 @@ export interface ExecutorComponents {
   readonly onLoad: (isUrgent: boolean) => void
   /** What `held` says changed. */
   readonly onHeld: () => void
+  /** Why this coordinator may begin nothing here; `undefined` when it may. Everyone may when absent. */
+  readonly refusalOf?: (coordinator: Member) => string | undefined
+  /** An attempt has begun, or tokens were read or made. */
+  readonly onUse?: (use: { readonly requests?: number; readonly tokens?: number }) => void
 }
+
+/** Who closed the node: its owner by a directive, or the owner's policy. Each opens again only what it has closed. */
+export type ClosedBy = 'directive' | 'policy'
 
 export class Executor {
   readonly #components: ExecutorComponents
@@ -46,8 +53,8 @@ export class Executor {
   readonly #running = new Map<Attempt, Promise<void>>()
   readonly #fences = new FenceGuard((taskId) => this.#attempts.has(taskId))
   readonly #held: HeldAttempts
-  #isCordoned = false
-  #isHandingOver = false
+  /** Who wants no new work here, and whether what runs is to be handed over. */
+  readonly #closed = new Map<ClosedBy, { readonly handsOver: boolean }>()
   #isLeaving = false
 
   constructor(components: ExecutorComponents) {
@@ -72,14 +79,14 @@ export class Executor {
     return running
   }
 
-  /** The owner wants no new work here. */
+  /** The owner, or the owner's policy, wants no new work here. */
   get isCordoned(): boolean {
-    return this.#isCordoned
+    return this.#closed.size > 0
   }
 
   /** No new work, and what runs is to be handed over. */
   get isDraining(): boolean {
-    return this.#isHandingOver || this.#isLeaving
+    return this.#isLeaving || [...this.#closed.values()].some(({ handsOver }) => handsOver)
   }
 
   /** Attempts that run or ended here without a stream. */
@@ -87,21 +94,21 @@ export class Executor {
     return this.#held.list()
   }
 
-  /** From now on every new attempt is refused with NODE_DRAINING; running ones go on. */
-  cordon(): void {
-    this.#isCordoned = true
+  /** From now on every new attempt is refused with NODE_DRAINING; running ones go on, or are still handed over. */
+  cordon(by: ClosedBy = 'directive'): void {
+    if (!this.#closed.has(by)) this.#closed.set(by, { handsOver: false })
     this.#components.onLoad(true)
   }
 
   /** Cordons, and asks the coordinators to hand over what runs. */
-  handOver(): void {
-    this.#isHandingOver = true
-    this.cordon()
+  handOver(by: ClosedBy = 'directive'): void {
+    this.#closed.set(by, { handsOver: true })
+    this.#components.onLoad(true)
   }
 
-  /** Takes back `cordon` and `handOver`, but not `drain`. */
-  uncordon(): void {
-    this.#isCordoned = this.#isHandingOver = false
+  /** Takes back the `cordon` and `handOver` of `by`, but neither another's nor `drain`. */
+  uncordon(by: ClosedBy = 'directive'): void {
+    this.#closed.delete(by)
     this.#components.onLoad(true)
   }
 
@@ -140,7 +147,12 @@ export class Executor {
     try {
       if (!this.#fences.take(first.taskId, first.fence))
         throw new SkeinError('STALE_FENCING_TOKEN', `fence ${first.fence} of ${first.taskId} is not the newest`)
-      await (first.type === 'attempt.start' ? this.#start(channel, first) : this.#attach(channel, first))
+      if (first.type === 'attempt.attach') await this.#attach(channel, first)
+      else {
+        const refusal = this.#components.refusalOf?.(member)
+        if (refusal !== undefined) throw new SkeinError('NODE_DRAINING', refusal)
+        await this.#start(channel, first)
+      }
     } catch (thrown) {
       if (!(thrown instanceof SkeinError)) throw thrown
       this.#log.debug({ task: first.taskId, fence: first.fence, code: thrown.code }, 'refused')
@@ -167,8 +179,9 @@ export class Executor {
     const older = this.#attempts.get(taskId)
     if (older) this.#drop(older, new SkeinError('STALE_FENCING_TOKEN', `superseded by a newer attempt of ${taskId}`))
     const host = this.#hostOf(start)
-    const { clock, onLoad } = this.#components
-    const components = { clock, log: this.#log, onLoad: () => onLoad(false) }
+    const { clock, onLoad, onUse = () => {} } = this.#components
+    const onTokens = (tokens: number): void => onUse({ tokens })
+    const components = { clock, log: this.#log, onLoad: () => onLoad(false), onTokens }
     const attempt = new Attempt(components, { start, host, generated })
     this.#attempts.set(taskId, attempt)
     let slot: Slot
@@ -178,6 +191,7 @@ export class Executor {
       this.#forget(attempt)
       throw thrown
     }
+    onUse({ requests: 1 })
     const served = this.#follow(attempt, channel, start.fence, 0)
     const run = attempt.run(slot).then(() => {
       this.#running.delete(attempt)
@@ -228,7 +242,7 @@ export class Executor {
   }
 
   #refuseWhenClosed(): void {
-    if (this.#isCordoned || this.isDraining) throw new SkeinError('NODE_DRAINING', 'the node takes no new work')
+    if (this.isCordoned || this.isDraining) throw new SkeinError('NODE_DRAINING', 'the node takes no new work')
   }
 
   /** @throws SkeinError NO_FREE_SLOT, NODE_DRAINING; STALE_FENCING_TOKEN when it was superseded itself meanwhile. */

@@ -89,6 +89,11 @@ export const ZONES: readonly ZoneRule[] = [
       'It keeps and fetches files, and reads their heads; what runs them, and any peer that has them, is told from outside.',
   },
   {
+    folder: 'node/models/share',
+    imports: [...MESH, 'node/models/store'],
+    reason: 'It gives files to members and fetches them from members; what a node runs, it is told from outside.',
+  },
+  {
     folder: 'node/models',
     imports: ['mesh/protocol', 'mesh/runtime', 'node/engines', 'node/capability', 'node/models/store'],
     reason: 'It holds models in engines and their measurements; it knows no peers.',
@@ -99,8 +104,13 @@ export const ZONES: readonly ZoneRule[] = [
     reason: 'It serves attempt streams on models; what the node advertises is not its matter.',
   },
   {
+    folder: 'node/policy',
+    imports: ['mesh/protocol', 'mesh/runtime', 'node/capability'],
+    reason: 'It says whether its owner lets the machine serve; what runs there, and who is told, is not its matter.',
+  },
+  {
     folder: 'node/agent',
-    imports: [...MESH, 'node/engines', 'node/capability', 'node/models', 'node/executor'],
+    imports: [...MESH, 'node/engines', 'node/capability', 'node/models', 'node/executor', 'node/policy'],
     reason: 'It announces the node to coordinators and keeps the control streams.',
   },
   {
@@ -110,10 +120,10 @@ export const ZONES: readonly ZoneRule[] = [
   },
   {
     folder: 'clients/cli',
-    imports: [...MESH, 'coordinator', 'node', 'node/models/store'],
+    imports: [...MESH, 'coordinator', 'node', 'node/policy', 'node/models/store', 'node/models/share'],
     reason:
-      'The composition root: the one place that knows both a coordinator and a node. The store has a door of its own: its ' +
-      'commands need not load a node.',
+      'The composition root: the one place that knows both a coordinator and a node. The store and the policy have doors of ' +
+      'their own: their commands need not load a node.',
   },
 ]
 

@@ -118,4 +118,38 @@ export const SAMPLES: readonly Frame[] = [
     generated: new Uint8Array(0),
     format: { kind: 'tool-calls', choice: 'auto', name: 'a.b', callsMax: 2, content: { kind: 'json' } },
   },
+  {
+    type: 'control.load',
+    load: {
+      sequence: 4,
+      models: [],
+      memoryFreeBytes: 8 * 1024 ** 3,
+      cordoned: true,
+      draining: true,
+      paused: 'outside its hours until 18:00',
+    },
+  },
+  { type: 'model.find', text: 'hf:owner/repository' },
+  {
+    type: 'model.found',
+    models: [
+      { digest: DIGEST, name: 'a-Q8_0', sizeBytes: 9, quantization: 'Q8_0', parameters: 7, contextTokens: 4096 },
+    ],
+  },
+  { type: 'model.ask', digest: DIGEST },
+  {
+    type: 'model.granted',
+    digest: DIGEST,
+    sizeBytes: 9,
+    chunkBytes: 4 * 1024 ** 2,
+    ticket: new Uint8Array(32).fill(7),
+    validMs: 600_000,
+    direct: { certificate: Uint8Array.of(48, 0), addresses: ['192.168.1.10', 'fd00::1'], port: 40_001 },
+  },
+  { type: 'model.hash', digest: DIGEST, from: 3 },
+  { type: 'model.hashes', from: 3, hashes: new Uint8Array(64).fill(8) },
+  { type: 'model.read', ticket: new Uint8Array(32).fill(7), chunk: 3 },
+  { type: 'model.bytes', bytes: Uint8Array.of(1, 2, 3), leftBytes: 6 },
+  { type: 'model.refused', code: 'SATURATED', message: 'come back', retryAfterMs: 500 },
+  { type: 'model.goodbye' },
 ]

@@ -272,6 +272,8 @@ describe('connections that fail', () => {
     const [part] = await bench.store.unfinished()
     expect(part!.doneBytes).toBeGreaterThan(2 * MIB)
     hub.bytesPerSecond = 0
+    // the answers to the interrupted one have ended
+    await until(() => hub.answers === 0)
     const before = hub.sentBytes
     await bench.pull(REFERENCE)
     await expectStored(bytes, 'm-Q4_K_M')

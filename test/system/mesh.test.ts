@@ -193,8 +193,10 @@ describe('a coordinator and nodes in processes of their own', () => {
 
   it('skein doctor finds nothing wrong with a mesh that works', async () => {
     const result = await skein(['doctor', '--json', '--data', up.dataDir])
-    const { findings } = JSON.parse(result.stdout) as { findings: { check: string; ok: boolean; detail: string }[] }
-    expect(findings.filter((finding) => !finding.ok)).toEqual([])
+    const { findings } = JSON.parse(result.stdout) as {
+      findings: { check: string; verdict: string; detail: string }[]
+    }
+    expect(findings.filter((finding) => finding.verdict === 'failure')).toEqual([])
     expect(result.code).toBe(0)
     const nodes = findings.find((finding) => finding.check === 'nodes')
     expect(nodes?.detail).toMatch(/^[1-9]\d* of \d+ members can take work$/)

@@ -19,6 +19,7 @@ export const BACKUP_FILES = [
   'membership.json',
   'capability.json',
   'http.key',
+  'policy.toml',
 ] as const
 
 export function registerBackup(program: Command): void {

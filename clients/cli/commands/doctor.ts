@@ -1,165 +1,94 @@
 /** `skein doctor`: looks at what Skein needs on this machine and says, for each thing that is wrong, what to do. */
-import { access, constants, mkdir, statfs } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import { freemem, totalmem } from 'node:os'
-import type { Command } from 'commander'
-import { asSkeinError, LIMITS } from '../../../mesh/protocol/index.ts'
-import { DataDir, silentLogger, SystemClock } from '../../../mesh/runtime/index.ts'
+import { Option, type Command } from 'commander'
+import { silentLogger, SystemRandom, DataDir, deadline, type Clock } from '../../../mesh/runtime/index.ts'
+import { SkeinError } from '../../../mesh/protocol/index.ts'
+import type { Finding } from '../doctor/check.ts'
+import { examine, type Surroundings } from '../doctor/examine.ts'
+import { systemMachine } from '../doctor/machine.ts'
+import { membershipFacts } from '../doctor/membership-facts.ts'
+import { dialWith, tryListen } from '../doctor/network-checks.ts'
 import { addClientOptions, createContext, type ClientOptions, type Context } from '../context.ts'
-import { DEFAULT_HTTP, findCoordinator } from '../coordinator-client.ts'
-import { formatBytes, type Output } from '../output.ts'
+import { findCoordinator } from '../coordinator-client.ts'
+import type { Output, Style } from '../output.ts'
+import { isAlive } from '../service/status.ts'
 
-const NODE_MAJOR_MIN = 24
-const DISK_FREE_MIN = 2 * 1024 ** 3
-const MEMORY_FREE_MIN = 1024 ** 3
-
-export interface Finding {
-  readonly check: string
-  readonly ok: boolean
-  readonly detail: string
-  /** What to do about it, when it is not ok. */
-  readonly next?: string
+/** An HTTP question of the doctor's, in ms. */
+const FETCH_MS = 2000
+const WORDS: Readonly<Record<Finding['verdict'], readonly [string, Style]>> = {
+  ok: ['ok     ', 'green'],
+  warning: ['warning', 'yellow'],
+  failure: ['wrong  ', 'red'],
+  skipped: ['skipped', 'dim'],
 }
+/** Variables that no flag has. */
+const OTHER_VARIABLES = ['SKEIN_DEBUG', 'SKEIN_LAUNCHED']
 
 export function registerDoctor(program: Command): void {
-  addClientOptions(program.command('doctor').description('check this machine and say what to do')).action(
-    async (options: ClientOptions) => {
+  addClientOptions(program.command('doctor').description('check this machine and say what to do'))
+    .addOption(new Option('--all', 'show also what was skipped'))
+    .action(async (options: ClientOptions & { readonly all?: boolean }) => {
       const context = createContext(options)
-      const findings = await examine(context, options)
-      const failed = findings.filter((finding) => !finding.ok)
-      if (context.output.json) context.output.value({ ok: failed.length === 0, findings })
-      else report(findings, context.output)
-      if (failed.length > 0) process.exitCode = 1
+      const known = new Set([...variablesOf(program), ...OTHER_VARIABLES])
+      const findings = await examine(surroundingsOf(context, options, known))
+      const hasFailed = findings.some(({ verdict }) => verdict === 'failure')
+      if (context.output.json) context.output.value({ ok: !hasFailed, findings })
+      else report(findings, context.output, options.all ?? false)
+      if (hasFailed) process.exitCode = 1
+    })
+}
+
+/** Of every command, however deep. */
+const variablesOf = (command: Command): string[] => [
+  ...command.options.flatMap(({ envVar }) => envVar ?? []),
+  ...command.commands.flatMap(variablesOf),
+]
+
+function surroundingsOf(context: Context, options: ClientOptions, known: ReadonlySet<string>): Surroundings {
+  const { dataDir } = context
+  const machine = systemMachine()
+  const client = context.client()
+  const { url } = findCoordinator({ ...options, data: dataDir })
+  const instance = DataDir.instance(dataDir)
+  return {
+    machine,
+    random: new SystemRandom(),
+    dataDir,
+    variables: known,
+    instance: instance !== undefined && isAlive(instance.pid) ? instance : undefined,
+    coordinator: { url, ready: () => client.ready(), nodes: () => client.nodes(), self: () => client.self() },
+    listen: tryListen,
+    dial: dialWith(machine),
+    fetchText: (address) => fetchText(address, machine.clock),
+    membership: () => membershipFacts(dataDir),
+    probeEngine: async () => {
+      const { probeDevices } = await import('../../../node/index.ts')
+      return probeDevices({ log: silentLogger })
     },
-  )
+    store: async () => {
+      const { ModelStore } = await import('../../../node/models/store/index.ts')
+      return new ModelStore({ clock: machine.clock, random: new SystemRandom() }, dataDir).list()
+    },
+    readHead: async (path) => (await import('../../../node/index.ts')).readGguf(path),
+  }
 }
 
-async function examine(context: Context, options: ClientOptions): Promise<Finding[]> {
-  const instance = DataDir.instance(context.dataDir)
-  const probed = await Promise.all([
-    dataDirectory(context.dataDir),
-    disk(context.dataDir),
-    engine(),
-    port(instance?.http),
-    coordinator(context, options),
-    discovery(context, options),
-  ])
-  return [node(), memory(), ...probed.flat()]
-}
-
-function node(): Finding {
-  const major = Number(process.versions.node.split('.')[0])
-  const next = `start it through bin/skein, which brings Node ${NODE_MAJOR_MIN}`
-  return { check: 'Node.js', ok: major >= NODE_MAJOR_MIN, detail: process.version, next }
-}
-
-async function dataDirectory(path: string): Promise<Finding> {
+async function fetchText(url: string, clock: Clock): Promise<string> {
+  const late = (): SkeinError => new SkeinError('COORDINATOR_UNREACHABLE', `${url} does not answer`)
+  const limit = deadline(clock, FETCH_MS, late)
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 })
-    await access(path, constants.R_OK | constants.W_OK)
-    return { check: 'data directory', ok: true, detail: path }
-  } catch (error) {
-    const detail = `${path}: ${asSkeinError(error).message}`
-    return {
-      check: 'data directory',
-      ok: false,
-      detail,
-      next: 'mend its permissions, or choose another with --data DIR',
-    }
+    return (await (await fetch(url, { signal: limit.signal })).text()).slice(0, 1000)
+  } finally {
+    limit.cancel()
   }
 }
 
-async function disk(path: string): Promise<Finding> {
-  try {
-    const { bavail, bsize } = await statfs(path)
-    const free = bavail * bsize
-    return {
-      check: 'disk',
-      ok: free > DISK_FREE_MIN,
-      detail: `${formatBytes(free)} free`,
-      next: 'models need gigabytes: make room',
-    }
-  } catch (error) {
-    return { check: 'disk', ok: false, detail: asSkeinError(error).message, next: 'see the data directory' }
+function report(findings: readonly Finding[], output: Output, all: boolean): void {
+  for (const { check, verdict, detail, next } of findings) {
+    if (verdict === 'skipped' && !all) continue
+    const [word, style] = WORDS[verdict]
+    output.line(`${output.paint(style, word)}  ${check}: ${detail}`)
+    if (next !== undefined) output.line(`         ${next}`)
   }
-}
-
-function memory(): Finding {
-  const free = freemem()
-  const detail = `${formatBytes(free)} of ${formatBytes(totalmem())} free`
-  return { check: 'memory', ok: free > MEMORY_FREE_MIN, detail, next: 'close other programs, or serve a smaller model' }
-}
-
-/** Starts an engine process and asks it for its devices: what a node would compute on. */
-async function engine(): Promise<Finding[]> {
-  try {
-    const { probeDevices } = await import('../../../node/index.ts')
-    const { backend, engineBuild, deviceNames, memoryTotalBytes } = await probeDevices({ log: silentLogger })
-    const gpus = `${deviceNames.join(', ')}, ${formatBytes(memoryTotalBytes)}, by ${backend}`
-    const detail = deviceNames.length > 0 ? gpus : 'none that the engine can use; models run on the CPU'
-    return [
-      { check: 'engine', ok: true, detail: engineBuild },
-      { check: 'GPU', ok: true, detail },
-    ]
-  } catch (error) {
-    const next = 'run `npm ci` again: the engine is one of its optional packages'
-    return [{ check: 'engine', ok: false, detail: asSkeinError(error).message, next }]
-  }
-}
-
-async function port(ours: string | undefined): Promise<Finding> {
-  const [host, number] = DEFAULT_HTTP.split(':') as [string, string]
-  if (ours !== undefined) return { check: 'API address', ok: true, detail: `${ours} is this Skein` }
-  const isFree = await new Promise<boolean>((resolve) => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen(Number(number), host, () => server.close(() => resolve(true)))
-  })
-  const detail = `${DEFAULT_HTTP} is ${isFree ? 'free' : 'in use by another program'}`
-  return { check: 'API address', ok: isFree, detail, next: 'start with another --http HOST:PORT' }
-}
-
-async function coordinator(context: Context, options: ClientOptions): Promise<Finding[]> {
-  const { url } = findCoordinator({ ...options, data: context.dataDir })
-  try {
-    const [{ ready, reason }, nodes] = await Promise.all([context.client().ready(), context.client().nodes()])
-    const eligible = nodes.filter((each) => each.eligible)
-    return [
-      { check: 'coordinator', ok: true, detail: `${url} answers; ${ready ? 'ready' : `not ready (${reason})`}` },
-      {
-        check: 'nodes',
-        ok: eligible.length > 0,
-        detail: `${eligible.length} of ${nodes.length} members can take work`,
-        next: 'start one with: skein node --join INVITE --model PATH; `skein nodes` tells why each cannot',
-      },
-    ]
-  } catch (error) {
-    return [{ check: 'coordinator', ok: true, detail: `none runs (${asSkeinError(error).message})` }]
-  }
-}
-
-/** What each way of finding members has found, as the running process tells. */
-async function discovery(context: Context, options: ClientOptions): Promise<Finding[]> {
-  const { url } = findCoordinator({ ...options, data: context.dataDir })
-  const self = await context
-    .client()
-    .self()
-    .catch(() => undefined)
-  if (self === undefined) return []
-  const skewMs = Math.abs(self.clockMs - new SystemClock().wallMs())
-  const paths = self.discovery.map(({ path, detail }) => ({ check: `discovery: ${path}`, ok: true, detail }))
-  const clock = {
-    check: 'clock',
-    ok: skewMs < LIMITS.clockSkewMs,
-    detail: `${Math.round(skewMs / 1000)} s apart from ${url}`,
-    next: 'set the clocks of both machines: certificates and records expire by them',
-  }
-  return [...paths, clock]
-}
-
-function report(findings: readonly Finding[], output: Output): void {
-  for (const { check, ok, detail, next } of findings) {
-    output.line(`${ok ? output.paint('green', 'ok   ') : output.paint('red', 'wrong')}  ${check}: ${detail}`)
-    if (!ok && next !== undefined) output.line(`       ${next}`)
-  }
+  const hidden = all ? 0 : findings.filter(({ verdict }) => verdict === 'skipped').length
+  if (hidden > 0) output.note(`${hidden} checks were skipped; --all tells why`)
 }

@@ -1,4 +1,5 @@
 /** `skein models`: what the mesh can run, and where; with `--local`, what the store of this machine has. */
+import { homedir } from 'node:os'
 import { Option, type Command } from 'commander'
 import { SystemClock, SystemRandom } from '../../../mesh/runtime/index.ts'
 import { addClientOptions, createContext, type ClientOptions, type Context } from '../context.ts'
@@ -6,14 +7,17 @@ import { formatBytes, formatDuration, table } from '../output.ts'
 
 interface ModelsOptions extends ClientOptions {
   readonly local?: boolean
+  readonly found?: boolean
 }
 
 export function registerModels(program: Command): void {
   addClientOptions(program.command('models').description('list the models of the mesh, or of this machine'))
     .addOption(new Option('--local', 'what the store of this machine has, served or not'))
+    .addOption(new Option('--found', 'what other programs of this machine have, to be taken over by `skein pull`'))
     .action(async (options: ModelsOptions) => {
       const context = createContext(options)
-      if (options.local === true) await listStore(context)
+      if (options.found === true) await listFound(context)
+      else if (options.local === true) await listStore(context)
       else await listMesh(context)
     })
 }
@@ -31,6 +35,19 @@ async function listMesh({ output, client }: Context): Promise<void> {
     model.nodes.map((node) => node.name).join(', '),
   ])
   output.line(table([['NAME', 'QUANTIZATION', 'SIZE', 'CONTEXT', 'STATE', 'NODES'], ...rows]))
+}
+
+async function listFound({ output }: Context): Promise<void> {
+  const { findModels, printable, programDirs } = await import('../../../node/models/store/index.ts')
+  const found = await findModels(programDirs(process.env, homedir()))
+  if (output.json) return output.value(found)
+  if (found.length === 0) return output.note('neither Ollama nor LM Studio has a model on this machine')
+  const rows = found.map(({ reference, sizeBytes, path }) => [
+    printable(reference),
+    formatBytes(sizeBytes),
+    printable(path),
+  ])
+  output.line(table([['REFERENCE', 'SIZE', 'FILE'], ...rows]))
 }
 
 async function listStore({ output, dataDir }: Context): Promise<void> {

@@ -1,4 +1,4 @@
-/** `skein pull REF`: a model from Hugging Face, a URL or a file into the store of this machine. */
+/** `skein pull REF`: a model from Hugging Face, a member, a URL, another program or a file into the store of this machine. */
 import { resolve } from 'node:path'
 import { Argument, InvalidArgumentError, Option, type Command } from 'commander'
 import { LIMITS } from '../../../mesh/protocol/index.ts'
@@ -15,6 +15,8 @@ interface PullOptions extends GlobalOptions {
   readonly connections?: number
   readonly keepFree?: KeepFree
   readonly copy?: boolean
+  /** `--no-members`. */
+  readonly members: boolean
 }
 
 export function registerPull(program: Command): void {
@@ -22,19 +24,26 @@ export function registerPull(program: Command): void {
     program
       .command('pull')
       .description('fetch a model into the store of this machine')
-      .addArgument(new Argument('<ref>', 'hf:OWNER/REPOSITORY[:FILE|:QUANTIZATION][@REVISION], https: URL, or path')),
+      .addArgument(
+        new Argument(
+          '<ref>',
+          'hf:OWNER/REPOSITORY[:FILE|:QUANTIZATION][@REVISION], name or digest of a model that a member has, ollama:NAME[:TAG], lmstudio:PUBLISHER/NAME[:FILE], https: URL, or path',
+        ),
+      ),
   )
     .addOption(new Option('--name <name>', "what to call it (default: its file's name)"))
     .addOption(new Option('--sha256 <hex>', 'digest that the file must have').argParser(sha256))
     .addOption(new Option('--connections <n>', 'connections to the source').argParser(connections).default(4))
     .addOption(new Option('--copy', 'copy a file of this machine instead of linking to it'))
     .addOption(keepFreeOption())
+    .addOption(new Option('--no-members', 'do not ask other members for it'))
     .action(async (reference: string, options: PullOptions) => {
       const { output, dataDir } = createContext(options)
-      const { data: _data, json: _json, ...init } = options
+      const { data: _data, json: _json, members, ...init } = options
       const elsewhere = dataDir === resolve(defaultDataDir()) ? '' : ` --data ${dataDir}`
       const again = `skein pull ${reference}${elsewhere}`
-      const pulled = await pullModel({ ...init, dataDir, reference, output, command: again })
+      const mesh = members ? {} : false
+      const pulled = await pullModel({ ...init, dataDir, reference, output, command: again, mesh })
       const { path: _path, isPresent: _isPresent, ...model } = pulled.model
       if (output.json) return output.value({ event: 'pull', state: 'done', how: pulled.how, ...model })
       output.line(told(pulled))

@@ -33,12 +33,14 @@ const FRAME_BYTES_MAX: Readonly<Record<ProtocolName, number>> = {
   hello: LIMITS.controlFrameBytesMax,
   control: LIMITS.controlFrameBytesMax,
   attempt: LIMITS.attemptFrameBytesMax,
+  model: LIMITS.controlFrameBytesMax,
 }
 export const STREAMS_MAX: Readonly<Record<ProtocolName, number>> = {
   join: GATE_STREAMS_MAX,
   hello: GATE_STREAMS_MAX,
   control: GATE_STREAMS_MAX,
   attempt: LIMITS.attemptStreamsPerConnectionMax,
+  model: LIMITS.modelStreamsPerConnectionMax,
 }
 const FAULTS: Readonly<Record<string, CounterName>> = {
   FRAME_TOO_LARGE: 'frame_too_large',

@@ -17,7 +17,7 @@ import {
 import { LIMITS } from '../limits.ts'
 import { LoadReportSchema } from '../load.ts'
 import { RoleSchema } from '../membership.ts'
-import { count, list, memberName, modelDigest, peerId, taskId, text } from '../schema.ts'
+import { bytes, count, list, memberName, modelDigest, peerId, taskId, text } from '../schema.ts'
 import { defineFrame, frameSet, type FrameOf } from './codec.ts'
 
 const failure = { code: text(48), message: text(1024) }
@@ -201,6 +201,78 @@ export const AttemptFailed = defineFrame(
   Type.Object({ fence: count(), ...failure, param: Type.Optional(text(128)) }),
 )
 
+// model: whoever wants a model to a node, one stream for as long as the pull lasts; one answer for each question
+const chunkIndex = () => count(LIMITS.modelFileBytesMax / LIMITS.modelChunkBytes)
+const ticket = () => bytes(32, 32)
+
+/** Which models do you have under this name, digest or reference? All of them when it is empty. */
+export const ModelFind = defineFrame(0x40, 'model.find', Type.Object({ text: text(1024) }))
+export const ModelFound = defineFrame(
+  0x41,
+  'model.found',
+  Type.Object({
+    models: list(
+      Type.Object({
+        digest: modelDigest(),
+        name: text(LIMITS.modelNameLengthMax, 1),
+        sizeBytes: count(LIMITS.modelFileBytesMax, 1),
+        quantization: text(32),
+        parameters: Type.Optional(count()),
+        contextTokens: Type.Optional(count(100_000_000)),
+      }),
+      LIMITS.modelsPerNodeMax,
+    ),
+  }),
+)
+/** May I have this model? */
+export const ModelAsk = defineFrame(0x42, 'model.ask', Type.Object({ digest: modelDigest() }))
+export const ModelGranted = defineFrame(
+  0x43,
+  'model.granted',
+  Type.Object({
+    digest: modelDigest(),
+    sizeBytes: count(LIMITS.modelFileBytesMax, 1),
+    chunkBytes: count(LIMITS.modelChunkBytes, 1),
+    ticket: ticket(),
+    validMs: count(LIMITS.modelTicketMs, 1),
+    /** Where the node gives chunks over HTTPS, under which certificate; absent when it does not. */
+    direct: Type.Optional(
+      Type.Object({
+        certificate: bytes(4096, 1),
+        addresses: list(text(64, 2), 16),
+        port: count(65_535, 1),
+      }),
+    ),
+  }),
+)
+/** What are the hashes of the chunks from this one on? */
+export const ModelHash = defineFrame(0x44, 'model.hash', Type.Object({ digest: modelDigest(), from: chunkIndex() }))
+/** SHA-256 of each chunk from `from` on, as many as the node wants to tell at once, and at least one. */
+export const ModelHashes = defineFrame(
+  0x45,
+  'model.hashes',
+  Type.Object({ from: chunkIndex(), hashes: bytes(32 * LIMITS.modelHashesMax, 32) }),
+)
+/** The bytes of this chunk, please, on this stream. */
+export const ModelRead = defineFrame(0x46, 'model.read', Type.Object({ ticket: ticket(), chunk: chunkIndex() }))
+export const ModelBytes = defineFrame(
+  0x47,
+  'model.bytes',
+  Type.Object({
+    bytes: bytes(LIMITS.modelSliceBytesMax, 1),
+    /** Bytes of the chunk that follow in further frames. */
+    leftBytes: count(LIMITS.modelChunkBytes),
+  }),
+)
+/** In place of any answer, and of the rest of one. The stream goes on. */
+export const ModelRefused = defineFrame(
+  0x48,
+  'model.refused',
+  Type.Object({ ...failure, retryAfterMs: Type.Optional(count(3_600_000)) }),
+)
+/** The final frame: nothing more is wanted. */
+export const ModelGoodbye = defineFrame(0x49, 'model.goodbye', Type.Object({}))
+
 /** Every frame of this version. */
 export const FRAMES = [
   JoinRequest,
@@ -229,6 +301,16 @@ export const FRAMES = [
   AttemptTokens,
   AttemptEnd,
   AttemptFailed,
+  ModelFind,
+  ModelFound,
+  ModelAsk,
+  ModelGranted,
+  ModelHash,
+  ModelHashes,
+  ModelRead,
+  ModelBytes,
+  ModelRefused,
+  ModelGoodbye,
 ] as const
 
 /** Any frame, typed: what a channel takes. */
@@ -242,6 +324,8 @@ export type AttemptCommit = FrameOf<typeof AttemptCommit>
 export type AttemptProgress = FrameOf<typeof AttemptProgress>
 export type AttemptTokens = FrameOf<typeof AttemptTokens>
 export type AttemptEnd = FrameOf<typeof AttemptEnd>
+export type ModelFound = FrameOf<typeof ModelFound>
+export type ModelGranted = FrameOf<typeof ModelGranted>
 
 /** What may arrive, by stream and receiver. */
 export const INBOUND = {
@@ -267,4 +351,6 @@ export const INBOUND = {
     AttemptEnd,
     AttemptFailed,
   ),
+  modelNode: frameSet(ModelFind, ModelAsk, ModelHash, ModelRead, ModelGoodbye),
+  modelAsker: frameSet(ModelFound, ModelGranted, ModelHashes, ModelBytes, ModelRefused),
 } as const

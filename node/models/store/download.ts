@@ -116,16 +116,22 @@ class Download {
     const { part } = this.#init
     this.#connections++
     const wasModel = this.#isModel
-    for (let range = part.take(this.#segmentBytes()); range; range = part.take(this.#segmentBytes())) {
+    for (let range = this.#next(part); range; range = this.#next(part)) {
       if (!(await this.#fetch(range, signal))) return
       if (wasModel !== this.#isModel) break
     }
     this.#connections--
   }
 
+  #next(part: Part): ByteRange | undefined {
+    return part.take(this.#segmentBytes(), this.#init.file.members === undefined ? 1 : LIMITS.modelChunkBytes)
+  }
+
   #segmentBytes(): number {
     const { part, connections, file } = this.#init
     if (!file.isRanged) return part.identity.sizeBytes
+    // one chunk at a time: the next goes to whichever member has time for it
+    if (file.members !== undefined) return LIMITS.modelChunkBytes
     if (!this.#isModel) return Math.max(1, this.#lookAtBytes - part.prefixBytes)
     const share = Math.ceil(part.missingBytes / (connections * SEGMENTS_PER_CONNECTION))
     return Math.min(SEGMENT_BYTES_MAX, Math.max(SEGMENT_BYTES_MIN, share))

@@ -112,11 +112,16 @@ export class Part {
     return this.#done.prefixEnd
   }
 
-  /** The first of what nobody fetches yet, at most `bytesMax` of it; `undefined` when there is no more. */
-  take(bytesMax: number): ByteRange | undefined {
+  /**
+   * The first of what nobody fetches yet, at most `bytesMax` of it; `undefined` when there is no more. It ends at a
+   * multiple of `stepBytes` where there is one within reach, so that whoever gives whole steps gives none twice.
+   */
+  take(bytesMax: number, stepBytes = 1): ByteRange | undefined {
     const [first, ...rest] = this.#gaps
     if (first === undefined) return undefined
-    const end = Math.min(first.end, first.start + bytesMax)
+    const far = first.start + bytesMax
+    const step = far - (far % stepBytes)
+    const end = Math.min(first.end, step > first.start ? step : far)
     this.#gaps = end < first.end ? [{ start: end, end: first.end }, ...rest] : rest
     return { start: first.start, end }
   }

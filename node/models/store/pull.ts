@@ -13,11 +13,15 @@ import { download } from './download.ts'
 import { FileSource } from './file-source.ts'
 import { whole } from './head-check.ts'
 import { fetchHttp, SourceClient, type Http } from './http.ts'
+import { FoundSource, type ProgramDirs } from './found.ts'
 import { HubSource, type HubInit } from './hub-source.ts'
 import type { StoredModel } from './index-file.ts'
-import { moveInto, type ModelStore, type NewModel } from './model-store.ts'
+import type { MemberEvent } from './member-file.ts'
+import { HouseFirst, MemberSource } from './member-source.ts'
+import type { Members } from './members.ts'
+import { isPath, moveInto, type ModelStore, type NewModel } from './model-store.ts'
 import { Part, readPartRecord } from './part.ts'
-import { isModelName, nameOfFile, parseReference, printable } from './reference.ts'
+import { isDigest, isModelName, nameOfFile, parseReference, printable } from './reference.ts'
 import type { LocalFile, ModelSource, RemoteFile } from './source.ts'
 import { copyFile, hashFile, takeOver, type Taking } from './take-over.ts'
 import { UrlSource } from './url-source.ts'
@@ -31,6 +35,10 @@ export interface PullComponents {
   readonly http?: Http
   /** The machine's when absent. */
   readonly disk?: Disk
+  /** Other members of the mesh; none are asked when absent. */
+  readonly members?: Members
+  /** Where other programs of this machine keep models; they are not looked at when absent. */
+  readonly programs?: ProgramDirs
 }
 
 export interface PullInit {
@@ -54,6 +62,8 @@ export type PullEvent =
       readonly source: string
       readonly sizeBytes: number
       readonly sha256?: string
+      /** Names of the members that give it. */
+      readonly members?: readonly string[]
     }
   /** Another process pulls it; this one waits for it. */
   | { readonly event: 'waiting'; readonly doneBytes: number; readonly sizeBytes: number }
@@ -63,6 +73,7 @@ export type PullEvent =
   /** The file of this machine is read for its digest. */
   | { readonly event: 'checking'; readonly doneBytes: number; readonly sizeBytes: number }
   | { readonly event: 'restarting'; readonly reason: string }
+  | MemberEvent
 
 export interface Pulled {
   readonly model: StoredModel
@@ -114,7 +125,7 @@ class Pull {
         `${printable(wantedName)}: a name has letters, digits, dot, dash and underscore, begins with a letter or digit, has ` +
           `at most ${LIMITS.modelNameLengthMax} of them, and does not end in .gguf`,
       )
-    const source = this.#sourceOf(text)
+    const source = await this.#sourceOf(text)
     await store.prepare()
     for (let restarts = 0; ; restarts++) {
       const file = await this.#locate(source)
@@ -129,12 +140,21 @@ class Pull {
     }
   }
 
-  #sourceOf(text: string): ModelSource {
+  async #sourceOf(text: string): Promise<ModelSource> {
+    const { clock, members, programs, hub } = this.#components
     const reference = parseReference(text)
-    if (reference.kind === 'file') return new FileSource(reference)
-    const client = new SourceClient({ http: this.#components.http ?? fetchHttp, clock: this.#components.clock })
+    const inMesh = members && { members, clock, onEvent: this.#init.onEvent }
+    if (reference.kind === 'file') {
+      const isName = isModelName(text) || isDigest(text)
+      return inMesh && isName && !(await isPath(reference.path))
+        ? new MemberSource(inMesh, text)
+        : new FileSource(reference)
+    }
+    if (reference.kind === 'program') return new FoundSource(programs ?? {}, reference)
+    const client = new SourceClient({ http: this.#components.http ?? fetchHttp, clock })
     if (reference.kind === 'url') return new UrlSource(client, reference)
-    return new HubSource(client, this.#components.hub, reference)
+    const source = new HubSource(client, hub, reference)
+    return inMesh ? new HouseFirst(inMesh, source) : source
   }
 
   async #locate(source: ModelSource): Promise<LocalFile | RemoteFile> {
@@ -144,10 +164,11 @@ class Pull {
       source.locate(signal),
     )
     const { file, source: from, sizeBytes, sha256 } = located
+    const members = located.kind === 'remote' ? located.members : undefined
     if (wanted !== undefined && sha256 !== undefined && wanted !== sha256)
       throw new SkeinError('MODEL_DIGEST_MISMATCH', `${from} has the digest sha256:${sha256}, not the one of --sha256`)
     const promised = wanted ?? sha256
-    onEvent({ event: 'located', file, source: from, sizeBytes, ...(promised !== undefined && { sha256: promised }) })
+    onEvent({ event: 'located', file, source: from, sizeBytes, ...optional({ sha256: promised, members }) })
     return wanted === undefined ? located : { ...located, sha256: wanted }
   }
 
@@ -187,6 +208,7 @@ class Pull {
       if (present !== undefined) return present
       return { how: 'pulled', model: await this.#fetchAlone(key, file, model) }
     } finally {
+      file.outcome?.close()
       await store.locks.releasePart(key, lock)
     }
   }
@@ -215,11 +237,12 @@ class Pull {
     const part = await Part.open(this.#disk, paths, identity)
     try {
       const digest = await this.#download(file, part)
-      if (sha256 !== undefined && digest !== sha256)
-        throw new SkeinError(
-          'MODEL_DIGEST_MISMATCH',
-          `${file.origin} sent other bytes than promised (sha256:${digest} instead of sha256:${sha256}); they are thrown away`,
-        )
+      if (sha256 !== undefined && digest !== sha256) {
+        const why = `${file.origin} sent other bytes than promised (sha256:${digest} instead of sha256:${sha256}); they are thrown away`
+        const isOpen = (await file.outcome?.mismatched(this.#signal)) === true
+        throw new SkeinError(isOpen ? 'MODEL_SOURCE_CHANGED' : 'MODEL_DIGEST_MISMATCH', why)
+      }
+      file.outcome?.finished()
       const { quantization } = await this.#checkWhole(part.path, file)
       await part.close()
       const added = await store.add(
@@ -275,14 +298,18 @@ class Pull {
 
   async #import(file: LocalFile, model: Named): Promise<Pulled> {
     const { store } = this.#components
-    const { onEvent, sha256: wanted } = this.#init
+    const { onEvent, sha256: wanted = file.sha256 } = this.#init
     const { sizeBytes, path } = file
     const summary = await readGguf(path)
     whole(path, summary)
+    const promise = this.#init.sha256 === undefined ? model.reference : '--sha256'
     const onBytes = (doneBytes: number): void => onEvent({ event: 'checking', doneBytes, sizeBytes })
     const sha256 = await hashFile(path, onBytes, this.#signal)
     if (wanted !== undefined && wanted !== sha256)
-      throw new SkeinError('MODEL_DIGEST_MISMATCH', `${path} has the digest sha256:${sha256}, not the one of --sha256`)
+      throw new SkeinError(
+        'MODEL_DIGEST_MISMATCH',
+        `${path} has the digest sha256:${sha256}, not the one of ${promise}`,
+      )
     const { quantization } = summary
     const entry = { ...entryOf(model), digest: digestOf(sha256), sizeBytes, quantization, fetchedAtMs: this.#nowMs }
     const hashed = { ...file, sha256 }

@@ -32,13 +32,24 @@ export interface FileReference {
   readonly path: string
   readonly text: string
 }
-export type ModelReference = HubReference | UrlReference | FileReference
+/** A model that another program of this machine has. */
+export interface ProgramReference {
+  readonly kind: 'program'
+  readonly program: 'ollama' | 'lmstudio'
+  /** What stands behind the program's name. */
+  readonly rest: string
+  readonly text: string
+}
+export type ModelReference = HubReference | UrlReference | FileReference | ProgramReference
 
 const DEFAULT_REVISION = 'main'
 const HUB = /^hf:([\w][\w.-]{0,95})\/([\w][\w.-]{0,95})(?::([^:@]{1,512}))?(?:@([\w][\w./-]{0,127}))?$/
 const HUB_FILE = /^[\w][\w. ()+,/-]*\.gguf$/i
 const QUANTIZATION = /^[\w-]{1,32}$/
 const URL_LENGTH_MAX = 4096
+/** Parts of a path, none of them hidden or a climb; a tag or file behind a colon. */
+const REST = /^[\w][\w.-]*(?:\/[\w][\w.-]*){0,4}(?::[\w][\w. ()+,/-]*)?$/
+const REST_LENGTH_MAX = 512
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 
 const invalid = (why: string): SkeinError => new SkeinError('MODEL_REFERENCE_INVALID', why)
@@ -47,14 +58,27 @@ const invalid = (why: string): SkeinError => new SkeinError('MODEL_REFERENCE_INV
 export function parseReference(text: string): ModelReference {
   if (text.startsWith('hf:')) return hubReference(text)
   if (/^https?:/i.test(text)) return urlReference(text)
+  const [, program, rest = ''] = /^(ollama|lmstudio):(.*)$/.exec(text) ?? []
+  if (program === 'ollama' || program === 'lmstudio') return programReference(program, rest)
   if (/^[a-z][a-z0-9+.-]+:\/\//i.test(text))
     throw invalid(`${printable(text)}: models come from hf: references, https: URLs and paths`)
   const path = resolve(text)
   return { kind: 'file', path, text: path }
 }
 
-/** Whether `text` names something at a hub, rather than a file or a model of the store. */
-export const isHubReference = (text: string): boolean => text.startsWith('hf:')
+function programReference(program: ProgramReference['program'], rest: string): ProgramReference {
+  if (rest.length > REST_LENGTH_MAX || !REST.test(rest) || hasClimb(rest))
+    throw invalid(
+      `${program}:${printable(rest.slice(0, 200))}: write ollama:NAME[:TAG] or lmstudio:PUBLISHER/NAME[:FILE]`,
+    )
+  return { kind: 'program', program, rest, text: `${program}:${rest}` }
+}
+
+/** Whether `text` is the digest of a model. */
+export const isDigest = (text: string): boolean => /^sha256:[0-9a-f]{64}$/.test(text)
+
+/** Whether `text` says where a model comes from, rather than what it is called. */
+export const isReference = (text: string): boolean => /^(?:hf|ollama|lmstudio):/.test(text)
 
 function hubReference(text: string): HubReference {
   const [, owner, repository, which, revision = DEFAULT_REVISION] = HUB.exec(text) ?? []

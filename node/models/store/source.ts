@@ -35,6 +35,19 @@ export interface RemoteFile extends LocatedBase {
    *   signal's reason.
    */
   read(range: ByteRange, signal: AbortSignal): AsyncIterable<Uint8Array>
+  /** Names of the members that it comes from. Ranges are best asked for in whole chunks then. */
+  readonly members?: readonly string[]
+  /** For a source of several parties, which learns from the end of the pull whom it could trust. */
+  readonly outcome?: SourceOutcome
+}
+
+export interface SourceOutcome {
+  /** The bytes have another digest than promised. Whether locating it again may find better ones. @throws the signal's reason. */
+  mismatched(signal: AbortSignal): Promise<boolean>
+  /** All bytes are there and have the digest. */
+  finished(): void
+  /** Nothing more is read. Called in any case, last. */
+  close(): void
 }
 
 export interface ModelSource {

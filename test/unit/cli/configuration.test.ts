@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs'
-import type { Option } from 'commander'
+import type { Command, Option } from 'commander'
 import { describe, expect, it } from 'vitest'
 import { createProgram } from '../../../clients/cli/program.ts'
 
 const page = readFileSync(new URL('../../../docs/CONFIGURATION.md', import.meta.url), 'utf8')
-const rows = page.split('\n').filter((line) => line.startsWith('| `--'))
-const options: Option[] = createProgram().commands.flatMap((command) => [...command.options])
+const rows = page.split('\n').filter((line) => line.startsWith('| `-'))
+const optionsOf = (command: Command): Option[] => [...command.options, ...command.commands.flatMap(optionsOf)]
+const options = createProgram().commands.flatMap(optionsOf)
 
 describe('docs/CONFIGURATION.md', () => {
   it('has a row for every flag of every command, with its variable', () => {

@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { createOutput } from '../../../clients/cli/output.ts'
-import { keepFree } from '../../../clients/cli/pull-options.ts'
+import { keepFree, shareRate } from '../../../clients/cli/pull-options.ts'
 import { PullReport } from '../../../clients/cli/pull-report.ts'
+import { asPeerId } from '../../../mesh/protocol/index.ts'
 import { ManualClock } from '../../../mesh/runtime/index.ts'
 
 const MIB = 1024 ** 2
+const PEER = asPeerId(`12D3KooW${'1'.repeat(44)}`)
 
 function bench(init: { json?: boolean; isTTY?: boolean; columns?: number }) {
   const written = { stdout: '', stderr: '' }
@@ -73,6 +75,28 @@ describe('PullReport', () => {
       'it changed; starting again',
     ])
     expect(report.kept).toBe('5.0 MiB of 100 MiB')
+  })
+})
+
+describe('a pull from members', () => {
+  it('says who gives, who gives no more and why, and how much came from each', () => {
+    const { written, report } = bench({})
+    report.tell({ event: 'located', file: 'm.gguf', source: 'mesh:x', sizeBytes: 5 * MIB, members: ['attic', 'desk'] })
+    report.tell({ event: 'dropped', member: 'desk', peerId: PEER, reason: 'chunk 2 is not what it should be' })
+    report.tell({ event: 'shares', shares: [{ member: 'attic', peerId: PEER, bytes: 5 * MIB }] })
+    expect(written.stderr.trim().split('\n')).toEqual([
+      'm.gguf, 5.0 MiB, from attic, desk',
+      'desk gives nothing more: chunk 2 is not what it should be',
+      '5.0 MiB from attic',
+    ])
+  })
+})
+
+describe('--share-rate', () => {
+  it('is bytes in a second, enough for a chunk to come in time', () => {
+    expect([shareRate('32M'), shareRate('1.5 gb'), shareRate('1MiB')]).toEqual([32 * MIB, 1.5e9, MIB])
+    for (const wrong of ['', '0', '1023K', '2T', '10%', '-1M', '5 parsecs'])
+      expect(() => shareRate(wrong), wrong).toThrow('1M to 1T')
   })
 })
 

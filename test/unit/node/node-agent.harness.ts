@@ -23,6 +23,7 @@ import {
 import type { HostFacts } from '../../../node/capability/index.ts'
 import { createEngine, echoDigest, type Engine } from '../../../node/engines/index.ts'
 import { createNodeAgent, type NodeAgent, type NodeAgentInit } from '../../../node/index.ts'
+import type { OwnerPolicy } from '../../../node/policy/index.ts'
 import { after, temporaryDirectory, until } from './support.ts'
 
 type ControlIn = FrameChannel<typeof INBOUND.controlCoordinator extends FrameSet<infer F> ? F : never>
@@ -100,6 +101,7 @@ export class ControlTwin {
 interface SetupInit extends Partial<NodeAgentInit> {
   readonly engine?: (clock: Clock) => Engine
   readonly onRevocations?: (signed: Signed) => Promise<void>
+  readonly policy?: (clock: Clock) => OwnerPolicy
 }
 
 export async function setup(init: SetupInit = {}) {
@@ -107,7 +109,7 @@ export async function setup(init: SetupInit = {}) {
   const network = new MemoryNetwork({ clock, random: new SeededRandom(4) })
   const transport = network.join('desk-pc', ['node'])
   const dataDir = init.dataDir ?? (await temporaryDirectory())
-  const { engine, onRevocations, ...rest } = init
+  const { engine, onRevocations, policy, ...rest } = init
   const agent: NodeAgent = createNodeAgent(
     {
       transport,
@@ -122,6 +124,7 @@ export async function setup(init: SetupInit = {}) {
       power: { read: async () => 'mains' },
       hostFacts: () => FACTS,
       ...(onRevocations && { onRevocations }),
+      ...(policy && { policy: policy(clock) }),
     },
     { models: [MODEL], name: 'desk-pc', ...rest, dataDir },
   )

@@ -37,6 +37,28 @@ describe('SysfsPowerSource', () => {
   })
 })
 
+describe('the battery of a laptop', () => {
+  it('tells its charge, the larger one of two counting more', async () => {
+    const battery = { type: 'Battery', status: 'Discharging' }
+    const source = await sysfs({
+      BAT0: { ...battery, capacity: '40', energy_full: '60000000', power_now: '9500000' },
+      BAT1: { ...battery, capacity: '80', energy_full: '20000000', current_now: '-500000', voltage_now: '11000000' },
+      hid: { type: 'Battery', scope: 'Device', capacity: '5', status: 'Discharging' },
+    })
+    expect(await source.readCharge()).toBe(50)
+    expect(await source.readWatts()).toBe(15)
+  })
+
+  it('tells nothing where there is none, or it is charged', async () => {
+    expect(await (await sysfs({})).readCharge()).toBe('unknown')
+    const charging = await sysfs({
+      BAT0: { type: 'Battery', status: 'Charging', capacity: '900', power_now: '5000000' },
+    })
+    expect(await charging.readCharge()).toBe('unknown')
+    expect(await charging.readWatts()).toBe('unknown')
+  })
+})
+
 describe('PmsetPowerSource', () => {
   it.each([
     ["Now drawing from 'Battery Power'\n", 'battery'],

@@ -24,7 +24,7 @@ interface Schema {
 /** Lists and texts may be megabytes long; samples stay this short, and their bounds are tested by hand. */
 const ITEMS_MAX = 5
 const TEXT_MAX = 40
-const BYTES_LENGTHS = [0, 1, 4, 64, 300]
+const BYTES_LENGTHS = [0, 1, 4, 32, 64, 300]
 
 function bytesOf(schema: Schema): fc.Arbitrary<Uint8Array> {
   const fits = (length: number): boolean => schema['~refine']!.every(({ check }) => check(new Uint8Array(length)))

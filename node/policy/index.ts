@@ -1,0 +1,11 @@
+/** The owner's policy: when, for whom and how much this machine serves. */
+export { OwnerPolicy, type OwnerPolicyComponents, type PolicyListener, type PolicyStatus } from './owner-policy.ts'
+export type { Usage } from './conditions.ts'
+export { PAUSE_FILE, readPause, writePause, type Pause } from './pause-file.ts'
+export { POLICY_FILE, policyTemplate, readPolicy, type ReadPolicy } from './policy-file.ts'
+export { VALID_POLICY_FILE } from './policy-source.ts'
+export { clockText } from './hours.ts'
+export { pathOf, SETTINGS, type PolicySettings, type Setting } from './settings.ts'
+export { FileSenses } from './senses/file-senses.ts'
+export { NOTHING_KNOWN, type Observations, type Sense, type Senses } from './senses/senses.ts'
+export { SystemSenses } from './senses/system-senses.ts'

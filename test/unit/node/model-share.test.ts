@@ -1,0 +1,155 @@
+/** What a node gives of its models: tickets, the rate and number of transfers, hashes of chunks, the certificate. */
+import { createHash, X509Certificate } from 'node:crypto'
+import { utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { asPeerId, LIMITS } from '../../../mesh/protocol/index.ts'
+import { ManualClock, SystemClock, SystemRandom } from '../../../mesh/runtime/index.ts'
+import { pemOf, selfSigned } from '../../../node/models/share/certificate.ts'
+import { Pacer } from '../../../node/models/share/pacer.ts'
+import { SharedFile, SharedFiles, type SharedModel } from '../../../node/models/share/shared-files.ts'
+import { Tickets } from '../../../node/models/share/tickets.ts'
+import { digestOf, temporaryDirectory } from './support.ts'
+
+const random = new SystemRandom()
+const ONE = asPeerId(`12D3KooW${'1'.repeat(44)}`)
+const TWO = asPeerId(`12D3KooW${'2'.repeat(44)}`)
+const never = new AbortController().signal
+
+describe('tickets', () => {
+  const tickets = (): { clock: ManualClock; tickets: Tickets } => {
+    const clock = new ManualClock()
+    return { clock, tickets: new Tickets({ clock, random }) }
+  }
+  const code = (act: () => unknown): string | undefined => {
+    try {
+      act()
+      return undefined
+    } catch (thrown) {
+      return (thrown as { code: string }).code
+    }
+  }
+
+  it('are good for their member and model, until they expire', async () => {
+    const { clock, tickets: kept } = tickets()
+    const secret = kept.issue(ONE, digestOf('a'))
+    expect(secret).toHaveLength(32)
+    expect(kept.check(secret, { peer: ONE, digest: digestOf('a') })).toMatchObject({ peer: ONE, digest: digestOf('a') })
+    expect(code(() => kept.check(secret, { peer: TWO }))).toBe('FORBIDDEN')
+    expect(code(() => kept.check(secret, { digest: digestOf('b') }))).toBe('FORBIDDEN')
+    expect(code(() => kept.check(random.bytes(32), {}))).toBe('UNAUTHENTICATED')
+    await clock.advance(LIMITS.modelTicketMs - 1)
+    expect(code(() => kept.check(secret, {}))).toBeUndefined()
+    await clock.advance(1)
+    expect(code(() => kept.check(secret, {}))).toBe('UNAUTHENTICATED')
+  })
+
+  it('are void when their member is gone, and only its own', () => {
+    const { tickets: kept } = tickets()
+    const [one, two] = [kept.issue(ONE, digestOf('a')), kept.issue(TWO, digestOf('a'))]
+    kept.drop(ONE)
+    expect(code(() => kept.check(one, {}))).toBe('UNAUTHENTICATED')
+    expect(code(() => kept.check(two, {}))).toBeUndefined()
+  })
+
+  it('are bounded: of a member its oldest goes, of all the oldest', () => {
+    const { tickets: kept } = tickets()
+    const ofOne = Array.from({ length: LIMITS.modelTicketsPerPeerMax + 1 }, () => kept.issue(ONE, digestOf('a')))
+    expect(code(() => kept.check(ofOne[0]!, {}))).toBe('UNAUTHENTICATED')
+    expect(code(() => kept.check(ofOne[1]!, {}))).toBeUndefined()
+    for (let i = 0; i < 2 * LIMITS.modelTicketsMax; i++) kept.issue(asPeerId(`peer${i}`.padEnd(44, 'x')), digestOf('a'))
+    expect(kept.size).toBe(LIMITS.modelTicketsMax)
+  })
+})
+
+describe('the pacer', () => {
+  it('lets everything through without answers, and keeps to its rate while some stream', async () => {
+    const clock = new ManualClock()
+    let isBusy = false
+    const pacer = new Pacer(clock, { busyBytesPerSecond: 1000, isBusy: () => isBusy })
+    for (let i = 0; i < 100; i++) await pacer.pace(1000)
+    isBusy = true
+    let passed = 0
+    const all = Promise.all(Array.from({ length: 10 }, () => pacer.pace(100).then(() => passed++)))
+    await clock.advance(0)
+    expect(passed).toBe(1)
+    await clock.advance(450)
+    expect(passed).toBe(5)
+    await clock.advance(500)
+    await all
+    expect(passed).toBe(10)
+  })
+
+  it('bounds the chunks that are given at once, of one member and of all, and says when to come back', () => {
+    const pacer = new Pacer(new ManualClock(), { busyBytesPerSecond: 1, isBusy: () => false })
+    const saturated = expect.objectContaining({ code: 'SATURATED', retryAfterSeconds: 0.5 }) as Error
+    const given = Array.from({ length: LIMITS.modelTransfersPerPeerMax }, () => pacer.begin(ONE))
+    expect(() => pacer.begin(ONE)).toThrow(saturated)
+    const others = Array.from({ length: LIMITS.modelTransfersMax - given.length }, (_, i) =>
+      pacer.begin(asPeerId(`peer${i}`.padEnd(44, 'x'))),
+    )
+    expect(() => pacer.begin(TWO)).toThrow(saturated)
+    others[0]!()
+    others[0]!()
+    expect(pacer.running).toBe(LIMITS.modelTransfersMax - 1)
+    pacer.begin(TWO)
+    for (const done of given) done()
+    pacer.begin(ONE)
+  })
+})
+
+describe('shared files', () => {
+  const pacer = new Pacer(new ManualClock(), { busyBytesPerSecond: 1, isBusy: () => false })
+  const CHUNK = LIMITS.modelChunkBytes
+  const bytes = Buffer.alloc(2 * CHUNK + 5, 7)
+
+  it('tell the hashes of chunks, and give no chunk that the file does not have', async () => {
+    const path = join(await temporaryDirectory(), 'm.gguf')
+    await writeFile(path, bytes)
+    const file = await SharedFile.open(path)
+    const hash = (start: number): Buffer => createHash('sha256').update(bytes.subarray(start, start + CHUNK)).digest() // prettier-ignore
+    const all = Buffer.concat([hash(0), hash(CHUNK), hash(2 * CHUNK)])
+    expect(Buffer.from(await file.hashes(0, pacer, never)).equals(all)).toBe(true)
+    expect(Buffer.from(await file.hashes(2, pacer, never)).equals(all.subarray(64))).toBe(true)
+    expect(file.rangeOf(2)).toEqual({ start: 2 * CHUNK, end: bytes.length })
+    await expect(file.hashes(3, pacer, never)).rejects.toMatchObject({ code: 'INVALID_REQUEST' })
+    expect(() => file.rangeOf(3)).toThrow(expect.objectContaining({ code: 'INVALID_REQUEST' }) as Error)
+    await file.close()
+  })
+
+  it('are given no further when they have changed, and are found by name, digest and reference', async () => {
+    const path = join(await temporaryDirectory(), 'm.gguf')
+    await writeFile(path, bytes)
+    const model: SharedModel = {
+      digest: digestOf('a'),
+      names: ['M-Q8_0', 'other'],
+      references: ['hf:a/b'],
+      path,
+      sizeBytes: bytes.length,
+      quantization: 'Q8_0',
+    }
+    const files = new SharedFiles(() => Promise.resolve([model]))
+    for (const text of ['m-q8_0', 'OTHER', 'hf:a/b', digestOf('a'), ''])
+      expect([text, await files.find(text)]).toEqual([text, [model]])
+    for (const text of ['hf:a/B', 'm', digestOf('b')]) expect(await files.find(text)).toEqual([])
+    await files.open(digestOf('a'))
+    await utimes(path, 1, 1)
+    await expect(files.open(digestOf('a'))).rejects.toMatchObject({ code: 'MODEL_FILE_INVALID' })
+    await expect(files.open(digestOf('b'))).rejects.toMatchObject({ code: 'MODEL_NOT_STORED' })
+    await files.close()
+  })
+})
+
+describe('the certificate', () => {
+  it('is one that others read, signed by its own key, another each time', () => {
+    const clock = new SystemClock()
+    const [one, two] = [selfSigned({ clock, random }), selfSigned({ clock, random })]
+    const read = new X509Certificate(one.der)
+    expect(read.verify(read.publicKey)).toBe(true)
+    expect([read.subject, read.issuer]).toEqual(['CN=skein', 'CN=skein'])
+    expect(Date.parse(read.validFrom)).toBeLessThan(clock.wallMs())
+    expect(Date.parse(read.validTo)).toBeGreaterThan(clock.wallMs() + 365 * 24 * 3_600_000)
+    expect(new X509Certificate(pemOf(one.der)).fingerprint256).toBe(read.fingerprint256)
+    expect(Buffer.compare(one.der, two.der)).not.toBe(0)
+  })
+})
