@@ -22,13 +22,13 @@ EVERY = 8
 @dataclass(frozen=True)
 class Plan:
     seed: int = 1
-    steps: int = 5000
+    steps: int = 4000
     tokens: int = 6144
     """Tokens of one step."""
     muon_rate: float = 0.02
     adam_rate: float = 0.004
     warmup: int = 80
-    decay_share: float = 0.35
+    decay_share: float = 0.4
 
     def length(self, step: int) -> int:
         """Tokens of a row: most documents are short, and attention is dear; the long rows come towards the end."""

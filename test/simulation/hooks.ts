@@ -7,8 +7,8 @@ import { registerHooks } from 'node:module'
 import { mutated, MUTATIONS } from './mutations.ts'
 
 const DISK = new URL('./disk.ts', import.meta.url).href
-/** Code that keeps files through promises; what starts processes or reads model files is not reached. */
-const HAS_DISK = /\/(node\/(capability|models|agent|executor)|mesh\/runtime)\/[^/]+\.ts$/
+/** Code that keeps files through promises; what starts processes, reads model files or writes logs is not reached. */
+const HAS_DISK = /\/(node\/(capability|models|agent|executor)\/[^/]+|mesh\/runtime\/files)\.ts$/
 const ROOT = new URL('../../', import.meta.url)
 
 const name = process.env['SKEIN_SIM_MUTATION']

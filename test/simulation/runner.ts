@@ -23,7 +23,7 @@ export async function runSeeds(seeds: Iterable<number>, init: RunnerInit): Promi
   const work = async (): Promise<void> => {
     let worker: ChildProcess | undefined
     for (let next = left.next(); !isOver && !next.done; next = left.next()) {
-      worker ??= start(init.mutation)
+      worker ??= await start(init.mutation)
       const result = await ask(worker, next.value)
       if (result.violation?.invariant === 'process') worker = undefined
       if (init.onResult(result)) isOver = true
@@ -33,11 +33,20 @@ export async function runSeeds(seeds: Iterable<number>, init: RunnerInit): Promi
   await Promise.all(Array.from({ length: availableParallelism() }, work))
 }
 
-function start(mutation: string | undefined): ChildProcess {
+/** Code that does not even load says so once, instead of in every history. */
+function start(mutation: string | undefined): Promise<ChildProcess> {
   const { SKEIN_SIM_MUTATION: _, ...env } = process.env
-  return fork(WORKER, [], {
+  const worker = fork(WORKER, [], {
     execArgv: ['--import', HOOKS],
     env: mutation === undefined ? env : { ...env, SKEIN_SIM_MUTATION: mutation },
+  })
+  return new Promise((resolve, reject) => {
+    const died = (code: number | null): void => reject(new RangeError(`a worker ended with ${code} before its first history`))
+    worker.once('exit', died)
+    worker.once('message', () => {
+      worker.off('exit', died)
+      resolve(worker)
+    })
   })
 }
 

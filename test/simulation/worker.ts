@@ -6,3 +6,4 @@ Error.stackTraceLimit = 0
 process.on('message', (seed: number) => {
   void runHistory(seed).then((result) => process.send!(result))
 })
+process.send!('ready')
