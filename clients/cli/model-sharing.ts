@@ -35,6 +35,7 @@ export async function startModelSharing(
         shelf: shelfOf(agent, store),
         addresses: () => host.addresses(),
         isBusy: () => agent.status().running > 0,
+        refusal: () => agent.status().policy?.reason,
       },
       {
         listen: options.listen,

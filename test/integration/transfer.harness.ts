@@ -34,6 +34,8 @@ export interface Sharer {
   /** Where its files are: a test may change them. */
   readonly models: SharedModel[]
   isBusy: boolean
+  /** Why its owner lets nothing be given. */
+  refusal?: string
 }
 
 export interface ShareInit {
@@ -76,6 +78,7 @@ export async function startSharer(name: string, init: ShareInit = {}): Promise<S
       shelf: () => Promise.resolve(models),
       addresses: () => host.addresses(),
       isBusy: () => sharer.isBusy === true,
+      refusal: () => sharer.refusal,
     },
     {
       listen: init.isHidden ? [] : ['/ip4/127.0.0.1/tcp/0'],

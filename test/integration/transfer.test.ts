@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import type { IncomingHttpHeaders } from 'node:http'
 import { request } from 'node:https'
 import { describe, expect, it } from 'vitest'
-import { LIMITS } from '../../mesh/protocol/index.ts'
+import { LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
 import { SystemClock, type Clock } from '../../mesh/runtime/index.ts'
 import { pemOf } from '../../node/models/share/certificate.ts'
 import { DirectPath } from '../../node/models/share/direct-path.ts'
@@ -48,6 +48,26 @@ describe('a model that members have', () => {
       two: sent(two),
     })
     expect((await puller.pull(digest)).how).toBe('present')
+  })
+
+  it('comes from the other member when the owner of one is using the machine', async () => {
+    const { one, two, puller } = await house()
+    one.refusal = 'in use'
+    expect((await puller.pull('m-Q8_0')).how).toBe('pulled')
+    expect([sent(one), sent(two)]).toEqual([0, bytes.length])
+  })
+
+  it('waits, and says why, while the owner of the only one wants nothing given', async () => {
+    const one = await startSharer('one', { files: [FILE], isHidden: true })
+    const puller = await startPuller([one])
+    one.refusal = 'in use'
+    const stop = new AbortController()
+    const pulling = puller.pull(digest, { signal: stop.signal })
+    await until(() => of(puller, 'retrying').length > 0)
+    expect(of(puller, 'retrying')[0]!.reason).toContain('no model is given now: in use')
+    stop.abort(new SkeinError('CLIENT_CLOSED', 'enough'))
+    await expect(pulling).rejects.toMatchObject({ code: 'CLIENT_CLOSED' })
+    expect(sent(one)).toBe(0)
   })
 
   it('comes over the streams of the mesh where there is no direct path', async () => {

@@ -81,6 +81,8 @@ export class ModelServer {
       case 'model.ask':
         return channel.send(await this.#grant(asked.digest, channel.peer))
       case 'model.hash': {
+        // the first time that somebody asks, it is the whole file that is read
+        pacer.checkOpen()
         const file = await files.open(asked.digest)
         const hashes = await file.hashes(asked.from, pacer, channel.closed)
         return channel.send({ type: 'model.hashes', from: asked.from, hashes })

@@ -10,6 +10,8 @@ import { sleep, type Clock } from '../../../mesh/runtime/index.ts'
 export const DEFAULT_BUSY_BYTES_PER_SECOND = 32 * 1024 ** 2
 /** Who is turned away comes back after this. */
 const BUSY_RETRY_MS = 500
+/** The same, while the owner wants nothing done here. */
+const CLOSED_RETRY_MS = 30_000
 /** Below it a timer is of no use. */
 const WAIT_MS_MIN = 1
 
@@ -18,6 +20,8 @@ export interface PacerInit {
   readonly busyBytesPerSecond: number
   /** Whether answers stream here now. */
   readonly isBusy: () => boolean
+  /** Why nothing is given now; `undefined` when it is. */
+  readonly refusal: () => string | undefined
 }
 
 export class Pacer {
@@ -44,9 +48,10 @@ export class Pacer {
   /**
    * The right to give one chunk to `peer`; to be called when it was given.
    *
-   * @throws SkeinError SATURATED, with `retryAfterSeconds`, when too many are being given.
+   * @throws SkeinError SATURATED, with `retryAfterSeconds`, when too many are being given, or nothing is.
    */
   begin(peer: PeerId): () => void {
+    this.checkOpen()
     const ofPeer = this.#running.get(peer) ?? 0
     if (ofPeer >= LIMITS.modelTransfersPerPeerMax || this.#total >= LIMITS.modelTransfersMax)
       throw new SkeinError('SATURATED', `${this.#total} chunks of models are being given; come back`, {
@@ -63,6 +68,15 @@ export class Pacer {
       if (left > 0) this.#running.set(peer, left)
       else this.#running.delete(peer)
     }
+  }
+
+  /** @throws SkeinError SATURATED, with `retryAfterSeconds`, while nothing is given. */
+  checkOpen(): void {
+    const reason = this.#init.refusal()
+    if (reason !== undefined)
+      throw new SkeinError('SATURATED', `no model is given now: ${reason}`, {
+        retryAfterSeconds: CLOSED_RETRY_MS / 1000,
+      })
   }
 
   /** Waits until `bytes` more may go. @throws the signal's reason. */

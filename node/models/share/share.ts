@@ -22,6 +22,8 @@ export interface ModelShareComponents {
   readonly addresses: () => readonly string[]
   /** Whether answers stream here now. */
   readonly isBusy: () => boolean
+  /** Why the owner's policy lets nothing be given now; `undefined` when it does. */
+  readonly refusal: () => string | undefined
 }
 
 export interface ModelShareInit {
@@ -56,12 +58,12 @@ class Share implements ModelShare {
   constructor(components: ModelShareComponents, init: ModelShareInit) {
     this.#components = components
     this.#init = init
-    const { clock, random, log, shelf, isBusy } = components
+    const { clock, random, log, shelf, isBusy, refusal } = components
     const certificate = selfSigned({ clock, random })
     const busyBytesPerSecond = init.busyBytesPerSecond ?? DEFAULT_BUSY_BYTES_PER_SECOND
     const files = (this.#files = new SharedFiles(shelf))
     const tickets = (this.#tickets = new Tickets({ clock, random }))
-    const pacer = new Pacer(clock, { busyBytesPerSecond, isBusy })
+    const pacer = new Pacer(clock, { busyBytesPerSecond, isBusy, refusal })
     const shared = { clock, files, tickets, pacer }
     this.#door = new RangeServer({ ...shared, log: log.scope('share'), certificate })
     this.#server = new ModelServer({

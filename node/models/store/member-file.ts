@@ -54,6 +54,9 @@ interface Worker {
   readonly hashes: Map<number, Uint8Array>
   running: number
   failures: number
+  /** It said to come back then, and why; it is not asked before. */
+  restsUntilMs: number
+  restReason: string
   /** Bytes per ms of one chunk; unknown before the first. */
   speed: number | undefined
   takenBytes: number
@@ -130,6 +133,8 @@ export class MemberFile {
       const worker = this.#soonest() ?? (await this.#look(signal))
       if (worker === undefined) {
         if (this.#init.fallback !== undefined) return undefined
+        const resting = this.#resting()
+        if (resting !== undefined) throw resting
         const why = last === undefined ? 'no member that has it can be reached' : asSkeinError(last).message
         throw new SkeinError('MODEL_PULL_FAILED', why, { cause: last })
       }
@@ -140,14 +145,13 @@ export class MemberFile {
       } catch (thrown) {
         signal.throwIfAborted()
         last = thrown
-        worker.failures++
-        const { code, retryAfterSeconds } = asSkeinError(thrown)
-        if (code === 'MODEL_SOURCE_REFUSED') worker.failures = FAILURES_MAX
-        // it has enough to do: whoever calls waits, and the member is not at fault
-        if (retryAfterSeconds !== undefined && this.#usable().length <= 1) {
-          worker.failures = 0
-          throw thrown
-        }
+        const { code, message, retryAfterSeconds } = asSkeinError(thrown)
+        if (retryAfterSeconds !== undefined) {
+          // it has enough to do, or its owner wants none of it now: no fault of the member's
+          worker.restsUntilMs = this.#init.clock.nowMs() + retryAfterSeconds * 1000
+          worker.restReason = message
+        } else if (code === 'MODEL_SOURCE_REFUSED') worker.failures = FAILURES_MAX
+        else worker.failures++
       } finally {
         worker.running--
       }
@@ -214,7 +218,21 @@ export class MemberFile {
   }
 
   #usable(): Worker[] {
-    return [...this.#workers.values()].filter(({ isInDoubt, failures }) => !isInDoubt && failures < FAILURES_MAX)
+    const nowMs = this.#init.clock.nowMs()
+    return [...this.#workers.values()].filter(
+      ({ isInDoubt, failures, restsUntilMs }) => !isInDoubt && failures < FAILURES_MAX && restsUntilMs <= nowMs,
+    )
+  }
+
+  /** Why to wait, and how long, when members rest that are good; `undefined` when none does. */
+  #resting(): SkeinError | undefined {
+    const nowMs = this.#init.clock.nowMs()
+    const [first] = [...this.#workers.values()]
+      .filter(({ isInDoubt, restsUntilMs }) => !isInDoubt && restsUntilMs > nowMs)
+      .sort((a, b) => a.restsUntilMs - b.restsUntilMs)
+    if (first === undefined) return undefined
+    const retryAfterSeconds = (first.restsUntilMs - nowMs) / 1000
+    return new SkeinError('MODEL_PULL_FAILED', first.restReason, { retryAfterSeconds })
   }
 
   /** The one that would have another chunk first. One that was never tried counts as the fastest. */
@@ -270,6 +288,8 @@ export class MemberFile {
           hashes: new Map(),
           running: 0,
           failures: 0,
+          restsUntilMs: Number.NEGATIVE_INFINITY,
+          restReason: '',
           speed: undefined,
           takenBytes: 0,
           isInDoubt: false,

@@ -235,10 +235,11 @@ describe('a file at several members', () => {
   it('does not blame a member that has too much to do', async () => {
     const members = new FakeMembers({ one: {} })
     const file = members.file()
-    const busy = new SkeinError('MODEL_PULL_FAILED', 'come back', { retryAfterSeconds: 1 })
+    let asked = 0
     members.behaviours.set('one', {
       give: () => {
-        throw busy
+        asked++
+        throw new SkeinError('MODEL_PULL_FAILED', 'come back', { retryAfterSeconds: 1 })
       },
     })
     for (let tries = 0; tries < 6; tries++) {
@@ -249,8 +250,12 @@ describe('a file at several members', () => {
       )
       await members.clock.advance(5)
       for (let turns = 0; turns < 50; turns++) await members.clock.advance(1)
-      expect(await settled).toBe(busy)
+      const told = (await settled) as SkeinError
+      expect([told.code, told.message]).toEqual(['MODEL_PULL_FAILED', 'come back'])
+      expect(told.retryAfterSeconds).toBeCloseTo(1 - tries * 0.055, 1)
     }
+    expect(asked).toBe(1)
+    await members.clock.advance(1000)
     members.behaviours.set('one', {})
     expect((await members.readAll(file)).equals(bytes)).toBe(true)
   })

@@ -62,11 +62,28 @@ describe('tickets', () => {
   })
 })
 
+const open = (): undefined => undefined
+
 describe('the pacer', () => {
+  it('lets nothing begin while the owner does not want it, and says why and when to come back', () => {
+    let reason: string | undefined = 'outside its hours'
+    const pacer = new Pacer(new ManualClock(), { busyBytesPerSecond: 1, isBusy: () => false, refusal: () => reason })
+    const refused = expect.objectContaining({
+      code: 'SATURATED',
+      retryAfterSeconds: 30,
+      message: expect.stringContaining('outside its hours') as unknown,
+    }) as Error
+    expect(() => pacer.begin(ONE)).toThrow(refused)
+    expect(() => pacer.checkOpen()).toThrow(refused)
+    reason = undefined
+    pacer.begin(ONE)()
+    expect(pacer.running).toBe(0)
+  })
+
   it('lets everything through without answers, and keeps to its rate while some stream', async () => {
     const clock = new ManualClock()
     let isBusy = false
-    const pacer = new Pacer(clock, { busyBytesPerSecond: 1000, isBusy: () => isBusy })
+    const pacer = new Pacer(clock, { busyBytesPerSecond: 1000, isBusy: () => isBusy, refusal: open })
     for (let i = 0; i < 100; i++) await pacer.pace(1000)
     isBusy = true
     let passed = 0
@@ -81,7 +98,7 @@ describe('the pacer', () => {
   })
 
   it('bounds the chunks that are given at once, of one member and of all, and says when to come back', () => {
-    const pacer = new Pacer(new ManualClock(), { busyBytesPerSecond: 1, isBusy: () => false })
+    const pacer = new Pacer(new ManualClock(), { busyBytesPerSecond: 1, isBusy: () => false, refusal: open })
     const saturated = expect.objectContaining({ code: 'SATURATED', retryAfterSeconds: 0.5 }) as Error
     const given = Array.from({ length: LIMITS.modelTransfersPerPeerMax }, () => pacer.begin(ONE))
     expect(() => pacer.begin(ONE)).toThrow(saturated)
@@ -99,7 +116,7 @@ describe('the pacer', () => {
 })
 
 describe('shared files', () => {
-  const pacer = new Pacer(new ManualClock(), { busyBytesPerSecond: 1, isBusy: () => false })
+  const pacer = new Pacer(new ManualClock(), { busyBytesPerSecond: 1, isBusy: () => false, refusal: open })
   const CHUNK = LIMITS.modelChunkBytes
   const bytes = Buffer.alloc(2 * CHUNK + 5, 7)
 
