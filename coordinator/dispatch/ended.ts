@@ -23,7 +23,10 @@ export function followEnded(from: LedgerTask, position: number, signal?: AbortSi
   if (from.isPurged) throw new SkeinError('NOT_FOUND', 'the text of this answer was deleted after its time')
   const answer = answerOf(from)
   const index = answer.indexOf(position)
-  if (!answer.isBorder(index)) throw new SkeinError('INVALID_REQUEST', `no event of this answer ended at ${position}`)
+  // who has more of an answer that failed than was durable when all who held it were lost is still told how it ended
+  const isBeyond = index > answer.length && result.finishReason === undefined
+  if (!isBeyond && !answer.isBorder(index))
+    throw new SkeinError('INVALID_REQUEST', `no event of this answer ended at ${position}`)
   const followers = new Followers({ answer, onLeft: () => {}, onCame: () => {} })
   const last = from.attempts.at(-1)?.assigned
   if (last) {
