@@ -7,6 +7,7 @@ import type { KeepFree } from '../../node/models/store/index.ts'
 import { addGlobalOptions, type GlobalOptions } from './context.ts'
 import { DEFAULT_HTTP } from './coordinator-client.ts'
 import { keepFreeOption, shareRate } from './pull-options.ts'
+import { upstreamOption, type UpstreamChoice } from './upstream-options.ts'
 
 export interface HostPort {
   readonly host: string
@@ -18,6 +19,7 @@ export interface ServeOptions extends GlobalOptions {
   readonly http: HostPort
   readonly apiKey?: string
   readonly model: readonly string[]
+  readonly upstream?: readonly UpstreamChoice[]
   readonly offline?: boolean
   readonly keepFree?: KeepFree
   readonly shareModels?: 'on' | 'off'
@@ -160,11 +162,12 @@ export function addServeOptions(command: Command, roles: { coordinator: boolean;
 function addNodeOptions(command: Command): void {
   command
     .addOption(
-      new Option('--model <model>', 'GGUF file or folder of them, model of the store, or hf: reference (repeatable)')
+      new Option('--model <model>', 'GGUF or ONNX file or folder, model of the store, or hf: reference (repeatable)')
         .env('SKEIN_MODEL')
         .argParser((path: string, all: string[] | undefined) => [...(all ?? []), path])
-        .default(undefined, 'all models of the store'),
+        .default(undefined, 'all models of the store, and the small ones that come with Skein'),
     )
+    .addOption(upstreamOption())
     .addOption(new Option('--offline', 'do not pull a model that is not in the store'))
     .addOption(keepFreeOption())
     .addOption(

@@ -3,6 +3,7 @@ import type { SkeinError } from '../../mesh/protocol/index.ts'
 import type { NodeAgent } from '../../node/index.ts'
 import type { Output } from './output.ts'
 import type { ServeOptions } from './serve-options.ts'
+import { BUNDLED_ONNX_MODELS } from '../../node/models/store/index.ts'
 import type { Running } from './running.ts'
 
 /** How this Skein is called from where it was started. */
@@ -38,11 +39,11 @@ export async function announceReady(running: Running, options: ServeOptions, out
     if (running.apiKey !== undefined) output.line(`  Key      ${running.apiKey}`)
     output.line(`  Try      ${COMMAND} chat`)
   }
-  if (agent && options.model.length === 0)
+  if (agent && options.model.every((path) => BUNDLED_ONNX_MODELS.includes(path)))
     output.line(
       http === undefined
-        ? '  Models   none: start with --model PATH to a GGUF file'
-        : '  Models   none here yet: start with --model PATH to a GGUF file, or let a node join that has one',
+        ? `  Models   none that answers: ${COMMAND} pull one, or start with --model PATH to a GGUF file`
+        : `  Models   none that answers yet: ${COMMAND} pull one, start with --model PATH, or let a node join that has one`,
     )
   if (invite !== undefined) output.line(`  Join     ${COMMAND} node --join ${invite} --model PATH`)
 }

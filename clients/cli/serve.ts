@@ -34,6 +34,7 @@ import { openServeLog } from './serve-log.ts'
 import { announceReady, createModelReport, createPolicyReport, reportEvents } from './serve-report.ts'
 import type { Base, Parts, Running } from './running.ts'
 import type { ServeOptions } from './serve-options.ts'
+import { upstreamOf, type Upstream } from './upstream-options.ts'
 import { VERSION } from './version.ts'
 
 /**
@@ -128,7 +129,8 @@ async function start(
   const host = await lifecycle.start(await createHost(parts, options, base))
   const coordinator = ledger ? await lifecycle.start(coordinatorOf(host, ledger, base)) : undefined
   const reports = { onModels: () => reportModels(), onPolicy: () => reportPolicy() }
-  const agent = parts.node ? agentOf(host, options, base, reports) : undefined
+  const upstream = await upstreamOf(options.upstream, options.tier, process.env)
+  const agent = parts.node ? agentOf(host, options, base, { ...reports, upstream }) : undefined
   const reportModels = createModelReport(() => agent, told)
   const reportPolicy = createPolicyReport(() => agent, told)
   if (agent) await lifecycle.start(agent)
@@ -195,8 +197,9 @@ function agentOf(
   host: PeerHost,
   options: ServeOptions,
   base: Base,
-  reports: { readonly onModels: () => void; readonly onPolicy: () => void },
+  around: { readonly onModels: () => void; readonly onPolicy: () => void; readonly upstream: Upstream },
 ): NodeAgent {
+  const { upstream, ...reports } = around
   const { slots, threads, context, tier, price } = options
   const hasModelFile = options.model.some((path) => !isEchoPath(path))
   return createNodeAgent(
@@ -205,7 +208,7 @@ function agentOf(
       transport: host,
       discovery: host,
       sign: (record) => host.sign('capability', record),
-      createEngine,
+      createEngine: (kind, components) => createEngine(kind, components, { upstream: { keys: upstream.keys } }),
       ...reports,
       policy: new OwnerPolicy({ ...base, senses: sensesOf(options, base) }, { dataDir: base.data.path }),
       ...(hasModelFile && mayHaveAccelerator() && { probeDevices: () => probeDevices({ log: base.log }) }),
@@ -216,6 +219,7 @@ function agentOf(
       dataDir: base.data.path,
       name: host.self.certificate.name,
       models: options.model,
+      upstream: upstream.init,
       labels: options.label,
       ...(tier !== undefined && { tier }),
       ...(price !== undefined && { price }),

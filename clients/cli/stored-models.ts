@@ -1,4 +1,7 @@
-/** Which models a node serves: what `--model` names, pulled where need be; else all that the store has. */
+/**
+ * Which models a node serves: what `--model` names, pulled where need be; else all that the store has, and beside it the
+ * bundled ones.
+ */
 import { resolve } from 'node:path'
 import { SkeinError, type ErrorCode, type ModelDigest, type Role } from '../../mesh/protocol/index.ts'
 import { SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
@@ -21,14 +24,19 @@ interface Starting {
   readonly roles: readonly Role[]
 }
 
+/** With less memory left than this no model is served that nobody has asked for. */
+const UNASKED_MEMORY_BYTES_MIN = 1024 ** 3
+
 /** @throws SkeinError MODEL_NOT_STORED under `--offline`; what pulling throws. */
 export async function findModels(options: ServeOptions, output: Output, roles: readonly Role[]): Promise<ServedModels> {
   const dataDir = resolve(options.data)
-  const { defaultModels, ModelStore } = await import('../../node/models/store/index.ts')
+  const { BUNDLED_ONNX_MODELS, defaultModels, ModelStore } = await import('../../node/models/store/index.ts')
   const clock = new SystemClock(true)
   const store = new ModelStore({ clock, random: new SystemRandom() }, dataDir)
   const paths: string[] = []
   if (options.model.length === 0) paths.push(...(await defaultModels(dataDir)))
+  const isRoomy = process.availableMemory() >= UNASKED_MEMORY_BYTES_MIN
+  if (options.model.length === 0 && isRoomy) paths.push(...BUNDLED_ONNX_MODELS)
   for (const spec of options.model) paths.push(await pathOf(spec, store, { options, output, roles }))
   const served = (await store.list()).filter((model) => paths.includes(model.path)).map((model) => model.digest)
   const release = served.length > 0 ? await markServed(store, served, clock.wallMs()) : (): void => {}
@@ -37,12 +45,14 @@ export async function findModels(options: ServeOptions, output: Output, roles: r
 
 /** What a node is told for `spec`. A path that is there goes before a model of the store with that name. */
 async function pathOf(spec: string, store: ModelStore, { options, output, roles }: Starting): Promise<string> {
-  const { isDigest, isModelName, isPath, isReference, notStored, parseReference } =
+  const { BUNDLED_MODELS, isDigest, isModelName, isPath, isReference, notStored, parseReference } =
     await import('../../node/models/store/index.ts')
   if (spec.startsWith('echo:') || (await isPath(spec))) return spec
   const isName = !isReference(spec)
   const known = await store.find(isName ? spec : parseReference(spec).text)
   if (known?.isPresent === true) return known.path
+  const bundled = BUNDLED_MODELS.get(spec)
+  if (bundled !== undefined) return bundled
   // told by the node as what it is: a file that is not there
   if (isName && !isModelName(spec) && !isDigest(spec)) return spec
   if (options.offline === true && isName) return spec

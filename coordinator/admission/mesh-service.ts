@@ -5,7 +5,6 @@ import {
   LIMITS,
   mintId,
   SkeinError,
-  type ModelDigest,
   type PeerId,
   type Sampling,
   type TaskId,
@@ -21,6 +20,7 @@ import {
   type Task,
   type TaskHandle,
   type TaskRun,
+  type WorkAnswer,
 } from '../dispatch/index.ts'
 import type { Admission, Ledger, LedgerTask, TaskQuery, TaskSpec, TaskSummary } from '../ledger/index.ts'
 import type {
@@ -35,7 +35,9 @@ import type {
   TaskRequest,
   TaskView,
   DiscoveryReport,
+  WorkRequest,
 } from './service.ts'
+import { resolveModel } from './resolve.ts'
 import { freshened, viewOfLedger, viewOfRun } from './task-views.ts'
 import { modelViews, nodeViews } from './views.ts'
 
@@ -98,6 +100,18 @@ export class CoordinatorService implements MeshService {
     return handleOf(run, true, admitted)
   }
 
+  async work(request: WorkRequest, signal: AbortSignal): Promise<WorkAnswer> {
+    const { dispatcher, directory, random } = this.#components
+    this.#refuseWhenFull()
+    const { model, work, priority = 'default', tenant, localOnly = false, deadlineMs = LIMITS.taskMs } = request
+    const digest = resolveModel(directory, () => this.models(), model, work.kind)
+    const taskId = asTaskId(mintId('task', (length) => random.bytes(length)))
+    const bound = Math.min(deadlineMs, LIMITS.taskMs)
+    const { requestId } = request
+    const spec = { taskId, requestId, digest, work, priority, tenant, localOnly, deadlineMs: bound }
+    return dispatcher.work.run(spec, signal)
+  }
+
   async task(taskId: TaskId): Promise<TaskView> {
     const run = this.#components.dispatcher.run(taskId)
     return run ? viewOfRun(run, this.#wallOf(run)) : viewOfLedger(await this.#recorded(taskId))
@@ -135,7 +149,7 @@ export class CoordinatorService implements MeshService {
     const prediction = Object.entries(dispatcher.accuracy()).flatMap(([part, { count, median, p90 }]) =>
       median === undefined || p90 === undefined ? [] : [[part, { count, medianError: median, p90Error: p90 }] as const],
     )
-    return { dispatch: dispatcher.stats(), prediction: Object.fromEntries(prediction) }
+    return { dispatch: dispatcher.stats(), work: dispatcher.work.stats(), prediction: Object.fromEntries(prediction) }
   }
 
   /** From now on nothing is admitted; what runs may end. */
@@ -179,26 +193,11 @@ export class CoordinatorService implements MeshService {
     return this.#components.membership.revoke(member)
   }
 
-  /** @throws SkeinError MODEL_NOT_FOUND naming what there is, NO_NODE. */
-  #resolve(model: string): ModelDigest {
-    const [digest] = this.#components.directory.resolve(model)
-    if (digest !== undefined) return digest
-    const known = this.models().flatMap((view) => view.aliases.slice(0, 1))
-    if (known.length === 0)
-      throw new SkeinError('NO_NODE', 'no node of the mesh has a model yet; start one with: skein up --model PATH', {
-        retryAfterSeconds: 2,
-      })
-    const some = known.slice(0, 5).join(', ') + (known.length > 5 ? ', …' : '')
-    throw new SkeinError('MODEL_NOT_FOUND', `no node of the mesh has the model '${model}'; there are: ${some}`, {
-      param: 'model',
-    })
-  }
-
   /** @throws SkeinError SHUTTING_DOWN, SATURATED, LEDGER_UNAVAILABLE. */
   #refuseWhenFull(): void {
     const { dispatcher } = this.#components
     if (this.#stopping) throw new SkeinError('SHUTTING_DOWN', 'the coordinator is stopping', { retryAfterSeconds: 5 })
-    if (dispatcher.running >= LIMITS.tasksMax)
+    if (dispatcher.running + dispatcher.work.running >= LIMITS.tasksMax)
       throw new SkeinError('SATURATED', `${LIMITS.tasksMax} tasks run or wait already`, { retryAfterSeconds: 10 })
   }
 
@@ -206,7 +205,7 @@ export class CoordinatorService implements MeshService {
     const { clock, random } = this.#components
     const { sampling, maxTokens, deadlineMs, logprobs, format, idempotency } = request
     const { requestId, model, prompt, stop, tenant, attachment, shape } = request
-    const digest = this.#resolve(model)
+    const digest = resolveModel(this.#components.directory, () => this.models(), model, 'completion')
     const recommended = this.#components.directory.samplingDefaults(digest)
     return {
       taskId: asTaskId(mintId('task', (length) => random.bytes(length))),

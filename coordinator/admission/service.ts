@@ -6,6 +6,7 @@ import type {
   EngineKind,
   Hardware,
   LoadReport,
+  ModelAbility,
   ModelDigest,
   ModelSpeed,
   OutputFormat,
@@ -17,12 +18,13 @@ import type {
   TaskId,
   TaskState,
   Tier,
+  Work,
 } from '../../mesh/protocol/index.ts'
-import type { NodeName, TaskHandle } from '../dispatch/index.ts'
+import type { NodeName, TaskHandle, WorkAnswer, WorkStats } from '../dispatch/index.ts'
 import type { Attachment, LedgerAttempt, Priority, TaskQuery, TaskResult, TaskSummary } from '../ledger/index.ts'
 
 export { MAKING } from '../dispatch/index.ts'
-export type { NodeName, TaskEvent, TaskHandle, TaskTiming } from '../dispatch/index.ts'
+export type { NodeName, TaskEvent, TaskHandle, TaskTiming, WorkAnswer, WorkStats } from '../dispatch/index.ts'
 export type { Attachment, LedgerAttempt, Priority, TaskQuery, TaskResult, TaskSummary } from '../ledger/index.ts'
 
 export interface TaskRequest {
@@ -55,6 +57,15 @@ export interface TaskRequest {
   readonly deadlineMs?: number
 }
 
+/** What a model does in one step: no stream, no ledger, and nothing that could be resumed. */
+export interface WorkRequest extends Pick<
+  TaskRequest,
+  'requestId' | 'model' | 'priority' | 'tenant' | 'localOnly' | 'deadlineMs'
+> {
+  /** With as many texts as `LIMITS.workInputsMax`. */
+  readonly work: Work
+}
+
 export interface ModelView {
   readonly digest: ModelDigest
   readonly aliases: readonly string[]
@@ -64,6 +75,8 @@ export interface ModelView {
   readonly sizeBytes: number
   /** Of the node that can hold the most. */
   readonly contextTokens: number
+  /** What one of its nodes can do with it, or more. */
+  readonly features: readonly (ModelAbility | 'chat')[]
   readonly nodes: readonly NodeName[]
   /** True when a node has it in memory. */
   readonly resident: boolean
@@ -159,6 +172,7 @@ export interface MeshStats {
     /** Planned moves, by how they ended: `ok`, `failed`. */
     readonly handovers: { readonly ok: number; readonly failed: number }
   }
+  readonly work: WorkStats
   /** How far predictions were off, by their part: errors as a share of what was observed. */
   readonly prediction: Readonly<
     Record<string, { readonly count: number; readonly medianError: number; readonly p90Error: number }>
@@ -172,10 +186,18 @@ export interface MeshService {
    * Admits a task, or finds the one that the same `Idempotency-Key` made. Waiting, assignment and tokens come as events.
    *
    * @param signal of the client; what its abort means is said by the request's `attachment`.
-   * @throws SkeinError MODEL_NOT_FOUND, NO_NODE, SATURATED, DEADLINE_UNREACHABLE, LOCAL_ONLY, SHUTTING_DOWN,
+   * @throws SkeinError MODEL_NOT_FOUND, NO_NODE, INVALID_REQUEST when the model generates no text, SATURATED, DEADLINE_UNREACHABLE, LOCAL_ONLY, SHUTTING_DOWN,
    *   IDEMPOTENCY_MISMATCH, LEDGER_UNAVAILABLE.
    */
   submit(request: TaskRequest, signal: AbortSignal): Promise<TaskHandle>
+  /**
+   * Results of all texts, in their order, or of all tensors: whole, or an error.
+   *
+   * @param signal of the client: its abort ends the work.
+   * @throws SkeinError as `submit`, of what concerns no ledger; INVALID_REQUEST when the model does no such work;
+   *   TASK_EXPIRED, ATTEMPTS_EXHAUSTED; what a node says about the request.
+   */
+  work(request: WorkRequest, signal: AbortSignal): Promise<WorkAnswer>
   /** @throws SkeinError NOT_FOUND. */
   task(taskId: TaskId): Promise<TaskView>
   /** A task that runs or has ended, to be followed (again). @throws SkeinError NOT_FOUND. */

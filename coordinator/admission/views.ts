@@ -18,6 +18,7 @@ export function modelViews(directory: Directory): ModelView[] {
         parameters: model.parameters,
         sizeBytes: model.sizeBytes,
         contextTokens: Math.max(known?.contextTokens ?? 0, model.contextTokens),
+        features: [...new Set([...(known?.features ?? []), ...model.features])],
         nodes: [...(known?.nodes ?? []), { peerId: entry.peerId, name: entry.name }],
         resident: (known?.resident ?? false) || model.residency === 'resident',
       })

@@ -9,13 +9,14 @@ import {
   type CapabilityRecord,
   type ControlHeld,
   type LoadReport,
+  type ModelAbility,
   type ModelDigest,
   type SamplingDefaults,
   type PeerId,
 } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Logger } from '../../mesh/runtime/index.ts'
 import type { Member } from '../../mesh/network/index.ts'
-import type { Snapshot } from '../scheduler/index.ts'
+import { lacks, type Snapshot } from '../scheduler/index.ts'
 import type { ExpectedTokens } from './model-state.ts'
 import { NodeEntry } from './node-entry.ts'
 import { PrefixIndex } from './prefixes.ts'
@@ -219,6 +220,13 @@ export class Directory {
       }
     }
     return [...counts].sort((a, b) => b[1] - a[1]).map(([digest]) => digest)
+  }
+
+  /** Whether a node with the model can do it, or may be able to, as far as it said. */
+  mayDo(digest: ModelDigest, ability: ModelAbility): boolean {
+    for (const entry of this.#entries.values())
+      for (const each of entry.record?.models ?? []) if (each.digest === digest && !lacks(each, ability)) return true
+    return false
   }
 
   /** What the makers of a model recommend, as its nodes say; the file is the same at all of them. */

@@ -7,6 +7,7 @@ import type { CancelTimer, Clock, Logger, Random } from '../../mesh/runtime/inde
 import type { PeerTransport } from '../../mesh/network/index.ts'
 import type { Directory, HeldReport } from '../directory/index.ts'
 import { PRIORITIES, type Ledger, type LedgerTask, type Priority, type TaskSpec } from '../ledger/index.ts'
+import type { NodeSnapshot } from '../scheduler/index.ts'
 import { AttemptStreams } from './attempt-streams.ts'
 import type { DropReason } from './attempt.ts'
 import { DAY_MS, dayOf, type Budget } from './budget.ts'
@@ -17,6 +18,7 @@ import { Shares } from './shares.ts'
 import { TaskRun, type RunComponents, type RunCounters } from './task-run.ts'
 import { Task } from './task.ts'
 import { WaitingLine } from './waiting-line.ts'
+import { WorkDispatcher } from './work-dispatcher.ts'
 
 /** Nodes that leave are looked for at most this often, however often capacity changes. */
 const LEAVING_MS = 50
@@ -54,6 +56,8 @@ export interface DispatchStats {
 }
 
 export class Dispatcher {
+  /** What models do in one step, without a task. */
+  readonly work: WorkDispatcher
   readonly #components: DispatcherComponents
   readonly #log: Logger
   readonly #line: WaitingLine<Place>
@@ -83,6 +87,14 @@ export class Dispatcher {
     this.#planner = new Planner(components)
     this.#recorder = new Recorder(components)
     this.#streams = new AttemptStreams(components)
+    const lostSignal = (node: NodeSnapshot): AbortSignal => this.#lostSignal(node.peerId, node.session)
+    this.work = new WorkDispatcher({
+      ...components,
+      log: this.#log,
+      line: this.#line,
+      shares: this.#shares,
+      lostSignal,
+    })
     this.#runComponents = {
       clock,
       log: this.#log,
@@ -93,7 +105,7 @@ export class Dispatcher {
       line: this.#line,
       counters: this.#counters,
       count: (reason) => this.#dropped.set(reason, (this.#dropped.get(reason) ?? 0) + 1),
-      lostSignal: (node) => this.#lostSignal(node.peerId, node.session),
+      lostSignal,
       onAttempt: (run) => this.#charge(run),
       onEnd: (run) => this.#ended(run),
     }
@@ -128,6 +140,7 @@ export class Dispatcher {
     this.#unwatch()
     for (const cancel of this.#timers.values()) cancel()
     const stopping = new SkeinError('SHUTTING_DOWN', 'the coordinator is stopping')
+    this.work.close()
     for (const run of this.#runs.values()) {
       run.checkpoint()
       if (run.task.spec.attachment === 'attached') run.cancel(stopping)

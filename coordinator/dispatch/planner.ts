@@ -192,7 +192,7 @@ export class Planner {
       prefillTokensMin: this.#ratio.tokensMin(task.promptBytes) + generated,
       promptBytes: task.promptBytes,
       prefix: task.prefix,
-      features: featuresNeeded(task.spec),
+      features: ['completion', ...featuresNeeded(task.spec)],
       localOnly,
       // one less: the reservation is rounded up
       budget: Math.max(0, budget.left() - 1) / 1e6,

@@ -211,5 +211,6 @@ export function modelBody(id: string, model: ModelView, created: number): object
     digest: model.digest,
     aliases: model.aliases,
     context_length: model.contextTokens,
+    features: model.features,
   }
 }

@@ -16,6 +16,7 @@ import { meshRoutes, taskRoutes } from './mesh-routes.ts'
 import { errorBody, errorHeaders, schemaError } from './openai-errors.ts'
 import { responsesRoutes } from './responses-routes.ts'
 import { healthRoutes, openAiRoutes } from './routes.ts'
+import { workRoutes } from './work-routes.ts'
 
 export interface ServerComponents extends GenerationComponents {
   readonly random: Random
@@ -67,6 +68,7 @@ export function createServer(components: ServerComponents, init: ServerInit): Fa
   app.setErrorHandler<FastifyError>((error, request, reply) => sendError(log, error, request, reply))
   openAiRoutes(app, components)
   responsesRoutes(app, components)
+  workRoutes(app, components)
   meshRoutes(app, components)
   taskRoutes(app, components)
   healthRoutes(app, components)

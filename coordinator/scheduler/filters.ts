@@ -3,7 +3,7 @@
  * what lasts longest comes first. Pure, and none fails open. One function instead of a table of predicates: it runs for
  * every node of the mesh on every plan.
  */
-import type { Price } from '../../mesh/protocol/index.ts'
+import type { ModelAbility, ModelCapability, Price } from '../../mesh/protocol/index.ts'
 import { costOf } from './predict.ts'
 import { exclusionKey, type ModelSnapshot, type NodeSnapshot, type Rejection, type TaskDemand } from './types.ts'
 
@@ -26,9 +26,15 @@ export function rejectionOf(node: NodeSnapshot, demand: TaskDemand): Rejection |
   return undefined
 }
 
-/** What a model can do is known when it has been loaded; until then its node answers for it, and refuses what it cannot. */
 const lacksFeature = ({ capability }: ModelSnapshot, { features }: TaskDemand): boolean =>
-  capability.residency === 'resident' && features.some((feature) => !capability.features.includes(feature))
+  features.some((feature) => lacks(capability, feature))
+
+/**
+ * Whether the model cannot do what is needed. Most of that is known when it has been loaded; until then its node answers
+ * for it, and refuses what it cannot. Whether it makes text at all stands in its file.
+ */
+export const lacks = ({ residency, features }: ModelCapability, ability: ModelAbility): boolean =>
+  !features.includes(ability) && (residency === 'resident' || ability === 'completion')
 
 /** The most that it can cost there, in currency. */
 const costMaxOf = (price: Price, { inputTokensMax, outputTokensMax }: TaskDemand): number =>

@@ -1,9 +1,9 @@
 /** What the scheduler sees and says. Plain data: a snapshot is taken by the directory, a plan is committed by dispatch. */
 import type {
   ErrorCode,
+  ModelAbility,
   ModelCapability,
   ModelDigest,
-  ModelFeature,
   PeerId,
   Price,
   Prediction,
@@ -80,8 +80,8 @@ export interface TaskDemand {
   /** UTF-8 bytes of the prompt, and the beginnings by which a warm node is found. */
   readonly promptBytes: number
   readonly prefix: PromptPrefix
-  /** What the model must be able to do beyond chat and completion. */
-  readonly features: readonly ModelFeature[]
+  /** What the model must be able to do. */
+  readonly features: readonly ModelAbility[]
   readonly localOnly: boolean
   /** What may still be spent on this task, in units of currency; 0 keeps it off nodes with a price. */
   readonly budget: number

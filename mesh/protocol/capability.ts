@@ -47,12 +47,14 @@ export const NumericsSchema = Type.Object({
   threads: count(65_536),
 })
 
-export const EngineKindSchema = Type.Enum(['llama', 'echo'])
+export const EngineKindSchema = Type.Enum(['llama', 'onnx', 'upstream', 'echo'])
 export type EngineKind = Static<typeof EngineKindSchema>
 
 /** What a model may be able to do beyond chat and completion. */
-const MODEL_FEATURES = ['json', 'logprobs', 'tools'] as const
+const MODEL_FEATURES = ['json', 'logprobs', 'tools', 'embed', 'classify', 'infer'] as const
 export type ModelFeature = (typeof MODEL_FEATURES)[number]
+/** What a request may need of a model. */
+export type ModelAbility = 'completion' | ModelFeature
 
 export const ModelCapabilitySchema = Type.Object({
   digest: modelDigest(),
@@ -67,9 +69,10 @@ export const ModelCapabilitySchema = Type.Object({
   contextTokens: count(100_000_000, 1),
   /**
    * `json`: answers can be held to a JSON schema; `logprobs`: log probabilities of the tokens can be had; `tools`: its
-   * chat template shows tools and their calls, and answers are held to the calls that were given.
+   * chat template shows tools and their calls, and answers are held to the calls that were given; `embed`, `classify`,
+   * `infer`: it does such work (`work.ts`). One without `completion` generates no text.
    */
-  features: list(Type.Enum(['chat', 'completion', ...MODEL_FEATURES]), 8),
+  features: list(Type.Enum(['chat', 'completion', ...MODEL_FEATURES]), 16),
   /** What its makers recommend; nothing when absent. */
   sampling: Type.Optional(SamplingDefaultsSchema),
   residency: Type.Enum(['resident', 'loading', 'disk']),

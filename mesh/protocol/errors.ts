@@ -117,14 +117,20 @@ export const ERRORS = {
     'The node does not hold the attempt that the coordinator would go on with.',
   ),
   STALE_FENCING_TOKEN: row(502, false, 'node', 1, 'The attempt was superseded; its frames are dropped.'),
-  ENGINE_CRASHED: row(502, true, 'node', 3, 'The engine process ended; its attempts are lost, the agent lives.'),
+  ENGINE_CRASHED: row(
+    502,
+    true,
+    'node',
+    3,
+    'The engine process, or the server in its place, is gone; its attempts are lost, the agent lives.',
+  ),
   ENGINE_FAILED: row(502, true, 'node', 3, 'The engine reported an error.'),
   MODEL_FILE_INVALID: row(
     502,
     false,
     'node',
     1,
-    'The model file is missing, truncated or not a GGUF; the message names it.',
+    'The model file is missing, truncated or no model; the message names it.',
   ),
   MODEL_LOAD_FAILED: row(
     502,

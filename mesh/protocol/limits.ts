@@ -112,6 +112,28 @@ export const LIMITS = {
   modelStreamsPerConnectionMax: 16,
   /** Members that one pull asks for a model, and takes it from. */
   modelHoldersMax: 32,
+  /** Texts of one embedding or classification request (OpenAI allows 2,048); sent to nodes in parts. */
+  workInputsMax: 2048,
+  /** Texts of all such requests that a gateway has open, until each is answered; tensors count as many. */
+  workInputsOpenMax: 131_072,
+  /** Texts of one `work.start` frame. */
+  workInputsPerFrameMax: 64,
+  /** Texts of one `work.start` frame that are to be classified: their classes are many small items. */
+  workClassifyInputsPerFrameMax: 8,
+  /** Length of one such text in UTF-16 code units; a model may take less. */
+  workTextLengthMax: 256 * 1024,
+  /** Work streams that one connection may hold open towards a node. */
+  workStreamsPerConnectionMax: 64,
+  /** Numbers of one embedding. */
+  embeddingDimensionsMax: 8192,
+  /** Classes told of one text: the likeliest ones. */
+  workClassesMax: 1024,
+  /** Tensors of one request, and of its result. */
+  workTensorsMax: 32,
+  /** Bytes of one tensor. */
+  workTensorBytesMax: 4 * 1024 * 1024,
+  /** Texts in UTF-8, or tensors, of one work frame, all together. */
+  workBytesMax: 5 * 1024 * 1024,
   /** Labels of one node. */
   labelsMax: 64,
   /** Sequences that one loaded model may decode together. */
@@ -197,6 +219,10 @@ export const LIMITS = {
   modelIdleMs: 120_000,
   /** A direct address of a member is given up after this long without a connection. */
   modelConnectMs: 2000,
+  /** From opening a work stream to its first frame, and between its frames. */
+  workProgressMs: 4000,
+  /** A piece of work on one node, the wait for its turn and a model that is loading included. */
+  workMs: 120_000,
   /** A whole task. */
   taskMs: 3_600_000,
   /** SIGTERM: running answers may end within this long, then they are ended with an explicit error. */
@@ -238,6 +264,22 @@ const relations: readonly [boolean, string][] = [
   [LIMITS.modelTicketsPerPeerMax <= LIMITS.modelTicketsMax, 'the tickets of a member are tickets'],
   [LIMITS.modelTransfersPerPeerMax <= LIMITS.modelTransfersMax, 'the chunks of a member are chunks'],
   [640 * LIMITS.modelsPerNodeMax < LIMITS.controlFrameBytesMax, 'a list of all models of a node fits one frame'],
+  [
+    4 * LIMITS.embeddingDimensionsMax * LIMITS.workInputsPerFrameMax < LIMITS.attemptFrameBytesMax,
+    'the embeddings of one frame fit one frame',
+  ],
+  [LIMITS.workInputsMax <= LIMITS.workInputsOpenMax, 'the longest request of work can be open'],
+  [
+    6 * LIMITS.workClassesMax * LIMITS.workClassifyInputsPerFrameMax < LIMITS.frameItemsMax,
+    'the classes of one frame fit one frame',
+  ],
+  [LIMITS.workTensorBytesMax <= LIMITS.workBytesMax, 'a tensor fits one frame'],
+  [3 * LIMITS.workTextLengthMax <= LIMITS.workBytesMax, 'a text to embed fits one frame'],
+  [
+    LIMITS.workBytesMax + 1024 * LIMITS.workInputsPerFrameMax < LIMITS.attemptFrameBytesMax,
+    'what is worked on in one frame fits one frame',
+  ],
+  [LIMITS.workTextLengthMax <= LIMITS.promptBytesMax, 'a text to embed is no longer than a prompt'],
   [LIMITS.queuedTasksMax <= LIMITS.tasksMax, 'queued tasks are tasks'],
   [LIMITS.fruitlessAttemptsMax <= LIMITS.attemptsMax, 'fruitless attempts are attempts'],
   [LIMITS.reattachMs < LIMITS.heldAttemptMs, 'a node holds an attempt for as long as a restart takes'],

@@ -9,7 +9,8 @@ export const WIRE_HISTORY: readonly { version: number; date: string; change: str
   {
     version: 2,
     date: '2026-11-21',
-    change: 'attempts can be attached to, prepared and committed; log probabilities, JSON output; drain, cordon; tiers',
+    change:
+      'attempts can be attached to, prepared and committed; log probabilities, JSON output; drain, cordon; tiers; work',
   },
 ]
 
@@ -30,6 +31,8 @@ export const PROTOCOLS = {
   attempt: id('attempt'),
   /** Member to node, one stream for each pull: what models it has, tickets for them, hashes and bytes of their chunks. */
   model: id('model'),
+  /** Coordinator to node, one stream for each piece of work that has no stream of tokens. */
+  work: id('work'),
 } as const
 export type ProtocolName = keyof typeof PROTOCOLS
 

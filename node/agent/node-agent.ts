@@ -13,6 +13,7 @@ import {
   PriceSchema,
   SkeinError,
   type Hardware,
+  type PeerId,
 } from '../../mesh/protocol/index.ts'
 import { sleep, type CancelTimer, type Logger } from '../../mesh/runtime/index.ts'
 import {
@@ -304,8 +305,11 @@ class Agent implements NodeAgent {
       return hardwareFingerprint(this.#hardware)
     }
     return new ModelSet(
-      { clock, random, log, createEngine, digests, measurements, hardwareFingerprint: fingerprint, ...listener },
-      modelSetInit(this.#init),
+      {
+        ...{ clock, random, log, createEngine, digests, measurements, memoryFreeBytes, ...listener },
+        hardwareFingerprint: fingerprint,
+      },
+      modelSetInit(this.#init, this.#components.transport.self.peerId),
     )
   }
 
@@ -338,9 +342,10 @@ class Agent implements NodeAgent {
   }
 }
 
-function modelSetInit({ models, slots, threads, contextTokens }: NodeAgentInit): ModelSetInit {
+function modelSetInit({ models, upstream, slots, threads, contextTokens }: NodeAgentInit, owner: PeerId): ModelSetInit {
   return {
     specs: models,
+    ...(upstream && { upstream: { ...upstream, owner } }),
     ...(slots !== undefined && { slots }),
     ...(threads !== undefined && { threads }),
     ...(contextTokens !== undefined && { contextTokens }),

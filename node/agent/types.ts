@@ -13,7 +13,7 @@ import type { Clock, Logger, Random, Startable } from '../../mesh/runtime/index.
 import type { Discovery, PeerTransport } from '../../mesh/network/index.ts'
 import type { HostFacts, PowerSource, PowerState, RunCommand } from '../capability/index.ts'
 import type { CreateEngine, EngineDevices } from '../engines/index.ts'
-import type { ModelProblem } from '../models/index.ts'
+import type { ModelProblem, UpstreamModelsInit } from '../models/index.ts'
 import type { OwnerPolicy, PolicyStatus } from '../policy/index.ts'
 import type { LinkState } from './control-link.ts'
 
@@ -48,6 +48,8 @@ export interface NodeAgentInit {
   readonly dataDir: string
   /** Files, directories of `.gguf` files, `echo:` labels. */
   readonly models: readonly string[]
+  /** Servers on this machine that run models already; none when absent. */
+  readonly upstream?: UpstreamModelsInit
   readonly name: string
   /** Sequences that each model decodes together; the engine's default when absent. */
   readonly slots?: number

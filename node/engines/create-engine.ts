@@ -4,6 +4,7 @@ import type { Clock, Logger } from '../../mesh/runtime/index.ts'
 import { ChildEngine } from './child/child-engine.ts'
 import { EchoEngine } from './echo/echo-engine.ts'
 import type { Engine } from './engine.ts'
+import { UpstreamEngine, type UpstreamEngineInit } from './upstream/upstream-engine.ts'
 
 export interface EngineComponents {
   readonly clock: Clock
@@ -21,10 +22,13 @@ export type CreateEngine = (kind: EngineKind, components: EngineComponents) => E
 export interface CreateEngineInit {
   /** Run the echo engine in a child process too; llama always is. */
   readonly echoInChild?: boolean
+  readonly upstream?: UpstreamEngineInit
 }
 
 /** An engine without a model. */
 export function createEngine(kind: EngineKind, components: EngineComponents, init: CreateEngineInit = {}): Engine {
   if (kind === 'echo' && !init.echoInChild) return new EchoEngine(components)
+  // it computes nothing itself, and what is native of it has a process of its own
+  if (kind === 'upstream') return new UpstreamEngine(components, init.upstream)
   return new ChildEngine({ engine: kind }, components)
 }

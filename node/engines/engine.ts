@@ -13,6 +13,8 @@ import type {
   Sampling,
   TokenLogprob,
   Usage,
+  Work,
+  WorkResult,
 } from '../../mesh/protocol/index.ts'
 
 export interface GenerationRequest {
@@ -71,6 +73,13 @@ export type GenerationEvent =
       readonly timing: { readonly waitMs: number; readonly prefillMs: number; readonly decodeMs: number }
     }
 
+/** What is done with a model in one step. */
+export interface WorkRequest {
+  /** Unique within the engine, for logs and cancellation across the process border. */
+  readonly id: string
+  readonly work: Work
+}
+
 export interface LoadRequest {
   /** Path of the model file; for the echo engine a label. */
   readonly path: string
@@ -92,8 +101,10 @@ export interface LoadedModel {
   readonly quantization: string
   readonly sizeBytes: number
   readonly hasChatTemplate: boolean
-  /** Beyond chat and completion: what it can hold answers to, tell of them, and be given. */
+  /** Beyond chat and completion: what it can hold answers to, tell of them, be given, and do in one step. */
   readonly features: readonly ModelFeature[]
+  /** False of a model that makes no text at all: it is never given an attempt, nor measured by one. True when absent. */
+  readonly isGenerator?: boolean
   readonly numerics: { engineBuild: string; flashAttention: boolean; batchTokens: number; threads: number }
 }
 
@@ -120,6 +131,14 @@ export interface Engine {
    *   given tools, or the tokens so far do not fit.
    */
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>
+  /**
+   * Of models that have `embed`, `classify` or `infer` among their features; an engine that has no such models may lack it.
+   * Rejects with the signal's reason when it aborts.
+   *
+   * @throws SkeinError INVALID_REQUEST naming the parameter when the model does no such work, or its signature is not met;
+   *   CONTEXT_LENGTH_EXCEEDED, ENGINE_FAILED, ENGINE_CRASHED.
+   */
+  work?(request: WorkRequest, signal: AbortSignal): Promise<WorkResult>
   stats(): EngineStats
   /** Ends running attempts with ENGINE_FAILED and gives all memory back. */
   unload(): Promise<void>

@@ -6,7 +6,22 @@ export * from './engine.ts'
 export { createEngine, type CreateEngine, type CreateEngineInit, type EngineComponents } from './create-engine.ts'
 export { ChildEngine, probeDevices, type ChildEngineComponents, type ChildEngineInit } from './child/child-engine.ts'
 export { EchoEngine, type EchoEngineComponents } from './echo/echo-engine.ts'
-export { echoDigest, isEchoPath, parseEchoPath, type EchoOptions } from './echo/echo-path.ts'
+export { echoDigest, echoFeatures, isEchoPath, parseEchoPath, type EchoOptions } from './echo/echo-path.ts'
 export { readGguf, type GgufSummary } from './gguf/gguf-reader.ts'
 export type { EngineDevices } from './llama/library.ts'
+export { describeOnnx, type OnnxModel } from './onnx/onnx-model.ts'
 export { mayHaveAccelerator } from './accelerators.ts'
+export {
+  isOnOwnNetwork,
+  isOnThisMachine,
+  parseUpstreamPath,
+  serverUrl,
+  upstreamDigest,
+  upstreamPath,
+  USUAL_SERVERS,
+  type NamedServer,
+  type UpstreamAddress,
+} from './upstream/address.ts'
+export { UpstreamClient } from './upstream/http.ts'
+export { probeServer, type UpstreamModel, type UpstreamServer } from './upstream/probe.ts'
+export { UpstreamEngine, type UpstreamEngineInit } from './upstream/upstream-engine.ts'

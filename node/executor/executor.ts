@@ -1,6 +1,7 @@
 /**
  * Serves `attempt` streams: decides whether an attempt may run here, runs it, and knows what runs and what is held. Only a
- * coordinator's streams are served; every refusal is a final frame that says why.
+ * coordinator's streams are served; every refusal is a final frame that says why. Work (`work-service.ts`) is let in and
+ * drained with the attempts.
  */
 import {
   INBOUND,
@@ -20,6 +21,7 @@ import { Attempt, failedFrame } from './attempt.ts'
 import type { AttemptChannel } from './attempt-stream.ts'
 import { FenceGuard } from './fence-guard.ts'
 import { HeldAttempts, type HeldAttempt } from './held-attempts.ts'
+import { WorkService } from './work-service.ts'
 
 /** A superseded attempt lets go of its slot within one prefill chunk; its successor waits for that, not for others. */
 const SUPERSEDED_MS = LIMITS.assignToAcceptMs / 2
@@ -53,6 +55,7 @@ export class Executor {
   readonly #running = new Map<Attempt, Promise<void>>()
   readonly #fences = new FenceGuard((taskId) => this.#attempts.has(taskId))
   readonly #held: HeldAttempts
+  readonly #work: WorkService
   /** Who wants no new work here, and whether what runs is to be handed over. */
   readonly #closed = new Map<ClosedBy, { readonly handsOver: boolean }>()
   #isLeaving = false
@@ -66,15 +69,24 @@ export class Executor {
       onChange: onHeld,
       onDropped: (attempt, reason) => this.#drop(attempt, reason),
     })
+    this.#work = new WorkService({
+      ...components,
+      admit: (coordinator) => {
+        this.#refuse(coordinator)
+        this.#refuseWhenClosed()
+      },
+      onUse: (use) => components.onUse?.(use),
+    })
   }
 
   start(): void {
     this.#components.transport.handle('attempt', INBOUND.attemptNode, (channel, member) => this.#serve(channel, member))
+    this.#work.start()
   }
 
-  /** Attempts that hold a slot. */
+  /** Attempts, and pieces of work, that hold a slot. */
   get running(): number {
-    let running = 0
+    let running = this.#work.running
     for (const attempt of this.#running.keys()) if (!attempt.hasEnded) running++
     return running
   }
@@ -131,13 +143,15 @@ export class Executor {
     onLoad(true)
     const idle = this.#idle()
     await settledWithin(clock, idle, graceMs)
-    for (const attempt of this.#running.keys())
-      attempt.end(new SkeinError('NODE_DRAINING', `the node is stopping; its grace of ${graceMs} ms is over`))
+    const over = new SkeinError('NODE_DRAINING', `the node is stopping; its grace of ${graceMs} ms is over`)
+    for (const attempt of this.#running.keys()) attempt.end(over)
+    this.#work.endAll(over)
     await settledWithin(clock, idle, LAST_FRAME_MS)
   }
 
   async #idle(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running.values())
+    while (this.#running.size + this.#work.open > 0)
+      await Promise.all([...this.#running.values(), this.#work.settled()])
   }
 
   async #serve(channel: AttemptChannel, member: Member): Promise<void> {
@@ -149,8 +163,7 @@ export class Executor {
         throw new SkeinError('STALE_FENCING_TOKEN', `fence ${first.fence} of ${first.taskId} is not the newest`)
       if (first.type === 'attempt.attach') await this.#attach(channel, first)
       else {
-        const refusal = this.#components.refusalOf?.(member)
-        if (refusal !== undefined) throw new SkeinError('NODE_DRAINING', refusal)
+        this.#refuse(member)
         await this.#start(channel, first)
       }
     } catch (thrown) {
@@ -232,13 +245,20 @@ export class Executor {
     if (this.#attempts.get(attempt.taskId) === attempt) this.#attempts.delete(attempt.taskId)
   }
 
-  /** @throws SkeinError NODE_DRAINING, MODEL_NOT_FOUND, or why the model cannot be loaded. */
+  /** @throws SkeinError NODE_DRAINING, MODEL_NOT_FOUND, INVALID_REQUEST, or why the model cannot be loaded. */
   #hostOf(start: AttemptStart): ModelHost {
     this.#refuseWhenClosed()
     const host = this.#components.host(start.digest)
     if (host === undefined) throw new SkeinError('MODEL_NOT_FOUND', `this node does not have ${start.digest}`)
     if (host.failure) throw host.failure
+    if (!host.isGenerator) throw new SkeinError('INVALID_REQUEST', 'the model makes no text', { param: 'model' })
     return host
+  }
+
+  /** @throws SkeinError NODE_DRAINING when this coordinator may begin nothing here. */
+  #refuse(coordinator: Member): void {
+    const refusal = this.#components.refusalOf?.(coordinator)
+    if (refusal !== undefined) throw new SkeinError('NODE_DRAINING', refusal)
   }
 
   #refuseWhenClosed(): void {

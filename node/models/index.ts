@@ -3,4 +3,11 @@ export { Digests, type FileDigest } from './digests.ts'
 export { Inventory, type InventoryComponents, type ModelFile, type ModelProblem } from './inventory.ts'
 export { ModelHost, type ModelHostComponents, type ModelHostInit, type Slot } from './model-host.ts'
 export { ModelSet, type ModelSetComponents, type ModelSetInit } from './model-set.ts'
+export {
+  inspectUpstream,
+  UpstreamModels,
+  type InspectedServer,
+  type UpstreamModelsComponents,
+  type UpstreamModelsInit,
+} from './upstream-models.ts'
 export { defaultModels } from './store/index.ts'

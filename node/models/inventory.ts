@@ -3,20 +3,36 @@
  * problem to be reported, never a reason to stop: the others go on.
  */
 import { readdir, stat } from 'node:fs/promises'
-import { basename, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import {
   asSkeinError,
   LIMITS,
   SkeinError,
   type EngineKind,
   type ModelDigest,
+  type ModelFeature,
   type SamplingDefaults,
 } from '../../mesh/protocol/index.ts'
 import type { Logger } from '../../mesh/runtime/index.ts'
-import { echoDigest, isEchoPath, parseEchoPath, readGguf, type GgufSummary } from '../engines/index.ts'
+import {
+  describeOnnx,
+  echoDigest,
+  echoFeatures,
+  isEchoPath,
+  parseEchoPath,
+  readGguf,
+  type GgufSummary,
+  type OnnxModel,
+} from '../engines/index.ts'
 import type { Digests } from './digests.ts'
 
-const EXTENSION = /\.gguf$/i
+const EXTENSION = /\.(?:gguf|onnx)$/i
+const ONNX = /\.onnx$/i
+/** What exporters call the one graph of a folder: the folder has the name, and what belongs to the model beside it. */
+const GRAPH = /^model(?:_[a-z0-9_]+)?\.onnx$/i
+/** The folder that some exporters put graphs into, below the tokenizer. */
+const GRAPHS = 'onnx'
+const GRAPH_IN_FOLDER = 'model.onnx'
 const ALIAS_LENGTH_MAX = 128
 
 /** What is known of a model before an engine has loaded it. */
@@ -33,6 +49,11 @@ export interface ModelFile {
   readonly quantization: string
   readonly hasChatTemplate: boolean
   readonly sampling: SamplingDefaults
+  /** What its head promises, as `LoadedModel` has it; what engines of its kind mostly do, when absent. */
+  readonly features?: readonly ModelFeature[]
+  readonly isGenerator?: boolean
+  /** A server of its own loads it when it is asked: it is not asked without need. */
+  readonly isOnDemand?: boolean
 }
 
 export interface ModelProblem {
@@ -66,7 +87,7 @@ export class Inventory {
   }
 
   /**
-   * Models of `specs` (files, directories of `.gguf`, `echo:` labels), each as soon as its digest is known, small files
+   * Models of `specs` (files, directories of `.gguf` and `.onnx`, `echo:` labels), each as soon as its digest is known, small files
    * before large ones. Files of equal content are one model. Ends early when `signal` aborts.
    */
   async *scan(specs: readonly string[], signal: AbortSignal): AsyncGenerator<ModelFile, void, undefined> {
@@ -108,9 +129,10 @@ export class Inventory {
       const found = await stat(path)
       if (found.isFile()) return [{ path, sizeBytes: found.size }]
       if (!found.isDirectory())
-        throw new SkeinError('MODEL_FILE_INVALID', `${path}: neither a file nor a directory of .gguf files`)
-      const names = (await readdir(path)).filter((name) => EXTENSION.test(name)).sort()
-      if (names.length === 0) throw new SkeinError('MODEL_FILE_INVALID', `${path}: no .gguf file in this directory`)
+        throw new SkeinError('MODEL_FILE_INVALID', `${path}: neither a file nor a directory of models`)
+      const names = await modelsOf(path)
+      if (names.length === 0)
+        throw new SkeinError('MODEL_FILE_INVALID', `${path}: no .gguf or .onnx file in this directory`)
       return await Promise.all(
         names.map(async (name) => ({ path: join(path, name), sizeBytes: (await stat(join(path, name))).size })),
       )
@@ -130,6 +152,7 @@ export class Inventory {
   async #inspect(path: string, signal: AbortSignal): Promise<ModelFile | undefined> {
     try {
       // The head first: what is no model is told at once, not after gigabytes were hashed.
+      if (ONNX.test(path)) return await this.#inspectOnnx(path, signal)
       const summary = await readGguf(path)
       if (summary.splitFiles > 1)
         throw new SkeinError('MODEL_FILE_INVALID', `${path}: one part of a split model; merge it with llama-gguf-split`)
@@ -139,6 +162,47 @@ export class Inventory {
       if (!signal.aborted) this.report(path, asSkeinError(thrown, 'MODEL_FILE_INVALID'))
       return undefined
     }
+  }
+
+  async #inspectOnnx(path: string, signal: AbortSignal): Promise<ModelFile> {
+    const model = await describeOnnx(path)
+    const { digests } = this.#components
+    const parts = [{ role: 'model', path }, ...model.companions]
+    const digest = parts.length === 1 ? (await digests.of(path, signal)).digest : await digests.ofParts(parts, signal)
+    return onnxModel(model, digest)
+  }
+}
+
+/** Files in the folder `path` that are models, by their names from there; in a folder of one exported model, its graph. */
+async function modelsOf(path: string): Promise<string[]> {
+  const names = (await readdir(path)).sort()
+  const models = names.filter((name) => EXTENSION.test(name))
+  // one network in several precisions is one model
+  if (models.length > 1 && models.includes(GRAPH_IN_FOLDER) && models.every((name) => GRAPH.test(name)))
+    return [GRAPH_IN_FOLDER]
+  if (models.length > 0 || !names.includes(GRAPHS)) return models
+  const graph = join(GRAPHS, GRAPH_IN_FOLDER)
+  return (await stat(join(path, graph)).catch(() => undefined))?.isFile() === true ? [graph] : []
+}
+
+function onnxModel({ path, summary, features, text }: OnnxModel, digest: ModelDigest): ModelFile {
+  const file = basename(path)
+  const folder = basename(dirname(path)) === GRAPHS ? dirname(dirname(path)) : dirname(path)
+  const own = GRAPH.test(file) ? basename(folder) : file.replace(EXTENSION, '')
+  const aliases = [...new Set([summary.metadata.get('name') ?? '', own].map(alias).filter((each) => each !== ''))]
+  return {
+    engine: 'onnx',
+    path,
+    digest,
+    aliases: aliases.length > 0 ? aliases : [digest],
+    sizeBytes: summary.sizeBytes,
+    contextTokens: text?.tokensMax ?? 0,
+    parameters: summary.parameters,
+    quantization: summary.quantization,
+    hasChatTemplate: false,
+    sampling: {},
+    features,
+    isGenerator: false,
   }
 }
 
@@ -157,12 +221,13 @@ function ggufModel(path: string, summary: GgufSummary, digest: ModelDigest): Mod
     quantization,
     hasChatTemplate: chatTemplate !== undefined,
     sampling,
+    ...(summary.isEmbedder && { features: ['embed'] as const, isGenerator: false }),
   }
 }
 
 /** `echo:NAME?OPTIONS`. Labels are their own content: two nodes with one label have one model. */
 function echoModel(label: string): ModelFile {
-  const { contextTokens } = parseEchoPath(label)
+  const options = parseEchoPath(label)
   const name = alias(label.slice(label.indexOf(':') + 1).split('?')[0] ?? '')
   return {
     engine: 'echo',
@@ -170,11 +235,13 @@ function echoModel(label: string): ModelFile {
     digest: echoDigest(label),
     aliases: [name === '' ? 'echo' : name],
     sizeBytes: 0,
-    contextTokens,
+    contextTokens: options.contextTokens,
     parameters: 0,
     quantization: 'none',
     hasChatTemplate: true,
     sampling: {},
+    features: echoFeatures(options),
+    isGenerator: !options.isMute,
   }
 }
 

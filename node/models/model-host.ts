@@ -1,6 +1,7 @@
 /**
- * Keeps one model resident: loads it, loads it again after its engine crashed, counts its slots, and measures it while
- * nobody uses it. A request never waits for a measurement: the measurement gives way and is made later.
+ * Keeps one model resident, from `start` to `rest`: loads it, loads it again after its engine crashed, counts its slots, and
+ * measures it while nobody uses it. A request never waits for a measurement: the measurement gives way and is made later.
+ * Which models are to be resident is decided elsewhere (`residency.ts`).
  */
 import {
   asSkeinError,
@@ -37,10 +38,12 @@ const LOAD_MS_LEAST = 300
 /** An engine that does not let go within this time is left to its own end. */
 const UNLOAD_MS = 2000
 /** Sequences decoded together, unless the owner says otherwise: more of them slow each one down. */
-const SLOTS: Readonly<Record<EngineKind, number>> = { llama: 4, echo: 64 }
-/** What an engine is expected to do until it was loaded once. */
+const SLOTS: Readonly<Record<EngineKind, number>> = { llama: 4, onnx: 2, upstream: 16, echo: 64 }
+/** What an engine is expected to do until it was loaded once, where the file does not say. */
 const FEATURES: Readonly<Record<EngineKind, LoadedModel['features']>> = {
   llama: ['json', 'logprobs'],
+  onnx: [],
+  upstream: [],
   echo: ['logprobs'],
 }
 
@@ -58,6 +61,10 @@ export interface ModelHostComponents {
   readonly onLoad: () => void
   /** It cannot be loaded, and will not be tried again. */
   readonly onProblem: (error: SkeinError) => void
+  /** It is on the disk, and somebody waits for it. */
+  readonly onWanted: (host: ModelHost) => void
+  /** The last slot was given back. */
+  readonly onIdle: (host: ModelHost) => void
 }
 
 export interface ModelHostInit {
@@ -66,7 +73,7 @@ export interface ModelHostInit {
   readonly contextTokens?: number
 }
 
-/** The right to run one attempt; `release` may be called more than once. */
+/** The right to run one attempt, or one piece of work; `release` may be called more than once. */
 export interface Slot {
   release(): void
 }
@@ -93,6 +100,11 @@ export class ModelHost {
   /** The last measurement on its way to the disk. */
   #keeping: Promise<void> = Promise.resolve()
   #loop: Promise<void> | undefined
+  /** Ends with `rest`. */
+  #residence: AbortController | undefined
+  /** Why it is not loaded for those who wait now. */
+  #refusal: SkeinError | undefined
+  #lastUsedMs: number
 
   constructor(components: ModelHostComponents, file: ModelFile, init: ModelHostInit) {
     this.file = file
@@ -100,10 +112,26 @@ export class ModelHost {
     this.#init = init
     this.#log = components.log.scope('model', { model: file.aliases[0] })
     this.#loadMs = LOAD_MS_LEAST + file.sizeBytes / LOAD_BYTES_PER_MS
+    this.#lastUsedMs = components.clock.nowMs()
   }
 
   get isResident(): boolean {
     return this.#isResident
+  }
+
+  get residency(): ModelCapability['residency'] {
+    if (this.#isResident) return 'resident'
+    return this.#loop === undefined ? 'disk' : 'loading'
+  }
+
+  /** Monotonic, in ms: when its last slot was given back, or when it was found. */
+  get lastUsedMs(): number {
+    return this.#lastUsedMs
+  }
+
+  /** What its engine's process takes now; 0 unless it is resident. */
+  get memoryBytes(): number {
+    return this.#isResident ? this.#engine!.stats().memoryBytes : 0
   }
 
   /** Why it is not loaded and will not be. */
@@ -124,6 +152,12 @@ export class ModelHost {
     return this.#running
   }
 
+  /** Whether it makes text: as its file promises, until it was loaded. */
+  get isGenerator(): boolean {
+    const { isGenerator, engine } = this.file
+    return this.#loaded ? this.#loaded.isGenerator !== false : (isGenerator ?? engine !== 'onnx')
+  }
+
   get load(): LoadReport['models'][number] {
     const pending = this.#running > 0 && this.#isResident ? this.#engine!.stats().prefillTokensPending : 0
     return { digest: this.file.digest, running: this.#running, prefillTokensPending: Math.max(0, Math.round(pending)) }
@@ -142,12 +176,12 @@ export class ModelHost {
       sizeBytes: loaded?.sizeBytes ?? file.sizeBytes,
       contextTokens: Math.max(1, loaded?.contextTokens ?? claimed),
       features: [
-        ...((loaded?.hasChatTemplate ?? file.hasChatTemplate) ? (['chat'] as const) : []),
-        'completion',
-        ...(loaded?.features ?? FEATURES[file.engine]),
+        ...(this.isGenerator && (loaded?.hasChatTemplate ?? file.hasChatTemplate) ? (['chat'] as const) : []),
+        ...(this.isGenerator ? (['completion'] as const) : []),
+        ...(loaded?.features ?? file.features ?? FEATURES[file.engine]),
       ],
       ...(Object.keys(file.sampling).length > 0 && { sampling: file.sampling }),
-      residency: this.#isResident ? 'resident' : 'loading',
+      residency: this.residency,
       loadMs: this.#loadMs,
       slots: this.slots,
       ...(this.#speed === undefined ? {} : { speed: this.#speed }),
@@ -155,8 +189,36 @@ export class ModelHost {
     }
   }
 
+  /** Loads it, and keeps it loaded. */
   start(): void {
-    this.#loop ??= this.#keepResident()
+    if (this.#loop !== undefined || this.#stopping.signal.aborted || this.#failure !== undefined) return
+    const residence = (this.#residence = new AbortController())
+    this.#refusal = undefined
+    this.#loop = this.#keepResident(AbortSignal.any([residence.signal, this.#stopping.signal])).then(() => {
+      this.#loop = undefined
+      this.#components.onCapability()
+      // who came while it was being unloaded
+      if (this.#running > 0 && this.#failure === undefined && !this.#stopping.signal.aborted)
+        this.#components.onWanted(this)
+    })
+  }
+
+  /** Unloads it, when nobody uses it; it can be started again. Says whether it did. Bounded, does not throw. */
+  async rest(): Promise<boolean> {
+    if (this.#running > 0 || this.#loop === undefined) return false
+    this.#cancelIdle()
+    // at once: who comes from now on waits for it to be loaded again
+    this.#isResident = false
+    this.#residence!.abort(new SkeinError('ENGINE_FAILED', 'the model is being unloaded'))
+    await this.#loop
+    return true
+  }
+
+  /** Whoever waits for it to be loaded gets this error: it cannot be now. */
+  refuse(error: SkeinError): void {
+    if (this.#loop !== undefined) return
+    this.#refusal = error
+    this.#waiters.notify()
   }
 
   /** A slot, or `undefined` when none is free. A measurement gives way. */
@@ -166,24 +228,35 @@ export class ModelHost {
     this.#cancelIdle()
     this.#measuring?.abort(new SkeinError('NO_FREE_SLOT', 'a request came'))
     this.#components.onLoad()
+    if (this.#loop === undefined) {
+      this.#refusal = undefined
+      this.#components.onWanted(this)
+    }
     let held = true
     return {
       release: () => {
         if (!held) return
         held = false
         this.#running--
+        this.#lastUsedMs = this.#components.clock.nowMs()
         this.#waiters.notify()
         this.#components.onLoad()
         this.#measureWhenIdle(IDLE_BEFORE_MEASURE_MS)
+        if (this.#running === 0) this.#components.onIdle(this)
       },
     }
   }
 
-  /** The engine, once it is loaded and not busy measuring. @throws SkeinError why it will not be; the signal's reason. */
+  /**
+   * The engine, once it is loaded and not busy measuring.
+   *
+   * @throws SkeinError why it will not be, or cannot be now; the signal's reason.
+   */
   ready(signal: AbortSignal): Promise<Engine> {
     return this.#waiters.until(
       () => {
-        if (this.#failure) throw this.#failure
+        const reason = this.#failure ?? this.#refusal
+        if (reason) throw reason
         return this.#isResident && this.#measuring === undefined ? this.#engine : undefined
       },
       AbortSignal.any([signal, this.#stopping.signal]),
@@ -220,10 +293,9 @@ export class ModelHost {
     await this.#keeping
   }
 
-  /** Load, wait for a crash, back off, again, until stopped or beyond hope. Does not throw. */
-  async #keepResident(): Promise<void> {
+  /** Load, wait for a crash, back off, again, until `signal` aborts or it is beyond hope. Does not throw. */
+  async #keepResident(signal: AbortSignal): Promise<void> {
     const { clock, random } = this.#components
-    const { signal } = this.#stopping
     for (let failures = 0; !signal.aborted;) {
       const beganMs = clock.nowMs()
       try {
@@ -299,7 +371,9 @@ export class ModelHost {
 
   #measureWhenIdle(delayMs: number): void {
     this.#cancelIdle()
-    if (this.#speed || this.#running > 0 || this.#measurementsFailed >= MEASUREMENTS_FAILED_MAX) return
+    if (this.file.isOnDemand) return
+    if (!this.isGenerator || this.#speed || this.#running > 0 || this.#measurementsFailed >= MEASUREMENTS_FAILED_MAX)
+      return
     if (delayMs === 0) void this.#measure()
     else this.#cancelIdle = this.#components.clock.timer(delayMs, () => void this.#measure())
   }

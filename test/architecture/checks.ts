@@ -4,6 +4,7 @@ import {
   ENTRY_POINTS,
   isFenced,
   PACKAGE_FENCES,
+  PACKED_PACKAGES,
   SOURCE_FOLDERS,
   UNIMPORTED_PACKAGES,
   zoneOf,
@@ -96,7 +97,9 @@ export const checkDependencies: ArchitectureCheck = (files) => {
   return [
     ...unused(dependencies, bySource).map((name) => `no source file imports the dependency ${name}`),
     ...unused(devDependencies, byAll).map((name) => `nothing imports the development dependency ${name}`),
-    ...[...bySource].filter((name) => !(name in dependencies)).map((name) => `${name} is not in dependencies`),
+    ...[...bySource]
+      .filter((name) => !(name in dependencies) && !Object.hasOwn(PACKED_PACKAGES, name))
+      .map((name) => `${name} is not in dependencies`),
     ...[...byAll]
       .filter((name) => !(name in dependencies) && !(name in devDependencies))
       .map((name) => `${name} is imported and not in package.json`),

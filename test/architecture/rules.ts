@@ -169,6 +169,13 @@ export const UNIMPORTED_PACKAGES: Readonly<Record<string, string>> = {
   '@types/node': 'Named by `types` in tsconfig.json.',
   eslint: 'Run by scripts/check.ts.',
   prettier: 'Run by scripts/check.ts.',
+  'onnxruntime-common': 'Required by the files of onnxruntime-node that a published package carries.',
+}
+
+/** Imported by the source and no dependency of the published package, which carries their files. */
+export const PACKED_PACKAGES: Readonly<Record<string, string>> = {
+  'onnxruntime-node':
+    'Its install script fetches hundreds of megabytes from elsewhere; scripts/pack.ts takes what is needed.',
 }
 
 /** Where the program starts. What cannot be reached from here is dead. */

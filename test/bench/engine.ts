@@ -2,20 +2,26 @@
  * What the engine itself can do, without a mesh: load time, prefill rate, tokens per second of 1, 2, 4 and 8 sequences
  * together, and the time from a commit to the first token, through the child process as the node uses it.
  *
- *   node test/bench/engine.ts [--model tiny|m135|b1] [--threads N] [--tokens N]
+ *   node test/bench/engine.ts [--model tiny|m135|b1] [--threads N] [--tokens N] [--server PATH [--rounds N]]
+ *
+ * `--server` is the path of llama.cpp's own `llama-server`: both then decode the same prompts of the same model on the same
+ * threads, in turns, and the share of its rate is printed.
  */
 import { parseArgs } from 'node:util'
 import { asModelDigest, GREEDY, type Prompt } from '../../mesh/protocol/index.ts'
 import { createLogger, SystemClock } from '../../mesh/runtime/index.ts'
 import { createEngine, type Engine } from '../../node/engines/index.ts'
 import { ensureModel, MODEL_NAMES } from '../fixtures/models/index.ts'
-import { median, print, spread } from './stats.ts'
+import { LlamaServer } from './llama-server.ts'
+import { machine, median, print, spread } from './stats.ts'
 
 const { values } = parseArgs({
   options: {
     model: { type: 'string', default: 'm135' },
     threads: { type: 'string' },
     tokens: { type: 'string', default: '64' },
+    server: { type: 'string' },
+    rounds: { type: 'string', default: '5' },
   },
 })
 const SEQUENCES = [1, 2, 4, 8]
@@ -39,7 +45,7 @@ async function generate(engine: Engine, id: string, prompt: Prompt, maxTokens: n
   let lastMs = 0
   let tokens = 0
   let promptTokens = 0
-  const request = { id, prompt, sampling: { ...GREEDY, seed: 1 }, stop: [], maxTokens, generated: [] }
+  const request = { id, prompt, sampling: { ...GREEDY, seed: 1 }, stop: [], maxTokens, isEndless: true, generated: [] }
   for await (const event of engine.generate(request, new AbortController().signal)) {
     if (event.type === 'tokens') {
       lastMs = clock.nowMs()
@@ -50,19 +56,37 @@ async function generate(engine: Engine, id: string, prompt: Prompt, maxTokens: n
   return { promptTokens, tokens, firstMs: firstMs ?? lastMs, lastMs }
 }
 
-/** Tokens per second of all together, from when the last sequence began to decode until the first one ended. */
-async function decodeRate(engine: Engine, sequences: number, tokens: number): Promise<number> {
-  const beganMs = clock.nowMs()
-  const runs = await Promise.all(
-    Array.from({ length: sequences }, (_, i) =>
-      generate(engine, `decode-${sequences}-${i}`, { kind: 'text', text: `${i} geese of ${sequences} are` }, tokens),
-    ),
-  )
-  const endedMs = Math.max(...runs.map((run) => run.lastMs))
-  const firstMs = Math.min(...runs.map((run) => run.firstMs))
+const promptOf = (sequence: number, of: number): string => `${sequence} geese of ${of} are`
+
+/** Tokens per second of all together, from the first token of all to the last. */
+function rateOf(runs: readonly Pick<Timed, 'tokens' | 'firstMs' | 'lastMs'>[]): number {
   const total = runs.reduce((sum, run) => sum + run.tokens - 1, 0)
   if (total <= 0) return Number.NaN
-  return (total * 1000) / (endedMs - Math.max(firstMs, beganMs))
+  const endedMs = Math.max(...runs.map((run) => run.lastMs))
+  return (total * 1000) / (endedMs - Math.min(...runs.map((run) => run.firstMs)))
+}
+
+async function decodeRate(engine: Engine, sequences: number, tokens: number): Promise<number> {
+  const runs = Array.from({ length: sequences }, (_, i) =>
+    generate(engine, `decode-${sequences}-${i}`, { kind: 'text', text: promptOf(i, sequences) }, tokens),
+  )
+  return rateOf(await Promise.all(runs))
+}
+
+/** Both in turns, so that what else the machine does befalls both. */
+async function compare(engine: Engine, server: LlamaServer, tokens: number, rounds: number): Promise<void> {
+  for (const sequences of SEQUENCES) {
+    const [ours, theirs]: [number[], number[]] = [[], []]
+    for (let round = 0; round < rounds; round++) {
+      ours.push(await decodeRate(engine, sequences, tokens))
+      const runs = Array.from({ length: sequences }, (_, i) => server.generate(promptOf(i, sequences), tokens))
+      theirs.push(rateOf(await Promise.all(runs)))
+    }
+    const share = median(ours) / median(theirs)
+    print(
+      `decode x ${sequences}  ${median(ours).toFixed(1)} tokens/s, llama-server ${median(theirs).toFixed(1)}: share ${share.toFixed(2)}`,
+    )
+  }
 }
 
 async function prefillRate(engine: Engine): Promise<{ rate: number; tokens: number }> {
@@ -106,6 +130,7 @@ async function main(): Promise<void> {
     return
   }
   const path = await ensureModel(name)
+  print(machine())
   const engine = createEngine('llama', { clock, log: createLogger('error') })
   const beganMs = clock.nowMs()
   const model = await engine.load({
@@ -115,25 +140,48 @@ async function main(): Promise<void> {
     contextTokens: CONTEXT_TOKENS,
     ...(values.threads === undefined ? {} : { threads: Number(values.threads) }),
   })
-  print(`${name} ${model.quantization}, ${model.numerics.threads} threads, ${model.numerics.engineBuild}`)
+  const { threads, engineBuild } = model.numerics
+  print(`${name} ${model.quantization}, ${threads} threads, ${engineBuild}`)
   print(`load        ${Math.round(clock.nowMs() - beganMs)} ms`)
   try {
     await decodeRate(engine, 1, 8)
-    let stepMs = Number.NaN
-    for (const sequences of SEQUENCES) {
-      const rate = await decodeRate(engine, sequences, Number(values.tokens))
-      if (sequences === 1) stepMs = 1000 / rate
-      print(`decode x ${sequences}  ${rate.toFixed(1)} tokens/s`)
-    }
-    const { rate, tokens } = await prefillRate(engine)
-    print(`prefill     ${rate.toFixed(0)} tokens/s (${tokens} tokens)`)
-    const times = await commitTimes(engine)
-    print(
-      `commit      ${spread(times)}, ${(median(times) / stepMs).toFixed(1)} decode steps with ${COMMIT_TOKENS} tokens`,
-    )
+    if (values.server === undefined) await measure(engine)
+    else await compareWith(values.server, engine, path, threads)
     print(`memory      ${Math.round(engine.stats().memoryBytes / 1024 / 1024)} MiB`)
   } finally {
     await engine.unload()
+  }
+}
+
+async function measure(engine: Engine): Promise<void> {
+  let stepMs = Number.NaN
+  for (const sequences of SEQUENCES) {
+    const rate = await decodeRate(engine, sequences, Number(values.tokens))
+    if (sequences === 1) stepMs = 1000 / rate
+    print(`decode x ${sequences}  ${rate.toFixed(1)} tokens/s`)
+  }
+  const { rate, tokens } = await prefillRate(engine)
+  print(`prefill     ${rate.toFixed(0)} tokens/s (${tokens} tokens)`)
+  const times = await commitTimes(engine)
+  print(
+    `commit      ${spread(times)}, ${(median(times) / stepMs).toFixed(1)} decode steps with ${COMMIT_TOKENS} tokens`,
+  )
+}
+
+async function compareWith(program: string, engine: Engine, model: string, threads: number): Promise<void> {
+  const sequences = Math.max(...SEQUENCES)
+  const server = await LlamaServer.start(clock, {
+    path: program,
+    model,
+    threads,
+    sequences,
+    contextTokens: CONTEXT_TOKENS,
+  })
+  try {
+    await server.generate(promptOf(0, 1), 8)
+    await compare(engine, server, Number(values.tokens), Number(values.rounds))
+  } finally {
+    await server.stop()
   }
 }
 

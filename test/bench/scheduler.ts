@@ -41,7 +41,7 @@ function record(i: number): CapabilityRecord {
         parameters: 1e9,
         sizeBytes: 1e9,
         contextTokens: 8192,
-        features: ['chat'],
+        features: ['chat', 'completion'],
         residency: 'resident',
         loadMs: 0,
         slots: 4,

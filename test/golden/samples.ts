@@ -152,4 +152,33 @@ export const SAMPLES: readonly Frame[] = [
   { type: 'model.bytes', bytes: Uint8Array.of(1, 2, 3), leftBytes: 6 },
   { type: 'model.refused', code: 'SATURATED', message: 'come back', retryAfterMs: 500 },
   { type: 'model.goodbye' },
+  { type: 'work.start', taskId: TASK, digest: DIGEST, work: { kind: 'embed', texts: ['a'], dimensions: 2 } },
+  { type: 'work.start', taskId: TASK, digest: DIGEST, work: { kind: 'classify', texts: ['a', 'b'] } },
+  {
+    type: 'work.start',
+    taskId: TASK,
+    digest: DIGEST,
+    work: {
+      kind: 'infer',
+      tensors: [{ name: 'x', type: 'float32', shape: [1, 1], data: Uint8Array.of(0, 0, 128, 63) }],
+    },
+  },
+  { type: 'work.cancel' },
+  { type: 'work.progress', phase: 'loading' },
+  {
+    type: 'work.end',
+    result: { kind: 'embed', vectors: [Uint8Array.of(0, 0, 128, 63, 0, 0, 0, 0)], promptTokens: 1 },
+    timing: { waitMs: 1, workMs: 2 },
+  },
+  {
+    type: 'work.end',
+    result: { kind: 'classify', classes: [[{ label: 'a', score: 0.75 }]], promptTokens: 1 },
+    timing: { waitMs: 1, workMs: 2 },
+  },
+  {
+    type: 'work.end',
+    result: { kind: 'infer', tensors: [{ name: 'y', type: 'bool', shape: [], data: Uint8Array.of(1) }] },
+    timing: { waitMs: 1, workMs: 2 },
+  },
+  { type: 'work.failed', code: 'INVALID_REQUEST', message: 'no such input', param: 'inputs' },
 ]

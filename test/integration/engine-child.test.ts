@@ -69,6 +69,11 @@ describe('an engine process', () => {
     expect((await collect(engine.generate(request({ maxTokens: 4 }), never))).ids).toHaveLength(4)
   }, 30_000)
 
+  it('is what Linux ends first when memory runs out', async () => {
+    await engine.load(LOAD)
+    expect(Number(await readFile(`/proc/${engine.pid}/oom_score_adj`, 'utf8'))).toBe(500)
+  }, 30_000)
+
   it('tells its death while nobody uses it', async () => {
     await engine.load(LOAD)
     const told = new Promise<void>((resolve) => (onExit = resolve))

@@ -41,7 +41,8 @@ function start(mutation: string | undefined): Promise<ChildProcess> {
     env: mutation === undefined ? env : { ...env, SKEIN_SIM_MUTATION: mutation },
   })
   return new Promise((resolve, reject) => {
-    const died = (code: number | null): void => reject(new RangeError(`a worker ended with ${code} before its first history`))
+    const died = (code: number | null): void =>
+      reject(new RangeError(`a worker ended with ${code} before its first history`))
     worker.once('exit', died)
     worker.once('message', () => {
       worker.off('exit', died)

@@ -26,7 +26,7 @@ export function registerChat(program: Command): void {
 }
 
 async function firstModel(client: CoordinatorClient): Promise<string> {
-  const [model] = await client.models()
+  const model = (await client.models()).find(({ features }) => features.includes('completion'))
   if (!model)
     throw new SkeinError('NO_NODE', 'no node of the mesh has a model yet; start one with: skein node --model PATH')
   return model.aliases[0] ?? model.digest

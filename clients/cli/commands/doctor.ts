@@ -11,6 +11,7 @@ import { addClientOptions, createContext, type ClientOptions, type Context } fro
 import { findCoordinator } from '../coordinator-client.ts'
 import type { Output, Style } from '../output.ts'
 import { isAlive } from '../service/status.ts'
+import { findServers } from '../upstream-options.ts'
 
 /** An HTTP question of the doctor's, in ms. */
 const FETCH_MS = 2000
@@ -68,6 +69,7 @@ function surroundingsOf(context: Context, options: ClientOptions, known: Readonl
       const { ModelStore } = await import('../../../node/models/store/index.ts')
       return new ModelStore({ clock: machine.clock, random: new SystemRandom() }, dataDir).list()
     },
+    servers: () => findServers(process.env),
     readHead: async (path) => (await import('../../../node/index.ts')).readGguf(path),
   }
 }

@@ -4,19 +4,23 @@ import { Option, type Command } from 'commander'
 import { SystemClock, SystemRandom } from '../../../mesh/runtime/index.ts'
 import { addClientOptions, createContext, type ClientOptions, type Context } from '../context.ts'
 import { formatBytes, formatDuration, table } from '../output.ts'
+import { findServers } from '../upstream-options.ts'
 
 interface ModelsOptions extends ClientOptions {
   readonly local?: boolean
   readonly found?: boolean
+  readonly servers?: boolean
 }
 
 export function registerModels(program: Command): void {
   addClientOptions(program.command('models').description('list the models of the mesh, or of this machine'))
     .addOption(new Option('--local', 'what the store of this machine has, served or not'))
     .addOption(new Option('--found', 'what other programs of this machine have, to be taken over by `skein pull`'))
+    .addOption(new Option('--servers', 'what servers that run here have, and what of it a node offers'))
     .action(async (options: ModelsOptions) => {
       const context = createContext(options)
-      if (options.found === true) await listFound(context)
+      if (options.servers === true) await listServers(context)
+      else if (options.found === true) await listFound(context)
       else if (options.local === true) await listStore(context)
       else await listMesh(context)
     })
@@ -31,10 +35,24 @@ async function listMesh({ output, client }: Context): Promise<void> {
     model.quantization,
     formatBytes(model.sizeBytes),
     String(model.contextTokens),
+    model.features.join(' '),
     model.resident ? 'resident' : 'on disk',
     model.nodes.map((node) => node.name).join(', '),
   ])
-  output.line(table([['NAME', 'QUANTIZATION', 'SIZE', 'CONTEXT', 'STATE', 'NODES'], ...rows]))
+  output.line(table([['NAME', 'QUANTIZATION', 'SIZE', 'CONTEXT', 'FEATURES', 'STATE', 'NODES'], ...rows]))
+}
+
+async function listServers({ output }: Context): Promise<void> {
+  const { printable } = await import('../../../node/models/store/index.ts')
+  const servers = await findServers(process.env)
+  if (output.json) return output.value(servers)
+  if (servers.length === 0) return output.note('no Ollama, LM Studio, llama-server or vLLM runs on this machine')
+  const rows = servers.flatMap(({ url, kind = 'nothing', why, models }) =>
+    why === undefined
+      ? models.map((model) => [printable(model.name), kind, url, model.isOffered ? 'offered' : `not: ${model.why}`])
+      : [['', kind, url, why]],
+  )
+  output.line(table([['MODEL', 'KIND', 'SERVER', 'OFFERED'], ...rows]))
 }
 
 async function listFound({ output }: Context): Promise<void> {

@@ -1,6 +1,6 @@
 /** All checks of `skein doctor`, in the order in which they are told. */
 import type { Instance, Random } from '../../../mesh/runtime/index.ts'
-import type { EngineDevices } from '../../../node/index.ts'
+import type { EngineDevices, InspectedServer } from '../../../node/index.ts'
 import type { StoredModel } from '../../../node/models/store/index.ts'
 import { DEFAULT_HTTP } from '../coordinator-client.ts'
 import { formatBytes } from '../output.ts'
@@ -21,6 +21,7 @@ import { checkCertificate, checkCoordinator, type CoordinatorFacts } from './mes
 import { checkFit, checkModels } from './model-checks.ts'
 import { checkAddress, checkDials, checkMdns, hostPortOf, type Dial, type TryListen } from './network-checks.ts'
 import { checkPolicy } from './policy-check.ts'
+import { checkUpstream } from './upstream-check.ts'
 
 /** Most checks answer at once. */
 const QUICK_MS = 5000
@@ -44,6 +45,8 @@ export interface Surroundings {
   readonly membership: () => Promise<MembershipFacts | undefined>
   readonly probeEngine: () => Promise<EngineDevices>
   readonly store: () => Promise<readonly StoredModel[]>
+  /** Servers that run models already. */
+  readonly servers: () => Promise<readonly InspectedServer[]>
   readonly readHead: (path: string) => Promise<{ readonly sizeBytes: number }>
 }
 
@@ -70,6 +73,7 @@ export function examine(around: Surroundings): Promise<Finding[]> {
       withinMs: MODELS_MS,
       run: async (signal) => checkModels({ models: await around.store(), readHead: around.readHead }, signal),
     },
+    { name: 'upstream servers', withinMs: MODELS_MS, run: () => checkUpstream(around.servers) },
     { name: 'API address', withinMs: QUICK_MS, run: () => checkAddresses(around) },
     { name: 'membership', withinMs: MODELS_MS, run: (signal) => checkMembers(around, signal) },
     {

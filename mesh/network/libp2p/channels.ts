@@ -34,6 +34,7 @@ const FRAME_BYTES_MAX: Readonly<Record<ProtocolName, number>> = {
   control: LIMITS.controlFrameBytesMax,
   attempt: LIMITS.attemptFrameBytesMax,
   model: LIMITS.controlFrameBytesMax,
+  work: LIMITS.attemptFrameBytesMax,
 }
 export const STREAMS_MAX: Readonly<Record<ProtocolName, number>> = {
   join: GATE_STREAMS_MAX,
@@ -41,6 +42,7 @@ export const STREAMS_MAX: Readonly<Record<ProtocolName, number>> = {
   control: GATE_STREAMS_MAX,
   attempt: LIMITS.attemptStreamsPerConnectionMax,
   model: LIMITS.modelStreamsPerConnectionMax,
+  work: LIMITS.workStreamsPerConnectionMax,
 }
 const FAULTS: Readonly<Record<string, CounterName>> = {
   FRAME_TOO_LARGE: 'frame_too_large',

@@ -143,7 +143,8 @@ export class MemoryPeerTransport implements PeerTransport {
     const service = this.#services.get(protocol)
     const { peerId } = this.self
     if (service === undefined) throw new SkeinError('DIAL_FAILED', `${peerId} does not serve ${protocol}`)
-    const frameBytesMax = protocol === 'attempt' ? LIMITS.attemptFrameBytesMax : LIMITS.controlFrameBytesMax
+    const isLarge = protocol === 'attempt' || protocol === 'work'
+    const frameBytesMax = isLarge ? LIMITS.attemptFrameBytesMax : LIMITS.controlFrameBytesMax
     const there = this.#lane(from)
     const back = from.#lane(this)
     const [near, far] = memoryChannelPair(

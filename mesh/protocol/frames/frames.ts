@@ -18,6 +18,7 @@ import { LIMITS } from '../limits.ts'
 import { LoadReportSchema } from '../load.ts'
 import { RoleSchema } from '../membership.ts'
 import { bytes, count, list, memberName, modelDigest, peerId, taskId, text } from '../schema.ts'
+import { WorkResultSchema, WorkSchema } from '../work.ts'
 import { defineFrame, frameSet, type FrameOf } from './codec.ts'
 
 const failure = { code: text(48), message: text(1024) }
@@ -273,6 +274,33 @@ export const ModelRefused = defineFrame(
 /** The final frame: nothing more is wanted. */
 export const ModelGoodbye = defineFrame(0x49, 'model.goodbye', Type.Object({}))
 
+// work: coordinator to node, one stream each
+export const WorkStart = defineFrame(
+  0x50,
+  'work.start',
+  Type.Object({ taskId: taskId(), digest: modelDigest(), work: WorkSchema }),
+)
+/** Not wanted any more. */
+export const WorkCancel = defineFrame(0x51, 'work.cancel', Type.Object({}))
+/** Sent at least every second until the end: the node lives, and this is what it does. */
+export const WorkProgress = defineFrame(
+  0x52,
+  'work.progress',
+  Type.Object({ phase: Type.Enum(['waiting', 'loading', 'working']) }),
+)
+/** A final frame. */
+export const WorkEnd = defineFrame(
+  0x53,
+  'work.end',
+  Type.Object({
+    result: WorkResultSchema,
+    /** Measured by the node, in ms. */
+    timing: Type.Object({ waitMs: count(), workMs: count() }),
+  }),
+)
+/** A final frame. `param` is the field of the client's request at fault. */
+export const WorkFailed = defineFrame(0x54, 'work.failed', Type.Object({ ...failure, param: Type.Optional(text(128)) }))
+
 /** Every frame of this version. */
 export const FRAMES = [
   JoinRequest,
@@ -311,6 +339,11 @@ export const FRAMES = [
   ModelBytes,
   ModelRefused,
   ModelGoodbye,
+  WorkStart,
+  WorkCancel,
+  WorkProgress,
+  WorkEnd,
+  WorkFailed,
 ] as const
 
 /** Any frame, typed: what a channel takes. */
@@ -326,6 +359,8 @@ export type AttemptTokens = FrameOf<typeof AttemptTokens>
 export type AttemptEnd = FrameOf<typeof AttemptEnd>
 export type ModelFound = FrameOf<typeof ModelFound>
 export type ModelGranted = FrameOf<typeof ModelGranted>
+export type WorkStart = FrameOf<typeof WorkStart>
+export type WorkEnd = FrameOf<typeof WorkEnd>
 
 /** What may arrive, by stream and receiver. */
 export const INBOUND = {
@@ -352,5 +387,7 @@ export const INBOUND = {
     AttemptFailed,
   ),
   modelNode: frameSet(ModelFind, ModelAsk, ModelHash, ModelRead, ModelGoodbye),
+  workNode: frameSet(WorkStart, WorkCancel),
+  workCoordinator: frameSet(WorkProgress, WorkEnd, WorkFailed),
   modelAsker: frameSet(ModelFound, ModelGranted, ModelHashes, ModelBytes, ModelRefused),
 } as const

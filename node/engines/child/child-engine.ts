@@ -2,10 +2,18 @@
  * An engine in a process of its own, behind the same port. A native crash, an abort or an out-of-memory kill ends the
  * attempts that run there, never the agent; the next `load` starts a fresh process.
  */
-import { asSkeinError, LIMITS, SkeinError, type EngineKind } from '../../../mesh/protocol/index.ts'
+import { asSkeinError, LIMITS, SkeinError, type EngineKind, type WorkResult } from '../../../mesh/protocol/index.ts'
 import { PushQueue, type Logger } from '../../../mesh/runtime/index.ts'
 import { eventsOf } from '../attempt-run.ts'
-import type { Engine, EngineStats, GenerationEvent, GenerationRequest, LoadedModel, LoadRequest } from '../engine.ts'
+import type {
+  Engine,
+  EngineStats,
+  GenerationEvent,
+  GenerationRequest,
+  LoadedModel,
+  LoadRequest,
+  WorkRequest,
+} from '../engine.ts'
 import type { EngineDevices } from '../llama/library.ts'
 import { EngineProcess } from './engine-process.ts'
 import { fromWire, type ToParent } from './messages.ts'
@@ -33,12 +41,15 @@ interface PendingLoad {
 
 /** Twice an answer: its tokens, and the progress beside them. */
 const EVENTS_MAX = 2 * LIMITS.generatedTokensMax
+/** At once: whoever asks has slots to count, far fewer. Bounds what lies in the channel to a process that is busy. */
+const WORKS_MAX = LIMITS.workStreamsPerConnectionMax
 
 export class ChildEngine implements Engine {
   readonly #engine: EngineKind
   readonly #log: Logger
   readonly #notifyExit: (error: SkeinError) => void
   readonly #attempts = new Map<string, Attempt>()
+  readonly #works = new Map<string, PromiseWithResolvers<WorkResult>>()
   #process: EngineProcess | undefined
   #pendingLoad: PendingLoad | undefined
   /** Why no model is here: nothing was loaded, or the process that had it ended. */
@@ -81,9 +92,7 @@ export class ChildEngine implements Engine {
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     signal.throwIfAborted()
-    const child = this.#process
-    if (child === undefined || this.#pendingLoad !== undefined)
-      throw new SkeinError(this.#absence.code, this.#absence.message)
+    const child = this.#requireLoaded()
     if (this.#attempts.has(request.id)) throw new SkeinError('ENGINE_FAILED', `the attempt ${request.id} runs already`)
     const events = new PushQueue<GenerationEvent>(EVENTS_MAX)
     this.#attempts.set(request.id, { events, fail: (error) => events.fail(error) })
@@ -103,9 +112,31 @@ export class ChildEngine implements Engine {
     })
   }
 
+  async work(request: WorkRequest, signal: AbortSignal): Promise<WorkResult> {
+    signal.throwIfAborted()
+    const child = this.#requireLoaded()
+    const { id } = request
+    if (this.#works.has(id)) throw new SkeinError('ENGINE_FAILED', `the work ${id} runs already`)
+    if (this.#works.size >= WORKS_MAX) throw new SkeinError('NO_FREE_SLOT', `${WORKS_MAX} pieces of work run already`)
+    const settled = Promise.withResolvers<WorkResult>()
+    this.#works.set(id, settled)
+    const onAbort = (): void => {
+      child.send({ type: 'cancel', id })
+      settled.reject(signal.reason)
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      child.send({ type: 'work', request })
+      return await settled.promise
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      this.#works.delete(id)
+    }
+  }
+
   stats(): EngineStats {
     return {
-      running: this.#attempts.size,
+      running: this.#attempts.size + this.#works.size,
       prefillTokensPending: this.#attempts.size === 0 ? 0 : this.#prefillTokensPending,
       memoryBytes: this.#memoryBytes,
     }
@@ -115,6 +146,13 @@ export class ChildEngine implements Engine {
     const child = this.#process
     if (child === undefined) return
     await this.#drop(child, new SkeinError('ENGINE_FAILED', 'the model was unloaded'))
+  }
+
+  #requireLoaded(): EngineProcess {
+    const child = this.#process
+    if (child === undefined || this.#pendingLoad !== undefined)
+      throw new SkeinError(this.#absence.code, this.#absence.message)
+    return child
   }
 
   async #drop(child: EngineProcess, error: SkeinError): Promise<void> {
@@ -129,12 +167,14 @@ export class ChildEngine implements Engine {
     this.#pendingLoad?.reject(error)
     for (const attempt of this.#attempts.values()) attempt.fail(error)
     this.#attempts.clear()
+    for (const work of this.#works.values()) work.reject(error)
+    this.#works.clear()
   }
 
   /** A process that was dropped is not `#process` any more when it ends: what is left is an end that nobody wanted. */
   #onExit(child: EngineProcess, error: SkeinError): void {
     if (this.#process !== child) return
-    this.#log.warn({ err: error, attempts: this.#attempts.size }, 'the engine process is gone')
+    this.#log.warn({ err: error, attempts: this.#attempts.size, works: this.#works.size }, 'the engine process is gone')
     this.#end(error)
     this.#notifyExit(error)
   }
@@ -155,6 +195,13 @@ export class ChildEngine implements Engine {
         this.#memoryBytes = message.memoryBytes
         for (const item of message.items) this.#deliver(item)
         return
+      case 'worked': {
+        this.#memoryBytes = message.memoryBytes
+        const work = this.#works.get(message.id)
+        if ('result' in message.outcome) work?.resolve(message.outcome.result)
+        else work?.reject(fromWire(message.outcome.error))
+        return
+      }
       case 'devices':
         // the answer to a probe, which has a process of its own
         return

@@ -1,9 +1,9 @@
 /** Runs an engine for the process at the other end of the channel, and sends what all attempts bring in one message. */
-import { asSkeinError, type EngineKind } from '../../../mesh/protocol/index.ts'
+import { asSkeinError, SkeinError, type EngineKind } from '../../../mesh/protocol/index.ts'
 import type { Clock, Logger } from '../../../mesh/runtime/index.ts'
 import { EchoEngine } from '../echo/echo-engine.ts'
-import type { Engine, GenerationRequest } from '../engine.ts'
-import { toWire, type AttemptItem, type ToChild, type ToParent } from './messages.ts'
+import type { Engine, GenerationRequest, WorkRequest } from '../engine.ts'
+import { toWire, type AttemptItem, type ToChild, type ToParent, type WorkOutcome } from './messages.ts'
 
 export interface ChildHostComponents {
   readonly clock: Clock
@@ -20,6 +20,7 @@ interface Attempt {
 export class ChildHost {
   readonly #components: ChildHostComponents
   readonly #attempts = new Map<string, Attempt>()
+  readonly #works = new Map<string, AbortController>()
   #engine: Engine | undefined
   #outbox: AttemptItem[] = []
 
@@ -41,8 +42,13 @@ export class ChildHost {
       case 'commit':
         this.#attempts.get(message.id)?.hold.resolve(message.tail)
         return
-      case 'cancel':
-        this.#attempts.get(message.id)?.controller.abort(new DOMException('cancelled', 'AbortError'))
+      case 'work':
+        void this.#work(message.request)
+        return
+      case 'cancel': {
+        const running = this.#attempts.get(message.id)?.controller ?? this.#works.get(message.id)
+        running?.abort(new DOMException('cancelled', 'AbortError'))
+      }
     }
   }
 
@@ -64,7 +70,11 @@ export class ChildHost {
 
   async #create(kind: EngineKind): Promise<Engine> {
     if (kind === 'echo') return new EchoEngine(this.#components)
-    // on demand: the library takes most of a second to load
+    // on demand: each process has the native library of its engine alone, which takes most of a second to load
+    if (kind === 'onnx') {
+      const { OnnxEngine } = await import('../onnx/onnx-engine.ts')
+      return new OnnxEngine(this.#components)
+    }
     const { LlamaEngine } = await import('../llama/llama-engine.ts')
     return new LlamaEngine(this.#components)
   }
@@ -91,6 +101,30 @@ export class ChildHost {
     } finally {
       this.#attempts.delete(id)
     }
+  }
+
+  async #work(request: WorkRequest): Promise<void> {
+    const { id } = request
+    const controller = new AbortController()
+    this.#works.set(id, controller)
+    let outcome: WorkOutcome
+    try {
+      outcome = { result: await this.#engineThatWorks()(request, controller.signal) }
+    } catch (error) {
+      outcome = { error: toWire(asSkeinError(error, 'ENGINE_FAILED')) }
+    } finally {
+      this.#works.delete(id)
+    }
+    // nobody waits for what was cancelled
+    if (controller.signal.aborted) return
+    this.#components.send({ type: 'worked', id, memoryBytes: this.#engine?.stats().memoryBytes ?? 0, outcome })
+  }
+
+  #engineThatWorks(): NonNullable<Engine['work']> {
+    const engine = this.#engine
+    if (engine?.work === undefined)
+      throw new SkeinError('INVALID_REQUEST', 'the model only generates text', { param: 'model' })
+    return engine.work.bind(engine)
   }
 
   #post(item: AttemptItem): void {

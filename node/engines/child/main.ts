@@ -2,12 +2,19 @@
  * Entry of the engine process. It dies with its parent, whatever becomes of that: the channel closes, and it kills
  * itself. Killing, not exiting: `exit` waits for native threads, and there is nothing to save.
  */
+import { writeFileSync } from 'node:fs'
 import { SystemClock, createLogger } from '../../../mesh/runtime/index.ts'
 import { ChildHost } from './child-host.ts'
 import type { ToChild } from './messages.ts'
 
 // a terminal's Ctrl-C goes to the whole group; the parent decides what becomes of running answers
 process.on('SIGINT', () => undefined)
+// when memory runs out, Linux is to end this process rather than the agent or what the owner works with
+try {
+  writeFileSync('/proc/self/oom_score_adj', '500')
+} catch {
+  // another system, or not allowed
+}
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
 
 const host = new ChildHost({

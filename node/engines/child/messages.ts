@@ -1,6 +1,12 @@
 /** What the agent and its engine process say to each other, by structured clone. Both ends are of one build. */
-import { isErrorCode, SkeinError, type ErrorCode, type EngineKind } from '../../../mesh/protocol/index.ts'
-import type { GenerationEvent, GenerationRequest, LoadedModel, LoadRequest } from '../engine.ts'
+import {
+  isErrorCode,
+  SkeinError,
+  type ErrorCode,
+  type EngineKind,
+  type WorkResult,
+} from '../../../mesh/protocol/index.ts'
+import type { GenerationEvent, GenerationRequest, LoadedModel, LoadRequest, WorkRequest } from '../engine.ts'
 import type { EngineDevices } from '../llama/library.ts'
 
 export type ToChild =
@@ -8,6 +14,9 @@ export type ToChild =
   | { readonly type: 'generate'; readonly request: Omit<GenerationRequest, 'hold'>; readonly isHeld: boolean }
   /** To a held attempt: the tokens with which its hold has resolved. One that was rejected is cancelled. */
   | { readonly type: 'commit'; readonly id: string; readonly tail: readonly number[] }
+  /** Answered by one `worked`. */
+  | { readonly type: 'work'; readonly request: WorkRequest }
+  /** An attempt or a piece of work. */
   | { readonly type: 'cancel'; readonly id: string }
   | { readonly type: 'probe' }
 
@@ -17,6 +26,8 @@ export type ToParent =
   | { readonly type: 'devices'; readonly devices: EngineDevices }
   /** A load or a probe failed. */
   | { readonly type: 'failed'; readonly error: WireError }
+  /** The end of a piece of work that was not cancelled. */
+  | { readonly type: 'worked'; readonly id: string; readonly memoryBytes: number; readonly outcome: WorkOutcome }
   /** All that one turn of the event loop brought, for all attempts: one message per decode step. */
   | {
       readonly type: 'events'
@@ -27,6 +38,8 @@ export type ToParent =
 
 export type AttemptItem =
   { readonly id: string; readonly event: GenerationEvent } | { readonly id: string; readonly error: WireError }
+
+export type WorkOutcome = { readonly result: WorkResult } | { readonly error: WireError }
 
 export interface WireError {
   readonly code: ErrorCode

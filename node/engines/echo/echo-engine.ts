@@ -5,11 +5,28 @@
  * simulation owns its time; without a pace it gives a step each turn of the event loop (`setImmediate`), and no clock
  * moves. Its label's options, such as `echo:?tps=50&cache=1`, are listed with `EchoOptions`.
  */
-import { featuresNeeded, LIMITS, SkeinError, type Prompt, type TokenLogprob } from '../../../mesh/protocol/index.ts'
+import {
+  featuresNeeded,
+  LIMITS,
+  SkeinError,
+  type Prompt,
+  type TokenLogprob,
+  type WorkResult,
+} from '../../../mesh/protocol/index.ts'
 import { sleep, type Clock } from '../../../mesh/runtime/index.ts'
 import { AttemptRun, eventsOf, PROGRESS_INTERVAL_MS } from '../attempt-run.ts'
-import type { Engine, EngineStats, GenerationEvent, GenerationRequest, LoadedModel, LoadRequest } from '../engine.ts'
-import { parseEchoPath, type EchoOptions } from './echo-path.ts'
+import type {
+  Engine,
+  EngineStats,
+  GenerationEvent,
+  GenerationRequest,
+  LoadedModel,
+  LoadRequest,
+  WorkRequest,
+} from '../engine.ts'
+import { echoFeatures, parseEchoPath, type EchoOptions } from './echo-path.ts'
+import { piecesOf } from './echo-pieces.ts'
+import { echoWork } from './echo-work.ts'
 
 export interface EchoEngineComponents {
   readonly clock: Clock
@@ -33,21 +50,8 @@ interface Slot {
   remembered: readonly string[]
 }
 
-/** Longest piece in code points: long words come in several tokens, so that stop strings cross their borders. */
-const PIECE_LENGTH_MAX = 8
 /** What is echoed when the prompt says nothing. */
 const DEFAULT_TEXT = 'one two three four five six seven eight nine ten '
-
-/** Words with the space behind them, cut to pieces. */
-function piecesOf(text: string): string[] {
-  return (text.match(/\s*\S+\s*|\s+/gu) ?? []).flatMap((word) => {
-    const points = [...word]
-    const cuts = Math.ceil(points.length / PIECE_LENGTH_MAX)
-    return Array.from({ length: cuts }, (_, i) =>
-      points.slice(i * PIECE_LENGTH_MAX, (i + 1) * PIECE_LENGTH_MAX).join(''),
-    )
-  })
-}
 
 function echoedText(prompt: Prompt): string {
   const text =
@@ -86,6 +90,7 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
 export class EchoEngine implements Engine {
   readonly #clock: Clock
   readonly #playing = new Set<Playing>()
+  readonly #working = new Set<AbortController>()
   #loading: AbortController | undefined
   #options: EchoOptions | undefined
   #slots: readonly Slot[] = []
@@ -117,8 +122,9 @@ export class EchoEngine implements Engine {
       parameters: 0,
       quantization: 'none',
       sizeBytes: 0,
-      hasChatTemplate: true,
-      features: ['logprobs'],
+      hasChatTemplate: !options.isMute,
+      features: echoFeatures(options),
+      isGenerator: !options.isMute,
       numerics: { engineBuild: 'echo 1', flashAttention: false, batchTokens: options.tokensPerStep, threads: 1 },
     }
   }
@@ -127,6 +133,7 @@ export class EchoEngine implements Engine {
     signal.throwIfAborted()
     const options = this.#options
     if (options === undefined) throw new SkeinError('ENGINE_FAILED', 'no model is loaded')
+    if (options.isMute) throw new SkeinError('INVALID_REQUEST', 'this echo makes no text', { param: 'model' })
     if (request.format !== undefined)
       throw new SkeinError('INVALID_REQUEST', 'the echo engine holds no answer to a format', {
         param: 'response_format',
@@ -155,16 +162,42 @@ export class EchoEngine implements Engine {
     yield* eventsOf(run, signal, () => this.#leave(playing))
   }
 
+  async work({ work }: WorkRequest, signal: AbortSignal): Promise<WorkResult> {
+    signal.throwIfAborted()
+    const options = this.#options
+    if (options === undefined) throw new SkeinError('ENGINE_FAILED', 'no model is loaded')
+    if (!options.doesWork)
+      throw new SkeinError('INVALID_REQUEST', `this echo does not ${work.kind}`, { param: 'model' })
+    const result = echoWork(work, this.#contextTokens)
+    const items = 'texts' in work ? work.texts.length : work.tensors.length
+    const cancel = new AbortController()
+    this.#working.add(cancel)
+    try {
+      if (options.itemMs === undefined) await nextTurn()
+      else await sleep(this.#clock, items * options.itemMs, AbortSignal.any([signal, cancel.signal]))
+      signal.throwIfAborted()
+      cancel.signal.throwIfAborted()
+      return result
+    } finally {
+      this.#working.delete(cancel)
+    }
+  }
+
   stats(): EngineStats {
     let prefillTokensPending = 0
     for (const { prefillTokens } of this.#playing) prefillTokensPending += prefillTokens
-    return { running: this.#playing.size, prefillTokensPending, memoryBytes: process.memoryUsage.rss() }
+    return {
+      running: this.#playing.size + this.#working.size,
+      prefillTokensPending,
+      memoryBytes: process.memoryUsage.rss(),
+    }
   }
 
   async unload(): Promise<void> {
     const unloaded = new SkeinError('ENGINE_FAILED', 'the model was unloaded')
     this.#loading?.abort(unloaded)
     this.#options = undefined
+    for (const cancel of this.#working) cancel.abort(unloaded)
     for (const playing of this.#playing) {
       playing.run.fail(unloaded)
       this.#leave(playing)

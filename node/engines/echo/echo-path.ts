@@ -1,6 +1,6 @@
 /** The echo engine's "model file": a label such as `echo:?tps=50&ctx=4096` that says how it behaves. */
 import { createHash } from 'node:crypto'
-import { asModelDigest, SkeinError, type ModelDigest } from '../../../mesh/protocol/index.ts'
+import { asModelDigest, SkeinError, type ModelDigest, type ModelFeature } from '../../../mesh/protocol/index.ts'
 
 export interface EchoOptions {
   /** `tps`: tokens per second and sequence; unpaced when absent. */
@@ -17,6 +17,12 @@ export interface EchoOptions {
   readonly isCached?: true
   /** `load`: ms that loading takes; none when absent. */
   readonly loadMs?: number
+  /** `work=1`: it embeds, classifies and infers (`echo-work.ts`). */
+  readonly doesWork?: true
+  /** `mute=1`: it makes no text. */
+  readonly isMute?: true
+  /** `item`: ms that each text, or tensor, of work takes; a turn of the event loop for all when absent. */
+  readonly itemMs?: number
 }
 
 const SCHEME = 'echo:'
@@ -28,6 +34,9 @@ const KEYS = {
   answer: 100_000_000,
   cache: 1,
   load: 3_600_000,
+  work: 1,
+  mute: 1,
+  item: 3_600_000,
 } as const
 
 export const isEchoPath = (path: string): boolean => path.startsWith(SCHEME)
@@ -35,6 +44,11 @@ export const isEchoPath = (path: string): boolean => path.startsWith(SCHEME)
 /** The digest under which a mesh knows the echo engine with this label. */
 export const echoDigest = (path: string): ModelDigest =>
   asModelDigest(`sha256:${createHash('sha256').update(path).digest('hex')}`)
+
+export const echoFeatures = ({ doesWork, isMute }: EchoOptions): ModelFeature[] => [
+  ...(isMute ? [] : (['logprobs'] as const)),
+  ...(doesWork ? (['embed', 'classify', 'infer'] as const) : []),
+]
 
 /** @throws SkeinError MODEL_FILE_INVALID for a label that is none, an unknown key or a number out of range. */
 export function parseEchoPath(path: string): EchoOptions {
@@ -56,6 +70,7 @@ export function parseEchoPath(path: string): EchoOptions {
   const prefillTokensPerSecond = values.get('prefill')
   const answerTokens = whole('answer')
   const loadMs = whole('load')
+  const itemMs = values.get('item')
   return {
     tokensPerStep: whole('step') ?? 1,
     contextTokens: whole('ctx') ?? 4096,
@@ -64,5 +79,8 @@ export function parseEchoPath(path: string): EchoOptions {
     ...(answerTokens === undefined ? {} : { answerTokens }),
     ...(values.has('cache') ? { isCached: true } : {}),
     ...(loadMs === undefined ? {} : { loadMs }),
+    ...(values.has('work') ? { doesWork: true } : {}),
+    ...(values.has('mute') ? { isMute: true } : {}),
+    ...(itemMs === undefined ? {} : { itemMs }),
   }
 }

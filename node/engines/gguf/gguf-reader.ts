@@ -32,6 +32,8 @@ export interface GgufSummary {
   readonly chatTemplate?: string
   /** `general.sampling.*`: what its makers recommend, where they do. */
   readonly sampling: SamplingDefaults
+  /** Made for embeddings, not for text: the file says how vectors of tokens become one. */
+  readonly isEmbedder: boolean
   /** 1 for a model in one file. */
   readonly splitFiles: number
 }
@@ -66,8 +68,11 @@ const NUMBERS: ReadonlySet<string> = new Set([
   'tokenizer.ggml.tokens',
 ])
 const SAMPLING = 'general.sampling.'
+const KEPT_ENDS: readonly string[] = ['.context_length', '.pooling_type', '.attention.causal']
+/** Mean, first and last token, as llama.cpp numbers them. None, and ranking, make no embeddings. */
+const POOLING_TYPES: readonly number[] = [1, 2, 3]
 const isNumberKept = (key: string): boolean =>
-  NUMBERS.has(key) || key.endsWith('.context_length') || key.startsWith(SAMPLING)
+  NUMBERS.has(key) || KEPT_ENDS.some((end) => key.endsWith(end)) || key.startsWith(SAMPLING)
 
 /** Text of a file in a message: it reaches terminals. */
 const shown = (text: string): string => text.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, SHOWN_LENGTH_MAX)
@@ -105,6 +110,7 @@ function numberOf(bytes: Buffer, type: number): number | undefined {
   if (type === 4) return bytes.readUInt32LE()
   if (type === 5) return Math.max(0, bytes.readInt32LE())
   if (type === 6) return bytes.readFloatLE()
+  if (type === 7) return bytes[0]
   return type === 10 ? Number(bytes.readBigUInt64LE()) : undefined
 }
 
@@ -185,6 +191,10 @@ function summaryOf(cursor: ByteCursor, values: Values, totals: TensorTotals): Gg
   if (architecture === undefined) throw cursor.fail('does not name its architecture')
   const trainContextTokens = number(`${architecture}.context_length`) ?? 0
   if (trainContextTokens > CONTEXT_TOKENS_MAX) throw cursor.fail(`claims a context of ${trainContextTokens} tokens`)
+  const isEmbedder = POOLING_TYPES.includes(number(`${architecture}.pooling_type`) ?? 0)
+  // llama.cpp would stop its process over such a model, not refuse it
+  if (number(`${architecture}.attention.causal`) === 0 && !isEmbedder)
+    throw cursor.fail('neither generates text nor makes embeddings; models that rank are not served')
   const name = text('general.name')
   const chatTemplate = text('tokenizer.chat_template')
   const [mostOf = 'unknown'] = [...totals.bytesByType].sort((a, b) => b[1] - a[1])[0] ?? []
@@ -195,6 +205,7 @@ function summaryOf(cursor: ByteCursor, values: Values, totals: TensorTotals): Gg
     quantization: FILE_TYPES[number('general.file_type') ?? -1] ?? mostOf,
     trainContextTokens,
     vocabularySize: number('tokenizer.ggml.tokens') ?? 0,
+    isEmbedder,
     splitFiles: number('split.count') ?? 1,
     sampling: samplingOf(number),
     ...(name === undefined ? {} : { name }),

@@ -4,12 +4,28 @@
  */
 import { availableParallelism } from 'node:os'
 import type { Llama, LlamaContext, LlamaModel, Token } from 'node-llama-cpp'
-import { asSkeinError, featuresNeeded, LIMITS, SkeinError, type ModelFeature } from '../../../mesh/protocol/index.ts'
+import {
+  asSkeinError,
+  featuresNeeded,
+  LIMITS,
+  SkeinError,
+  type ModelFeature,
+  type WorkResult,
+} from '../../../mesh/protocol/index.ts'
 import type { Clock, Logger } from '../../../mesh/runtime/index.ts'
 import type { Detokenize } from '../answer-text.ts'
 import { AttemptRun, eventsOf } from '../attempt-run.ts'
-import type { Engine, EngineStats, GenerationEvent, GenerationRequest, LoadedModel, LoadRequest } from '../engine.ts'
+import type {
+  Engine,
+  EngineStats,
+  GenerationEvent,
+  GenerationRequest,
+  LoadedModel,
+  LoadRequest,
+  WorkRequest,
+} from '../engine.ts'
 import { DecodeLoop } from './decode-loop.ts'
+import { Embedder } from './embedder.ts'
 import { canFormat, compileFormat, formatState } from './format-state.ts'
 import { readGguf, type GgufSummary } from '../gguf/gguf-reader.ts'
 import { engineBuild, openLlama } from './library.ts'
@@ -68,7 +84,10 @@ export class LlamaEngine implements Engine {
   readonly #clock: Clock
   readonly #log: Logger
   #state: 'empty' | 'loading' | 'loaded' = 'empty'
+  /** Of a model that generates. */
   #loaded: Loaded | undefined
+  /** Of one that was made for embeddings. */
+  #embedding: { readonly llama: Llama; readonly model: LlamaModel; readonly embedder: Embedder } | undefined
 
   constructor(components: LlamaEngineComponents) {
     this.#clock = components.clock
@@ -103,6 +122,7 @@ export class LlamaEngine implements Engine {
         ...(onProgress === undefined ? {} : { onLoadProgress: onProgress }),
       })
       const freeBytes = isCpu ? freeRamBytes : (await llama.getVramState()).free
+      if (file.isEmbedder) return await this.#openEmbedder({ llama, model, file, request, threads, freeBytes })
       const contextTokens = await planContext({ model, request, slots, batchTokens, freeBytes })
       const context = await model.createContext({
         contextSize: contextTokens,
@@ -152,6 +172,36 @@ export class LlamaEngine implements Engine {
     }
   }
 
+  async #openEmbedder(init: {
+    readonly llama: Llama
+    readonly model: LlamaModel
+    readonly file: GgufSummary
+    readonly request: LoadRequest
+    readonly threads: number
+    readonly freeBytes: number
+  }): Promise<LoadedModel> {
+    const { llama, model, file, request, threads } = init
+    const embedder = await Embedder.open(init)
+    this.#embedding = { llama, model, embedder }
+    return {
+      engine: 'llama',
+      contextTokens: embedder.tokensMax,
+      slots: Math.max(1, Math.min(request.slots, LIMITS.slotsPerModelMax)),
+      parameters: file.parameters,
+      quantization: file.quantization,
+      sizeBytes: file.sizeBytes,
+      hasChatTemplate: false,
+      features: ['embed'],
+      isGenerator: false,
+      numerics: {
+        engineBuild: engineBuild(llama),
+        flashAttention: false,
+        batchTokens: embedder.tokensMax + 1,
+        threads,
+      },
+    }
+  }
+
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     signal.throwIfAborted()
     this.#refuseTools(request)
@@ -175,16 +225,24 @@ export class LlamaEngine implements Engine {
     yield* eventsOf(run, signal, () => run.fail(new SkeinError('CLIENT_CLOSED', 'the answer is not read any more')))
   }
 
+  async work(request: WorkRequest, signal: AbortSignal): Promise<WorkResult> {
+    signal.throwIfAborted()
+    if (this.#embedding !== undefined) return this.#embedding.embedder.work(request, signal)
+    this.#require()
+    throw new SkeinError('INVALID_REQUEST', 'the model only generates text', { param: 'model' })
+  }
+
   stats(): EngineStats {
     const loop = this.#loaded?.loop
     return {
-      running: loop?.running ?? 0,
+      running: loop?.running ?? this.#embedding?.embedder.running ?? 0,
       prefillTokensPending: loop?.prefillTokensPending ?? 0,
       memoryBytes: process.memoryUsage.rss(),
     }
   }
 
   async unload(): Promise<void> {
+    await this.#closeEmbedder()
     const loaded = this.#loaded
     this.#loaded = undefined
     if (loaded === undefined) return
@@ -196,6 +254,16 @@ export class LlamaEngine implements Engine {
     this.#state = 'empty'
   }
 
+  async #closeEmbedder(): Promise<void> {
+    const embedding = this.#embedding
+    if (embedding === undefined) return
+    this.#embedding = undefined
+    await embedding.embedder.close()
+    await embedding.model.dispose()
+    await embedding.llama.dispose()
+    this.#state = 'empty'
+  }
+
   /** @throws SkeinError INVALID_REQUEST when the model's template shows no tools. */
   #refuseTools(request: GenerationRequest): void {
     if (this.#require().renderer.hasTools || !featuresNeeded(request).includes('tools')) return
@@ -203,6 +271,8 @@ export class LlamaEngine implements Engine {
   }
 
   #require(): Loaded {
+    if (this.#embedding !== undefined)
+      throw new SkeinError('INVALID_REQUEST', 'the model makes embeddings, and generates no text', { param: 'model' })
     if (this.#loaded === undefined) throw new SkeinError('ENGINE_FAILED', 'no model is loaded')
     return this.#loaded
   }

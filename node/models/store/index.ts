@@ -1,7 +1,7 @@
 /**
  * The model store: models of this machine by their content, and where they come from. `docs/MODELS.md` has the whole.
  */
-export { BUNDLED_CHAT_MODEL } from './bundled.ts'
+export { BUNDLED_CHAT_MODEL, BUNDLED_MODELS, BUNDLED_ONNX_MODELS } from './bundled.ts'
 export { systemDisk, type Disk, type KeepFree, type PartHandle } from './disk.ts'
 export type { Http, HttpResponse } from './http.ts'
 export { findModels, programDirs, type FoundModel, type ProgramDirs } from './found.ts'

@@ -71,7 +71,7 @@ export function recordOf(
         parameters: 1e9,
         sizeBytes: 1e9,
         contextTokens: 16_384,
-        features: ['chat'],
+        features: ['chat', 'completion'],
         residency,
         loadMs: machine.loadMs,
         slots: machine.slots,

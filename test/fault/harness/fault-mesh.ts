@@ -14,6 +14,8 @@ export interface NodeSpec {
   readonly name: string
   /** Arguments behind those that every node gets: models, slots, threads. */
   readonly args: readonly string[]
+  /** How many models it comes to have; those of its arguments when absent. */
+  readonly models?: number
 }
 
 export interface FaultMeshInit {
@@ -137,7 +139,8 @@ export class FaultMesh {
 
   /** Waits until a node may get work for each of its models. */
   async eligible(name: string, withinMs = ELIGIBLE_MS): Promise<void> {
-    const models = this.#specs.get(name)!.args.filter((argument) => argument === '--model').length
+    const spec = this.#specs.get(name)!
+    const models = spec.models ?? spec.args.filter((argument) => argument === '--model').length
     await eventually(
       `${name} is eligible`,
       async () => {

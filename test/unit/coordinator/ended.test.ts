@@ -8,7 +8,7 @@ const COMPLETED: TaskResult = {
   outcome: 'completed',
   finishReason: 'stop',
   usage: { promptTokens: 9, cachedTokens: 0, completionTokens: 5 },
-  timing: { queuedMs: 1, decodeMs: 100 },
+  timing: { queuedMs: 1, firstTokenMs: 20, decodeMs: 100 },
   tail: '',
 }
 const EXPIRED: TaskResult = { outcome: 'expired', error: { code: 'TASK_EXPIRED', message: 'too late' }, tail: '' }

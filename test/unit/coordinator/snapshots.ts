@@ -31,7 +31,7 @@ export function capability(init: Partial<ModelCapability> = {}): ModelCapability
     parameters: 1_000_000,
     sizeBytes: 1_000_000,
     contextTokens: 4096,
-    features: ['chat'],
+    features: ['chat', 'completion'],
     residency: 'resident',
     loadMs: 0,
     slots: 4,

@@ -44,7 +44,9 @@ async function read(
 describe('parseEchoPath', () => {
   it('reads the options of a label', () => {
     expect(parseEchoPath('echo:')).toEqual({ tokensPerStep: 1, contextTokens: 4096 })
-    expect(parseEchoPath('echo:?tps=50&prefill=1000&step=4&ctx=128&answer=9&cache=1&load=250')).toEqual({
+    expect(
+      parseEchoPath('echo:?tps=50&prefill=1000&step=4&ctx=128&answer=9&cache=1&load=250&work=1&mute=1&item=0.5'),
+    ).toEqual({
       tokensPerSecond: 50,
       prefillTokensPerSecond: 1000,
       tokensPerStep: 4,
@@ -52,6 +54,9 @@ describe('parseEchoPath', () => {
       answerTokens: 9,
       isCached: true,
       loadMs: 250,
+      doesWork: true,
+      isMute: true,
+      itemMs: 0.5,
     })
   })
 

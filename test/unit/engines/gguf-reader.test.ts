@@ -29,6 +29,7 @@ describe('readGguf', () => {
     expect(await summary(bytes)).toEqual({
       sizeBytes: bytes.length,
       name: 'Tiny Llama',
+      isEmbedder: false,
       architecture: 'llama',
       parameters: 32 * 4,
       quantization: 'Q4_K_M',

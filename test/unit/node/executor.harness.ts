@@ -52,6 +52,8 @@ class Setup {
         onCapability: () => {},
         onLoad: () => this.loads++,
         onProblem: () => {},
+        onWanted: () => {},
+        onIdle: () => {},
       },
       scriptedFile(),
       { slots: 2 },

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { silentLogger } from '../../../mesh/runtime/index.ts'
 import { Digests, Inventory, type ModelFile } from '../../../node/models/index.ts'
+import { adderBytes, encoderBytes } from '../../fixtures/onnx.ts'
 import { ggufBytes } from './gguf-bytes.ts'
 import { temporaryDirectory } from './support.ts'
 
@@ -59,11 +60,51 @@ describe('Inventory', () => {
     expect(problems.find(({ path }) => path.endsWith('missing.gguf'))!.error.message).toContain('no such file')
   })
 
+  it('takes ONNX models, by the digest of all that belongs to them', async () => {
+    const dir = await temporaryDirectory()
+    const folder = join(dir, 'notes-encoder')
+    await mkdir(join(folder, 'onnx'), { recursive: true })
+    await writeFile(join(folder, 'onnx', 'model.onnx'), encoderBytes(40, 8))
+    await writeFile(join(folder, 'onnx', 'model_quantized.onnx'), encoderBytes(40, 4))
+    const alone = (await scan(dir, [folder])).models
+    expect(alone).toMatchObject([
+      {
+        engine: 'onnx',
+        path: join(folder, 'onnx', 'model.onnx'),
+        aliases: ['notes-encoder'],
+        digest: `sha256:${createHash('sha256').update(encoderBytes(40, 8)).digest('hex')}`,
+        features: ['infer'],
+        isGenerator: false,
+      },
+    ])
+    await writeFile(join(folder, 'tokenizer.json'), '{}')
+    const [first] = (await scan(dir, [folder])).models
+    expect(first).toMatchObject({ features: ['embed', 'infer'], contextTokens: 512 })
+    expect((await scan(dir, [folder])).models[0]!.digest).toBe(first!.digest)
+    await writeFile(join(folder, 'tokenizer.json'), '{"changed": true}')
+    const [second] = (await scan(dir, [folder])).models
+    expect(new Set([alone[0]!.digest, first!.digest, second!.digest]).size).toBe(3)
+  })
+
+  it('takes one of the graphs that an exporter writes beside each other, and every other model of a folder', async () => {
+    const dir = await temporaryDirectory()
+    const models = join(dir, 'models')
+    await mkdir(models)
+    await writeFile(join(models, 'model.onnx'), encoderBytes(40, 8))
+    await writeFile(join(models, 'model_fp16.onnx'), encoderBytes(40, 4))
+    expect((await scan(dir, [models])).models.map(({ path }) => path)).toEqual([join(models, 'model.onnx')])
+    await writeFile(join(models, 'adder.onnx'), adderBytes({ metadata: { name: 'Adds\u0007' } }))
+    await writeFile(join(models, 'cut.onnx'), adderBytes().subarray(0, 60))
+    const { models: found, inventory } = await scan(dir, [models])
+    expect(found.map(({ aliases }) => aliases)).toEqual([['Adds', 'adder'], ['models'], ['models']])
+    expect(inventory.problems().map(({ path }) => path)).toEqual([join(models, 'cut.onnx')])
+  })
+
   it('tells a directory without models', async () => {
     const dir = await temporaryDirectory()
     const { models, inventory } = await scan(dir, [dir])
     expect(models).toEqual([])
-    expect(inventory.problems()[0]!.error.message).toContain('no .gguf file')
+    expect(inventory.problems()[0]!.error.message).toContain('no .gguf or .onnx file')
   })
 })
 

@@ -12,6 +12,7 @@ interface Setup {
   readonly host: ModelHost
   readonly announced: string[]
   readonly problems: SkeinError[]
+  readonly wanted: ModelHost[]
 }
 
 const never = new AbortController().signal
@@ -24,6 +25,7 @@ async function setup(
   const clock = new ManualClock()
   const announced: string[] = []
   const problems: SkeinError[] = []
+  const wanted: ModelHost[] = []
   const path = join(dir ?? (await temporaryDirectory()), 'measurements.json')
   const host: ModelHost = new ModelHost(
     {
@@ -36,12 +38,14 @@ async function setup(
       onCapability: () => announced.push(host.capability.residency),
       onLoad: () => {},
       onProblem: (error) => problems.push(error),
+      onWanted: (wantedHost) => wanted.push(wantedHost),
+      onIdle: () => {},
     },
     file,
     { slots: 2 },
   )
   after(() => host.stop())
-  return { clock, host, announced, problems }
+  return { clock, host, announced, problems, wanted }
 }
 
 describe('ModelHost', () => {
@@ -206,5 +210,56 @@ describe('ModelHost', () => {
     await host.stop()
     expect(engine.isUnloaded).toBe(true)
     await expect(host.ready(never)).rejects.toMatchObject({ code: 'NODE_DRAINING' })
+  })
+
+  it('rests when nobody uses it, and is wanted again by the next request, which waits for it', async () => {
+    const engines: ScriptedEngine[] = []
+    const { host, announced, wanted } = await setup(() => {
+      engines.push(new ScriptedEngine(false))
+      return engines.at(-1)!
+    })
+    expect(host.capability.residency).toBe('disk')
+    const early = host.acquire()!
+    expect(wanted).toEqual([host])
+    host.start()
+    engines[0]!.finishLoading()
+    expect(await host.ready(never)).toBe(engines[0])
+    expect(await host.rest()).toBe(false)
+    early.release()
+    expect(await host.rest()).toBe(true)
+    expect([host.isResident, announced.at(-1), engines[0]!.isUnloaded]).toEqual([false, 'disk', true])
+    const slot = host.acquire()!
+    const ready = host.ready(never)
+    expect(wanted).toEqual([host, host])
+    host.start()
+    engines[1]!.finishLoading()
+    expect(await ready).toBe(engines[1])
+    slot.release()
+  })
+
+  it('is wanted again when a request came while it was being unloaded', async () => {
+    const engine = new ScriptedEngine()
+    const { host, wanted } = await setup(() => engine)
+    host.start()
+    await until('it is resident', () => host.isResident)
+    const resting = host.rest()
+    const slot = host.acquire()!
+    expect(wanted).toEqual([])
+    await resting
+    expect(wanted).toEqual([host])
+    slot.release()
+  })
+
+  it('tells those who wait why it cannot be loaded now, and is tried again for the next', async () => {
+    const { host, wanted } = await setup(() => new ScriptedEngine())
+    const slot = host.acquire()!
+    const ready = host.ready(never)
+    host.refuse(new SkeinError('NO_FREE_SLOT', 'no memory'))
+    await expect(ready).rejects.toMatchObject({ message: 'no memory' })
+    slot.release()
+    host.acquire()
+    expect(wanted.length).toBe(2)
+    host.start()
+    await expect(host.ready(never)).resolves.toBeInstanceOf(ScriptedEngine)
   })
 })

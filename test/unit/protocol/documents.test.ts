@@ -97,9 +97,9 @@ describe('docs/PROTOCOL.md', () => {
 
   it('names every frame in the drawing of its stream, and no frame that is none', () => {
     const drawings = [...page.matchAll(/```\n([\s\S]*?)```/g)].map(([, drawing]) => drawing!).join('\n')
-    const drawn = [...drawings.matchAll(/\b(?:join|hello|control|attempt|model)\.[a-z]+/g)].map(([name]) => name)
+    const drawn = [...drawings.matchAll(/\b(?:join|hello|control|attempt|model|work)\.[a-z]+/g)].map(([name]) => name)
     expect(new Set(drawn)).toEqual(new Set(types))
-    const named = [...page.matchAll(/`((?:join|hello|control|attempt|model)\.[a-z]+)`/g)].map(([, name]) => name!)
+    const named = [...page.matchAll(/`((?:join|hello|control|attempt|model|work)\.[a-z]+)`/g)].map(([, name]) => name!)
     expect(named.filter((name) => !types.includes(name))).toEqual([])
   })
 

@@ -45,6 +45,7 @@ describe('the wire of this version', () => {
       ...[0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28],
       ...[0x30, 0x37, 0x38, 0x31, 0x32, 0x33, 0x39, 0x34, 0x35, 0x36],
       ...[0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49],
+      ...[0x50, 0x51, 0x52, 0x53, 0x54],
     ])
     expect(PROTOCOLS).toEqual({
       join: '/skein/join/2.0.0',
@@ -52,6 +53,7 @@ describe('the wire of this version', () => {
       control: '/skein/control/2.0.0',
       attempt: '/skein/attempt/2.0.0',
       model: '/skein/model/2.0.0',
+      work: '/skein/work/2.0.0',
     })
     expect(dhtProtocol('tag')).toBe('/skein/tag/kad/2.0.0')
     expect(SIGNATURE_DOMAINS).toEqual({

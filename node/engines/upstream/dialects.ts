@@ -1,0 +1,295 @@
+/**
+ * How each kind of server is asked for an answer, and what its events mean. Every sampling field is sent, since a default
+ * of the server would change an answer in its middle; stop strings are never sent, since a server would look for them in
+ * its own part of the answer alone. A stream that ends without saying why has died.
+ */
+import { createHash } from 'node:crypto'
+import { Type } from 'typebox'
+import { checker, SkeinError, type FinishReason, type Prompt, type Sampling } from '../../../mesh/protocol/index.ts'
+import { saidBy, type Framing } from './http.ts'
+import type { ServerKind } from './probe.ts'
+import type { RenderedPrompt } from './tokens.ts'
+
+/** What an answer is asked with. */
+export interface Question {
+  /** As the server calls it. */
+  readonly model: string
+  readonly prompt: Prompt
+  readonly rendered: RenderedPrompt
+  /** The answer so far, and its text. */
+  readonly answer: readonly number[]
+  readonly answerText: string
+  readonly sampling: Sampling
+  /** Of what is still to come; 0 to read the prompt alone. */
+  readonly maxTokens: number
+  readonly contextTokens: number
+  readonly isEndless: boolean
+}
+
+export interface ServerRequest {
+  readonly path: string
+  readonly body: object
+  readonly framing: Framing
+}
+
+/** What one event told. */
+export interface Heard {
+  readonly text: string
+  /** The tokens of `text`, or the last of them. */
+  readonly ids?: readonly number[]
+  /** Of the prompt. */
+  readonly prefill?: { readonly done: number; readonly total: number; readonly cached: number }
+  readonly finishReason?: FinishReason
+}
+
+export interface Dialect {
+  /** Whether prompts travel as token ids; by text otherwise. */
+  readonly isByIds: boolean
+  /** @throws SkeinError ENGINE_FAILED when the server cannot be asked this. */
+  request(question: Question): ServerRequest
+  /** @throws SkeinError ENGINE_FAILED or ENGINE_CRASHED for an event that says that the answer ends otherwise than whole. */
+  hear(event: unknown): Heard
+}
+
+/** Means "any" to llama.cpp. */
+const RANDOM_SEED = 0xffff_ffff
+
+/**
+ * The seed of an answer that goes on: a generator that starts again would draw the numbers again that the answer began
+ * with.
+ */
+export function seedAt(seed: number, index: number): number {
+  const own = index === 0 ? seed : createHash('sha256').update(`${seed}:${index}`).digest().readUInt32LE()
+  return own === RANDOM_SEED ? RANDOM_SEED - 1 : own
+}
+
+const count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
+const text = Type.String()
+
+const isLlamaEvent = checker(
+  Type.Object({
+    content: text,
+    tokens: Type.Optional(Type.Array(Type.Integer())),
+    stop: Type.Boolean(),
+    stop_type: Type.Optional(text),
+    prompt_progress: Type.Optional(Type.Object({ total: count, cache: count, processed: count })),
+  }),
+)
+const isOllamaEvent = checker(
+  Type.Object({
+    response: Type.Optional(text),
+    message: Type.Optional(Type.Object({ content: Type.Optional(text) })),
+    done: Type.Boolean(),
+    done_reason: Type.Optional(text),
+  }),
+)
+const optionalText = Type.Optional(Type.Union([text, Type.Null()]))
+const isOpenAiEvent = checker(
+  Type.Object({
+    choices: Type.Array(
+      Type.Object({
+        text: optionalText,
+        delta: Type.Optional(Type.Object({ content: optionalText })),
+        finish_reason: optionalText,
+      }),
+      { maxItems: 1 },
+    ),
+  }),
+)
+
+/** llama.cpp's own server: token ids in both directions. */
+const LLAMA_SERVER: Dialect = {
+  isByIds: true,
+  request: ({ rendered, answer, sampling, maxTokens, contextTokens, isEndless }) => ({
+    path: '/completion',
+    framing: 'sse',
+    body: {
+      prompt: [...(rendered.ids ?? []), ...answer],
+      stream: true,
+      return_tokens: true,
+      return_progress: true,
+      cache_prompt: true,
+      n_predict: maxTokens,
+      stop: [],
+      ignore_eos: isEndless,
+      seed: seedAt(sampling.seed, answer.length),
+      temperature: sampling.temperature,
+      top_k: sampling.topK,
+      top_p: sampling.topP,
+      min_p: sampling.minP,
+      presence_penalty: sampling.presencePenalty,
+      frequency_penalty: sampling.frequencyPenalty,
+      repeat_penalty: 1,
+      repeat_last_n: contextTokens,
+      typical_p: 1,
+      top_n_sigma: -1,
+      xtc_probability: 0,
+      dry_multiplier: 0,
+      dynatemp_range: 0,
+      mirostat: 0,
+    },
+  }),
+  hear: (event) => {
+    if (!isLlamaEvent(event)) throw unexpected(event)
+    const { prompt_progress: progress } = event
+    // such an event names a token that nobody drew
+    if (progress) {
+      return { text: '', prefill: { done: progress.processed, total: progress.total, cached: progress.cache } }
+    }
+    const ids = event.tokens ?? []
+    if (!event.stop) return { text: event.content, ids }
+    return { text: event.content, ids, finishReason: reasonOf(event.stop_type, { eos: 'stop', limit: 'length' }) }
+  },
+}
+
+/**
+ * Ollama's own API: its compatible one puts even a plain prompt into a template, and cuts off what is longer than a context
+ * that nobody named.
+ */
+const OLLAMA: Dialect = {
+  isByIds: false,
+  request: (question) => {
+    const { model, rendered, answer, answerText, sampling, maxTokens, contextTokens, prompt } = question
+    const isChat = rendered.ids === undefined && prompt.kind === 'chat'
+    return {
+      path: isChat ? '/api/chat' : '/api/generate',
+      framing: 'lines',
+      body: {
+        model,
+        ...(isChat ? chatBody('ollama', question) : { prompt: textOf(rendered) + answerText, raw: true }),
+        stream: true,
+        truncate: false,
+        shift: false,
+        options: {
+          // another one than that of before would make it load the model again
+          num_ctx: contextTokens,
+          num_predict: Math.max(1, maxTokens),
+          stop: [],
+          seed: seedAt(sampling.seed, answer.length),
+          temperature: sampling.temperature,
+          top_k: sampling.topK,
+          top_p: sampling.topP,
+          min_p: sampling.minP,
+          typical_p: 1,
+          presence_penalty: sampling.presencePenalty,
+          frequency_penalty: sampling.frequencyPenalty,
+          repeat_penalty: 1,
+          repeat_last_n: contextTokens,
+        },
+      },
+    }
+  },
+  hear: (event) => {
+    if (!isOllamaEvent(event)) throw unexpected(event)
+    const told = event.response ?? event.message?.content ?? ''
+    if (!event.done) return { text: told }
+    return { text: told, finishReason: reasonOf(event.done_reason, { stop: 'stop', length: 'length' }) }
+  },
+}
+
+/** OpenAI's completions and chat completions, with the extensions of `kind`. */
+function openAi(kind: ServerKind): Dialect {
+  return {
+    isByIds: false,
+    request: (question) => {
+      // a chat whose vocabulary is known has been rendered, or cannot be
+      const isChat = question.rendered.ids === undefined && question.prompt.kind === 'chat'
+      const { model, rendered, answerText, maxTokens } = question
+      const body = isChat ? chatBody(kind, question) : { prompt: textOf(rendered) + answerText }
+      const common = { model, stream: true, max_tokens: Math.max(1, maxTokens), ...samplingFor(kind, question) }
+      return {
+        path: isChat ? '/v1/chat/completions' : '/v1/completions',
+        framing: 'sse',
+        body: { ...body, ...common },
+      }
+    },
+    hear: (event) => {
+      if (!isOpenAiEvent(event) || saidBy(event) !== undefined) throw unexpected(event)
+      const [choice] = event.choices
+      const told = choice?.text ?? choice?.delta?.content ?? ''
+      // `abort`: the server was told to stop, the model was not done
+      if (!choice?.finish_reason) return { text: told }
+      return { text: told, finishReason: reasonOf(choice.finish_reason, { stop: 'stop', length: 'length' }) }
+    },
+  }
+}
+
+/** Servers that go on behind a last message of the assistant, and what tells them to. */
+const GOES_ON: Readonly<Partial<Record<ServerKind, object>>> = {
+  vllm: { continue_final_message: true, add_generation_prompt: false },
+  'llama-server': {},
+}
+
+function chatBody(kind: ServerKind, { prompt, answerText }: Question): object {
+  if (prompt.kind !== 'chat') throw unrenderable()
+  const messages = prompt.messages.map(({ role, content }) => ({ role, content }))
+  if (answerText === '') return { messages }
+  const how = GOES_ON[kind]
+  if (how === undefined)
+    throw new SkeinError('ENGINE_FAILED', `a server of the kind ${kind} cannot go on in the middle of an answer`)
+  return { messages: [...messages, { role: 'assistant', content: answerText }], ...how }
+}
+
+function samplingFor(kind: ServerKind, { sampling, answer, contextTokens, isEndless }: Question): object {
+  const { temperature, topP: top_p, topK, minP: min_p, presencePenalty, frequencyPenalty } = sampling
+  const common = {
+    temperature,
+    top_p,
+    presence_penalty: presencePenalty,
+    frequency_penalty: frequencyPenalty,
+    seed: seedAt(sampling.seed, answer.length),
+  }
+  switch (kind) {
+    case 'vllm':
+      // its draws are keyed by (seed, position): the same seed goes on with the same draws
+      return {
+        ...common,
+        seed: sampling.seed,
+        top_k: topK === 0 ? -1 : topK,
+        min_p,
+        repetition_penalty: 1,
+        ignore_eos: isEndless,
+      }
+    case 'llama-server':
+      return { ...common, top_k: topK, min_p, repeat_penalty: 1, repeat_last_n: contextTokens, ignore_eos: isEndless }
+    case 'llama-cpp-python':
+      return { ...common, top_k: topK, min_p, repeat_penalty: 1, mirostat_mode: 0 }
+    case 'lm-studio':
+      return { ...common, top_k: topK, min_p, repeat_penalty: 1 }
+    default:
+      return { ...common, ...(topK > 0 && { top_k: topK }), ...(min_p > 0 && { min_p }) }
+  }
+}
+
+/**
+ * How a server of this kind is spoken to.
+ *
+ * @param hasVocabulary whether prompts are rendered here; the server renders them otherwise.
+ */
+export function dialectOf(kind: ServerKind, hasVocabulary: boolean): Dialect {
+  if (kind === 'ollama') return OLLAMA
+  return kind === 'llama-server' && hasVocabulary ? LLAMA_SERVER : openAi(kind)
+}
+
+function textOf({ text: told }: RenderedPrompt): string {
+  if (told === undefined) throw unrenderable()
+  return told
+}
+
+/** Not the caller's fault: a node that takes ids can be asked it. */
+const unrenderable = (): SkeinError =>
+  new SkeinError('ENGINE_FAILED', 'the server takes text alone, and would read markup in what this prompt says')
+
+function reasonOf(said: string | undefined, known: Readonly<Record<string, FinishReason>>): FinishReason {
+  const reason = said === undefined ? undefined : known[said]
+  if (reason !== undefined) return reason
+  throw new SkeinError('ENGINE_CRASHED', `the server ended the answer with ${JSON.stringify(said)?.slice(0, 64)}`)
+}
+
+function unexpected(event: unknown): SkeinError {
+  const said = saidBy(event)
+  return new SkeinError(
+    'ENGINE_FAILED',
+    said === undefined ? 'an event of an unknown form' : `the server said: ${said}`,
+  )
+}
