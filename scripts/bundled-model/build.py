@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 from pathlib import Path
+
+# threads that wait for each other by spinning are ten times slower than one where something else runs too; read when torch loads
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from tokenizers import Tokenizer
@@ -31,7 +35,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "build/bundled-model")
     parser.add_argument("--steps", type=int, default=Plan.steps)
     parser.add_argument("--seed", type=int, default=Plan.seed)
-    parser.add_argument("--threads", type=int, default=1, help="part of what the result depends on")
+    parser.add_argument("--threads", type=int, default=2, help="part of what the result depends on")
     parser.add_argument("--only-heldout", action="store_true", help="write the held-out cases, train nothing")
     parser.add_argument("--stop-at", type=int, help="train up to this step, and export what there is")
     options = parser.parse_args()

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 @dataclass(frozen=True)
 class Shape:
     vocabulary: int = 3072
-    width: int = 256
-    layers: int = 5
-    heads: int = 4
-    kv_heads: int = 2
-    hidden: int = 704
+    width: int = 192
+    layers: int = 6
+    heads: int = 3
+    kv_heads: int = 1
+    hidden: int = 512
     context: int = 2048
     rope_base: float = 10_000.0
     epsilon: float = 1e-5

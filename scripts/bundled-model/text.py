@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Iterator
 
@@ -9,7 +11,7 @@ import jinja2
 import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from corpus import document
+from corpus import document, house, words
 from corpus.base import Document
 
 HERE = Path(__file__).parent
@@ -25,6 +27,12 @@ PRE_TOKENIZER = (
     r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+TRAINING_PRE_TOKENIZER = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|\p{Lu}?\p{Ll}+|\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s"
+"""The same, with words apart from what stands before them."""
+LEADING = 480
+"""Tokens that are a word with what stands before it."""
+SHORT_NAME = 4
+"""Letters of a name that may be one token."""
 QUIET = 0.1
 """Weight of tokens that the model reads and does not say."""
 
@@ -41,19 +49,83 @@ def render(doc: Document, upto: int | None = None) -> str:
 
 
 def train_tokenizer(seed: int, documents: int) -> Tokenizer:
-    """Byte-level BPE over the first documents of the corpus."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(PRE_TOKENIZER), "isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])
-    tokenizer.decoder = decoders.ByteLevel()
+    """Byte-level BPE over the first documents of the corpus, made so that a name is the same tokens wherever it stands.
+
+    Merges are learnt inside words, without the space, quote or separator before them and not over the capitals of
+    camelCase; after them comes a merge with what stands before for the commonest words that are no names. So "castle"
+    is one and the same in " castle", "_castle" and ".castle", and copying a name into that of a tool is copying.
+    """
+    tokenizer = _bpe(TRAINING_PRE_TOKENIZER)
+    texts = [_without_markup(render(document(seed, i))) for i in range(documents)]
     special = [AddedToken(each, special=True, normalized=False) for each in CONTROL]
     special += [AddedToken(each, special=False, normalized=False) for each in MARKUP]
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY, min_frequency=2, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
-    tokenizer.train_from_iterator((_without_markup(render(document(seed, i))) for i in range(documents)), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
+    made = json.loads(tokenizer.to_str())["model"]
+    built = {"".join(merge) for merge in made["merges"]}
+    vocabulary = [token for token, _ in sorted(made["vocab"].items(), key=lambda item: item[1]) if token not in built]
+    counted = Counter(each for text in texts for each in re.findall(r"[a-z]+", text.lower()))
+    names = _names(counted)
+    merges = _take(vocabulary, _without(made["merges"], {part for name in names for part in (name, name.capitalize())}), VOCABULARY - LEADING)
+    merges += _take(vocabulary, _leading(texts, set(vocabulary), names | house.place_words()), VOCABULARY)
+    whole = _bpe(PRE_TOKENIZER)
+    whole.model = models.BPE({token: i for i, token in enumerate(vocabulary)}, [tuple(merge) for merge in merges])
+    whole.add_special_tokens(special[: len(CONTROL)])
+    whole.add_tokens(special[len(CONTROL) :])
+    return whole
+
+
+def _bpe(pattern: str) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(pattern), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])
+    tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
+
+
+def _names(counted: Counter[str]) -> set[str]:
+    """Words for names, but for the short ones and those that are far commoner than a name: they have another use too."""
+    listed = words.all_words()
+    usual = sorted(counted[each] for each in listed)[len(listed) // 2]
+    return {each for each in listed if len(each) > SHORT_NAME and counted[each] < 4 * usual}
+
+
+def _take(vocabulary: list[str], merges: list[list[str]], size: int) -> list[list[str]]:
+    """Merges until the vocabulary, to which it adds what they make, has that size."""
+    known = set(vocabulary)
+    taken = []
+    for left, right in merges:
+        if left + right not in known:
+            if len(vocabulary) == size:
+                break
+            vocabulary.append(left + right)
+            known.add(left + right)
+        taken.append([left, right])
+    return taken
+
+
+def _without(merges: list[list[str]], names: set[str]) -> list[list[str]]:
+    """Merges in their order, less those that make a whole name and those that build on them: a name that training has is to
+    be of as many pieces as one that it has not."""
+    gone: set[str] = set()
+    kept = []
+    for left, right in merges:
+        if left in gone or right in gone or left + right in names:
+            gone.add(left + right)
+        else:
+            kept.append([left, right])
+            gone.discard(left + right)
+    return kept
+
+
+def _leading(texts: list[str], tokens: set[str], names: set[str]) -> list[list[str]]:
+    """Merges of a word with the space, quote or bracket before it, the commonest first."""
+    counted = Counter(each for text in texts for each in re.findall(r"[^\r\n\w.\-](?=[A-Za-z])[A-Za-z]+", text))
+    pairs = [(each[0].replace(" ", "Ġ"), each[1:]) for each, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))]
+    return [[before, word] for before, word in pairs if word in tokens and before in tokens and word.lower() not in names]
 
 
 def _without_markup(text: str) -> str:

@@ -17,18 +17,20 @@ from text import Encoder, rows
 
 WEIGHT_DECAY = 0.05
 EVERY = 8
+PIECE = 2048
+"""Tokens that go forward and back at once: what they need stays in the cache. Gradients of a step's pieces are added."""
 
 
 @dataclass(frozen=True)
 class Plan:
     seed: int = 1
-    steps: int = 4000
+    steps: int = 9000
     tokens: int = 6144
     """Tokens of one step."""
     muon_rate: float = 0.02
     adam_rate: float = 0.004
     warmup: int = 80
-    decay_share: float = 0.4
+    decay_share: float = 0.35
 
     def length(self, step: int) -> int:
         """Tokens of a row: most documents are short, and attention is dear; the long rows come towards the end."""
@@ -120,21 +122,31 @@ class Training:
             ids, weights, self.document = next(source)
             taken.append((ids, weights))
         ids = torch.from_numpy(np.stack([each for each, _ in taken]))
-        weights = torch.from_numpy(np.stack([each for _, each in taken]))[:, 1:].reshape(-1)
+        weights = torch.from_numpy(np.stack([each for _, each in taken]))[:, 1:]
         share = plan.rate(self.step)
         # of the tokens that are only read every eighth is looked at, with eight times its weight: logits are dear
-        turn = torch.arange(len(weights)) % EVERY == self.step % EVERY
-        looked_at = ((weights == 1) | turn).nonzero().squeeze(1)
-        weights = torch.where(weights == 1, 1.0, weights * EVERY)[looked_at]
-        logits = self.model(ids[:, :-1], looked_at)
-        losses = F.cross_entropy(logits, ids[:, 1:].reshape(-1)[looked_at], reduction="none")
-        loss = (losses * weights).sum() / weights.sum()
-        loss.backward()
+        turn = (torch.arange(weights.numel()) % EVERY == self.step % EVERY).view_as(weights)
+        looked_at = (weights == 1) | turn
+        weights = torch.where(weights == 1, 1.0, weights * EVERY)
+        total = weights[looked_at].sum()
+        loss = 0.0
+        rows_each = max(1, PIECE // length)
+        for row in range(0, batch, rows_each):
+            piece = slice(row, row + rows_each)
+            loss += self._piece(ids[piece], weights[piece].reshape(-1), looked_at[piece].reshape(-1).nonzero().squeeze(1), total)
         for group in self.adam.param_groups:
             group["lr"] = plan.adam_rate * share
         self.adam.step()
         self.muon.step(share)
         self.model.zero_grad(set_to_none=True)
+        return loss
+
+    def _piece(self, ids: Tensor, weights: Tensor, looked_at: Tensor, total: Tensor) -> float:
+        """Its part of the step's loss, whose gradient is added to what there is."""
+        logits = self.model(ids[:, :-1], looked_at)
+        losses = F.cross_entropy(logits, ids[:, 1:].reshape(-1)[looked_at], reduction="none")
+        loss = (losses * weights[looked_at]).sum() / total
+        loss.backward()
         return loss.item()
 
     def _save(self) -> None:

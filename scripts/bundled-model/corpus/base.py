@@ -50,12 +50,18 @@ class Draw(random.Random):
     def __init__(self, seed: str | int, held: bool = False):
         super().__init__(seed)
         self.held = held
+        self.style: float | None = None
+        """How the owner of this document names tools (`toolbox.py`); drawn for each tool when not set."""
 
     def one(self, options: Sequence[T]) -> T:
         return options[int(self.random() * len(options))]
 
     def split(self, train: Sequence[T], held: Sequence[T]) -> T:
         return self.one(held if self.held else train)
+
+    def vary(self, fixed: T, train: Sequence[T]) -> T:
+        """One of `train`; `fixed` in a held-out case, and then nothing is drawn."""
+        return fixed if self.held else self.one(train)
 
     def chance(self, share: float) -> bool:
         return self.random() < share
@@ -90,16 +96,50 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-BEFORE = (["Hey, ", "OK, ", "Skein, ", "Hi! ", "So, ", "Now: ", "Quick question: ", "One more: ", "Well, ", "Hello, "], ["Listen, ", "Right, ", "Hm, ", "Also, "])
-AFTER = ([", please", " please", " now", ", thanks", " for me", ", quickly"], [" thank you", ", if you can"])
+BEFORE = (
+    ["Hey, ", "OK, ", "Skein, ", "Hi! ", "So, ", "Now: ", "Quick question: ", "One more: ", "Well, ", "Hello, ", "Hey Skein, ", "Hi Skein, ", "Hello Skein, ", "Now, ",
+     "Next: ", "Ah, ", "Oh, ", "Hmm, ", "And also: ", "All right, ", "Listen to this: ", "Good morning. ", "Good. ", "Fine, ", "Then: ", "First: ", "Sorry, ",
+     "A question: ", "Another thing: ", "Yes, ", "Look, ", "Excuse me, ", "Thank you. ", "If you can: ", "By the way, ", "Um, ", "My friend, ", "Dear Skein, ", "OK so ", "Hello! "],
+    ["Listen, ", "Right, ", "Hm, ", "Also, "],
+)
+AFTER = ([", please", " please", ", thanks", ", Skein", ", my friend"], [" thank you", ", if you can"])
+AFTER_ORDERS = [" now", " for me", ", quickly", " right away", " at once", ", if you like", ", OK", ", will you"]
 
 
 def casual(draw: Draw, text: str) -> str:
     """As people type: a word before or behind, and now and then no capitals or no mark at the end."""
+    if draw.held:
+        return _casual_held(draw, text)
+    if draw.chance(0.25):
+        before = draw.one(BEFORE[0])
+        text = before + (text if text[:2] in ("I ", "I'") else _small(text))
+    mark = text[-1:]
+    if mark in (".", "?") and ":" not in text and draw.chance(0.14):
+        more = draw.one(AFTER[0]) if mark == "?" or draw.chance(0.5) else draw.one(AFTER_ORDERS)
+        if "please" not in more or "please" not in text.lower():
+            text = text[:-1] + more + mark
+    if draw.chance(0.3):
+        text = _small(text)
+    roll = draw.random()
+    if roll < 0.3:
+        text = text.rstrip("?.!")
+    elif roll < 0.36 and mark == "?":
+        text = text[:-1] + draw.one([".", "??", " ?", "?!"])
+    elif roll < 0.36 and mark == ".":
+        text = text[:-1] + draw.one(["!", "!", " .", "..."])
+    return text
+
+
+def _small(text: str) -> str:
+    """With a small letter at its start, but not of "OK" or "CO2"."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
+def _casual_held(draw: Draw, text: str) -> str:
     if draw.chance(0.12):
-        text = draw.split(*BEFORE) + (text[:1].lower() + text[1:] if text[:2] != "I " else text)
+        text = draw.one(BEFORE[1]) + (text[:1].lower() + text[1:] if text[:2] != "I " else text)
     if draw.chance(0.08) and text[-1:] in ".?!" and "please" not in text.lower() and ":" not in text:
-        text = text[:-1] + draw.split(*AFTER) + text[-1]
+        text = text[:-1] + draw.one(AFTER[1]) + text[-1]
     if draw.chance(0.25):
         text = text[:1].lower() + text[1:]
     if draw.chance(0.25):

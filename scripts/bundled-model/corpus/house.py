@@ -115,10 +115,6 @@ def tenths(text: str) -> int:
     return round(float(text) * 10)
 
 
-def with_unit(text: str, unit: str) -> str:
-    return f"{text} {unit}"
-
-
 def slug(text: str, separator: str = "_") -> str:
     return text.replace("'s", "").replace(" ", separator).lower()
 
@@ -145,3 +141,7 @@ def limits(quantity: Quantity, place_: str) -> tuple[str | None, str | None, flo
     if quantity is TEMPERATURE and place_ in WARM_PLACES:
         high, low = WARM_PLACES[place_]
     return high_word, low_word, high, low
+
+
+def place_words() -> set[str]:
+    return {word for each in [*PLACES[0], *PLACES[1], *OBJECTS[0], *OBJECTS[1]] for word in each.split()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 from typing import Callable
 
-from . import house
+from . import house, questions
 from .base import Document, Draw, casual, listed, sentence
 from .house import Quantity, number, tenths, the, value
 
@@ -41,8 +41,13 @@ FACT_FORMS = [lambda p, q, v: f"{sentence(p)}: {v} {q.unit}", lambda p, q, v: f"
               lambda p, q, v: f"The {q.name} in {the(p)} is {v} {q.unit}"]
 
 
+MORE_FORMS = [*FACT_FORMS, lambda p, q, v: f"{the(p)} has {v} {q.unit}", lambda p, q, v: f"{v} {q.unit} in {the(p)}", lambda p, q, v: f"{sentence(the(p))} is at {v} {q.unit}",
+              lambda p, q, v: f"It is {v} {q.unit} in {the(p)}", lambda p, q, v: f"{p}: {v}", lambda p, q, v: f"{p} -> {v} {q.unit}", lambda p, q, v: f"{p} ({v} {q.unit})",
+              lambda p, q, v: f"in {the(p)} {v} {q.unit}"]
+
+
 def facts(draw: Draw, quantity: Quantity, rooms: list[str], values: list[str]) -> str:
-    form = draw.one(FACT_FORMS)
+    form = draw.one(FACT_FORMS if draw.held or draw.chance(0.4) else MORE_FORMS)
     parts = [form(room, quantity, each) for room, each in zip(rooms, values)]
     text = draw.one([", ", ". ", "; ", "\n"]).join(parts)
     if form in FACT_FORMS[:3] and draw.chance(0.6):
@@ -52,8 +57,11 @@ def facts(draw: Draw, quantity: Quantity, rooms: list[str], values: list[str]) -
 
 def _ask(draw: Draw, document: Document, given: str, question: str, first: bool) -> None:
     if first:
-        text = f"{given} {question}" if draw.chance(0.5) else f"{given}\n{question}"
-        document.user(text)
+        if not draw.held and draw.chance(0.6):
+            question = casual(draw, question)
+        between = " " if draw.chance(0.5) else "\n"
+        # now and then the question comes first
+        document.user(f"{question}\n{given}" if not draw.held and draw.chance(0.12) else f"{given}{between}{question}")
     else:
         document.user(casual(draw, question))
 
@@ -62,7 +70,7 @@ def several_questions(draw: Draw) -> Document:
     """A few readings, and questions about them one after the other."""
     document = _begin(draw)
     quantity = draw.one(house.QUANTITIES[:10]) if draw.chance(0.5) else house.TEMPERATURE
-    count = draw.whole(2, 4)
+    count = draw.whole(2, 4) if draw.held else draw.one([2, 2, 3, 4])
     rooms = house.places(draw, count)
     values: list[str] = []
     while len(values) < count:
@@ -79,7 +87,7 @@ def several_questions(draw: Draw) -> Document:
         lambda: _recall(draw, quantity, known),
         lambda: _difference(draw, quantity, known),
     ]
-    for turn in range(1 if draw.held else draw.whole(2, 5)):
+    for turn in range(1 if draw.held else draw.one([1, 1, 2, 2, 3])):
         question, answer, check = draw.one(asks)()
         _ask(draw, document, given, question, turn == 0)
         document.say(answer)
@@ -91,9 +99,7 @@ def _which(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str, 
     is_most = draw.chance(0.5)
     best = (max if is_most else min)(known, key=lambda room: tenths(known[room]))
     word = "highest" if is_most else "lowest"
-    question = draw.split([f"Where is it {word}?", f"Which has the {word} {quantity.name}?", f"Where is the {quantity.name} {word}?", f"Which one is the {word}?",
-                           f"Which place has the {word} value?"],
-                          [f"Tell me where the {quantity.name} is the {word}.", f"Name the place with the {word} {quantity.name}."])
+    question = questions.WHICH[quantity.name, is_most](draw, q=quantity.name)
     return question, f"{sentence(the(best))}, with {known[best]} {quantity.unit}.", {"kind": "choice", "expect": best, "among": list(known)}
 
 
@@ -102,8 +108,7 @@ def _compare(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str
     a, b = known[first], known[second]
     is_more = draw.chance(0.5)
     word = quantity.more if is_more else quantity.less
-    question = draw.split([f"Is {the(first)} {word} than {the(second)}?", f"Is it {word} in {the(first)} than in {the(second)}?", f"{sentence(the(first))} {word} than {the(second)}?"],
-                          [f"Would you say {the(first)} is {word} than {the(second)}?", f"Tell me whether {the(first)} is {word} than {the(second)}."])
+    question = questions.COMPARE(draw, a=the(first), b=the(second), more=word)
     so = tenths(a) > tenths(b) if is_more else tenths(a) < tenths(b)
     sign = ">" if tenths(a) > tenths(b) else "<" if tenths(a) < tenths(b) else "="
     return question, f"{a} {sign} {b}, so {'yes' if so else 'no'}.", {"kind": "yes-no", "expect": "Yes" if so else "No", "skill": "compare"}
@@ -119,8 +124,7 @@ def _above(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str, 
         limit = draw.whole(max(0, int(quantity.low)), int(quantity.high))
     is_above = draw.chance(0.5)
     word = draw.one(["above", "over", "higher than", "more than"] if is_above else ["below", "under", "lower than", "less than"])
-    question = draw.split([f"Is {the(room)} {word} {limit} {quantity.unit}?", f"Is the {quantity.name} in {the(room)} {word} {limit}?", f"{sentence(the(room))}: {word} {limit}?"],
-                          [f"Has {the(room)} a {quantity.name} {word} {limit} {quantity.unit}?", f"Is it {word} {limit} {quantity.unit} in {the(room)}?"])
+    question = questions.ABOVE(draw, a=the(room), than=word, n=str(limit), unit=quantity.unit, q=quantity.name)
     a, b = tenths(reading), limit * 10
     so = a > b if is_above else a < b
     sign = ">" if a > b else "<" if a < b else "="
@@ -130,18 +134,14 @@ def _above(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str, 
 def _difference(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str, str, dict]:
     first, second = draw.some(list(known), 2)
     sum_text, result = difference_text(known[first], known[second])
-    question = draw.split([f"What is the difference between {the(first)} and {the(second)}?", f"How much {quantity.more} is {the(first)} than {the(second)}?",
-                           f"How far apart are {the(first)} and {the(second)}?", f"Difference of {the(first)} and {the(second)}?"]
-                          if tenths(known[first]) > tenths(known[second]) else
-                          [f"What is the difference between {the(first)} and {the(second)}?", f"How much {quantity.less} is {the(first)} than {the(second)}?",
-                           f"How far apart are {the(first)} and {the(second)}?", f"Difference of {the(first)} and {the(second)}?"],
-                          [f"By how much do {the(first)} and {the(second)} differ?", f"Tell me the difference between {the(first)} and {the(second)}."])
+    word = quantity.more if tenths(known[first]) > tenths(known[second]) else quantity.less
+    question = questions.DIFFERENCE(draw, a=the(first), b=the(second), more=word, q=quantity.name)
     return question, f"{sum_text}, so the difference is {result} {quantity.unit}.", {"kind": "number", "expect": result, "skill": "difference"}
 
 
 def _recall(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str, str, dict]:
     room = draw.one(list(known))
-    question = draw.split([f"What is the {quantity.name} in {the(room)}?", f"And {the(room)}?", f"How is {the(room)}?"], [f"What did {the(room)} have?"])
+    question = questions.RECALL(draw, a=the(room), q=quantity.name)
     return question, f"{known[room]} {quantity.unit}.", {"kind": "number", "expect": known[room], "skill": "recall"}
 
 
@@ -165,7 +165,7 @@ def drill(draw: Draw) -> Document:
 def sums(draw: Draw) -> Document:
     """Small sums, and units."""
     document = _begin(draw)
-    for _ in range(1 if draw.held else draw.whole(2, 5)):
+    for _ in range(1 if draw.held else draw.one([1, 1, 2, 3])):
         question, answer, expect, skill = draw.one([_sum, _minus, _celsius, _fahrenheit, _unit])(draw)
         document.user(casual(draw, question)).say(answer)
         document.check = {"kind": "number", "expect": expect, "skill": skill}
@@ -174,27 +174,27 @@ def sums(draw: Draw) -> Document:
 
 def _sum(draw: Draw) -> tuple[str, str, str, str]:
     a, b = draw.whole(0, 99), draw.whole(0, 99)
-    ask = draw.split([f"What is {a} + {b}?", f"{a} + {b}", f"{a} plus {b}?", f"How much is {a} plus {b}?"], [f"Add {a} and {b}.", f"What do {a} and {b} make together?"])
+    ask = questions.SUM(draw, a=str(a), b=str(b))
     return ask, f"{a} + {b} = {a + b}.", str(a + b), "sum"
 
 
 def _minus(draw: Draw) -> tuple[str, str, str, str]:
     a, b = sorted((draw.whole(0, 99), draw.whole(0, 99)), reverse=True)
-    ask = draw.split([f"What is {a} - {b}?", f"{a} - {b}", f"{a} minus {b}?", f"How much is {a} minus {b}?"], [f"Take {b} from {a}."])
+    ask = questions.MINUS(draw, a=str(a), b=str(b))
     return ask, f"{a} - {b} = {a - b}.", str(a - b), "difference"
 
 
 def _celsius(draw: Draw) -> tuple[str, str, str, str]:
     c = draw.whole(-10, 45)
     f = number(c * 18 + 320)
-    ask = draw.split([f"What is {c} °C in Fahrenheit?", f"{c} °C in °F?", f"Convert {c} degrees Celsius to Fahrenheit."], [f"How many °F are {c} °C?"])
+    ask = questions.FAHRENHEIT(draw, n=str(c))
     return ask, f"{c} °C is {f} °F.", f, "units"
 
 
 def _fahrenheit(draw: Draw) -> tuple[str, str, str, str]:
     c = draw.whole(-10, 45)
     f = number(c * 18 + 320)
-    ask = draw.split([f"What is {f} °F in Celsius?", f"{f} °F in °C?", f"Convert {f} degrees Fahrenheit to Celsius."], [f"How many °C are {f} °F?"])
+    ask = questions.CELSIUS(draw, n=f)
     return ask, f"{f} °F is {c} °C.", str(c), "units"
 
 
@@ -203,7 +203,7 @@ def _unit(draw: Draw) -> tuple[str, str, str, str]:
     small, large, factor = draw.one([("minutes", "hours", 60), ("seconds", "minutes", 60), ("cm", "m", 100), ("g", "kg", 1000), ("m", "km", 1000), ("W", "kW", 1000), ("ml", "l", 1000)])
     if factor == 60:
         n = draw.whole(1, 12)
-    ask = draw.split([f"How many {small} are {n} {large}?", f"{n} {large} in {small}?", f"Convert {n} {large} to {small}."], [f"What is {n} {large} in {small}?"])
+    ask = questions.UNIT(draw, n=str(n), small=small, large=large)
     return ask, f"{n} {large} is {n * factor} {small}.", str(n * factor), "units"
 
 
@@ -222,7 +222,9 @@ def summary(draw: Draw) -> Document:
         current = max(0, current + scale * (step * draw.whole(2, 12) + (draw.whole(-1, 1) if step == 0 else 0))) if i else current
         rows.append((f"{first_hour + i:02d}:00", number(current)))
     written = draw.one([", ", "\n"]).join(draw.one([f"{t} {v}"]) for t, v in rows)
-    ask = draw.split(["Summarise this.", "Sum this up.", "What does this say?", "Give me a summary.", "Summary, please."], ["Make a short summary of it.", "What happened here?"])
+    ask = questions.SUMMARY(draw)
+    if not draw.held:
+        ask = casual(draw, ask)
     document.user(f"{sentence(quantity.name)} in {the(room)} ({quantity.unit}): {written}\n{ask}")
     values = [v for _, v in rows]
     low, high = min(values, key=tenths), max(values, key=tenths)
@@ -238,25 +240,27 @@ def summary(draw: Draw) -> Document:
 STATES = [("door", ["open", "closed"]), ("window", ["open", "closed"]), ("lamp", ["on", "off"]), ("heater", ["on", "off"]), ("gate", ["locked", "unlocked"]), ("pump", ["running", "stopped"])]
 
 
+STATE_FORMS = ["The {t} of {a} is {s}.", "The {t} of {a} is {s}.", "The {t} in {a} is {s}.", "{t} of {a}: {s}.", "In {a} the {t} is {s}.", "{a}: {t} {s}."]
+
+
 def states(draw: Draw) -> Document:
     """Yes or no, and choices, about what was told."""
     document = _begin(draw)
-    rooms = house.places(draw, draw.whole(2, 4))
+    rooms = house.places(draw, draw.whole(2, 4) if draw.held else draw.one([2, 2, 3, 3, 4]))
     thing, words = draw.one(STATES)
     told = {room: draw.one(words) for room in rooms}
-    given = " ".join(f"The {thing} of {the(room)} is {state}." for room, state in told.items())
-    for turn in range(1 if draw.held else draw.whole(2, 4)):
+    form = draw.vary(STATE_FORMS[0], STATE_FORMS)
+    given = " ".join(form.replace("{t}", thing).replace("{a}", the(room)).replace("{s}", state) for room, state in told.items())
+    for turn in range(1 if draw.held else draw.one([1, 1, 2, 3])):
         room = draw.one(rooms)
         if draw.chance(0.6):
             word = draw.one(words)
             so = told[room] == word
-            question = draw.split([f"Is the {thing} of {the(room)} {word}?", f"Is the {thing} {word} in {the(room)}?", f"{sentence(the(room))}: is the {thing} {word}? Answer yes or no."],
-                                  [f"Tell me whether the {thing} of {the(room)} is {word}.", f"Answer yes or no: is the {thing} of {the(room)} {word}?"])
+            question = questions.STATE_IS(draw, t=thing, a=the(room), s=word)
             answer = f"{'Yes' if so else 'No'}, it is {told[room]}."
             document.check = {"kind": "yes-no", "expect": "Yes" if so else "No", "skill": "state"}
         else:
-            question = draw.split([f"Is the {thing} of {the(room)} {words[0]} or {words[1]}?", f"In which state is the {thing} of {the(room)}?", f"Choose: {words[0]} or {words[1]}, the {thing} of {the(room)}?"],
-                                  [f"{sentence(words[0])} or {words[1]}: the {thing} of {the(room)}?"])
+            question = questions.STATE_WHICH(draw, t=thing, a=the(room), x=words[0], y=words[1])
             answer = f"{sentence(told[room])}."
             document.check = {"kind": "choice", "expect": told[room], "among": words}
         _ask(draw, document, given, question, turn == 0)
@@ -274,20 +278,40 @@ CATEGORIES = {
 }
 
 
+LISTS = {"city": house.CITIES[0], "person": house.PEOPLE[0], "thing to buy": house.ITEMS[0], "place in a house": house.PLACES[0], "number": [str(n) for n in range(2, 99)],
+         "day": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"], "thing to measure": [each.name for each in house.QUANTITIES]}
+
+
+def _choice_of_lists(draw: Draw, document: Document) -> None:
+    """The options are words of other skills; the kinds are so far apart that one alone fits."""
+    kind, *others = draw.some([*LISTS, "animal", "colour"], 4)
+    options = [draw.one(LISTS[each] if each in LISTS else CATEGORIES[each][0]) for each in (kind, *others[: draw.whole(1, 3)])]
+    right = options[0]
+    draw.shuffle(options)
+    ask = questions.CHOICE(draw, a=f"{'an' if kind[0] == 'a' else 'a'} {kind}", k=kind, ors=listed(options, "or"), ands=listed(options), commas=", ".join(options))
+    document.user(casual(draw, ask)).say(f"{sentence(right)}.")
+
+
 def choices(draw: Draw) -> Document:
     """Which of these is …; answers from a closed list."""
     document = _begin(draw)
-    for _ in range(1 if draw.held else draw.whole(2, 4)):
+    for _ in range(1 if draw.held else draw.one([1, 1, 2, 3])):
+        if not draw.held and draw.chance(0.35):
+            _choice_of_lists(draw, document)
+            continue
         kind, *others = draw.some(list(CATEGORIES), 4)
         # in held-out cases one of the two parts is new, never both: what a word means cannot be guessed
         right = draw.one(CATEGORIES[kind][0])
         options = [right, *(draw.one(CATEGORIES[each][0]) for each in others[: draw.whole(1, 3)])]
         draw.shuffle(options)
-        question = draw.split([f"Which of these is a {kind}: {listed(options, 'or')}?", f"Choose the {kind}: {', '.join(options)}.", f"{', '.join(options)}: which one is a {kind}?"],
-                              [f"One of these is a {kind}. Which one? {', '.join(options)}.", f"Pick the {kind} from {listed(options)}."])
+        question = questions.CHOICE(draw, a=f"{'an' if kind[0] in 'aeio' and not draw.held and draw.chance(0.8) else 'a'} {kind}", k=kind, ors=listed(options, "or"), ands=listed(options), commas=", ".join(options))
         document.user(casual(draw, question)).say(f"{sentence(right)}.")
         document.check = {"kind": "choice", "expect": right, "among": options}
     return document
+
+
+ALARMS = [" The alarm is for values above {n}.", " The alarm is for values above {n}.", " Above {n} there is an alarm.", " The alarm starts above {n}.", " The alarm is on above {n}."]
+KEYS = [("place", "value", "unit"), ("room", "reading", "unit"), ("where", "number", "unit"), ("location", "value", "measure")]
 
 
 def as_json(draw: Draw) -> Document:
@@ -296,19 +320,20 @@ def as_json(draw: Draw) -> Document:
     room, quantity = house.place(draw), draw.one(house.QUANTITIES)
     reading = value(draw, quantity)
     parsed: float | int = float(reading) if "." in reading else int(reading)
-    keys = draw.one([("place", "value", "unit"), ("room", "reading", "unit"), ("where", "number", "unit"), ("location", "value", "measure")])
+    keys = draw.one(KEYS)
+    if not draw.held and draw.chance(0.5):
+        keys = (draw.one(["place", "room", "where", "location", "spot", "area", "name", "of"]), draw.one(["value", "reading", "number", "measured", "level", "amount"]), draw.one(["unit", "measure", "in", "units"]))
     shape = draw.random()
-    told = draw.split([f"It is {reading} {quantity.unit} in {the(room)}.", f"{sentence(the(room))} has {reading} {quantity.unit}.", f"{sentence(room)}: {reading} {quantity.unit}."],
-                      [f"We measured {reading} {quantity.unit} in {the(room)}."])
+    told = questions.TOLD(draw, v=reading, u=quantity.unit, a=the(room), p=room, q=quantity.name)
     if shape < 0.5:
         answer: dict = {keys[0]: room, keys[1]: parsed, keys[2]: quantity.unit}
     elif shape < 0.8:
         limit = draw.whole(int(quantity.low), int(quantity.high))
         answer = {keys[0]: room, keys[1]: parsed, "alarm": parsed > limit}
-        told += f" The alarm is for values above {limit}."
+        told += draw.vary(" The alarm is for values above {n}.", ALARMS).replace("{n}", str(limit))
     else:
         answer = {keys[0]: room, keys[1]: parsed}
-    asked = draw.split(["Answer as JSON with {k}.", "Write it as JSON: {k}.", "Give me JSON with the keys {k}.", "JSON with {k}, please."], ["Return a JSON object with {k}.", "Put it into JSON ({k})."])
-    document.user(f"{told} {asked.replace('{k}', listed(list(answer)))}").say(json.dumps(answer, ensure_ascii=False))
+    asked = questions.JSON.template(draw)
+    document.user(f"{told} {sentence(asked.replace('{k}', listed(list(answer))))}").say(json.dumps(answer, ensure_ascii=False))
     document.check = {"kind": "json", "expect": answer}
     return document

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import house
+from . import about as talked, house
 from .base import Document, Draw, casual, sentence
 
 KINDS = (
@@ -197,10 +197,9 @@ def told(draw: Draw) -> Document:
     text, hero, friend, thing = story(draw)
     about = draw.one([f"{_a(hero.kind)}", f"{_a(hero.kind)} named {hero.name}", f"{_a(hero.kind)} and {_a(friend.kind)}", f"{_a(hero.kind)} and a {thing}", f"{hero.name} the {hero.kind}", ""])
     if about:
-        ask = draw.split(["Tell me a story about {x}.", "Write a short story about {x}.", "I want a story about {x}.", "A story about {x}, please.", "Can you tell a story about {x}?", "Make up a story about {x}."],
-                         ["Please tell me a tale of {x}.", "Could I have a story about {x}?"]).replace("{x}", about)
+        ask = talked.STORY_ABOUT(draw, x=about)
     else:
-        ask = draw.split(["Tell me a story.", "Tell me a bedtime story.", "I want a story.", "A short story, please.", "Can you tell me a story?"], ["Read me a story.", "Do you know a story?"])
+        ask = talked.STORY(draw)
     document.user(casual(draw, ask)).say(text)
     document.check = {"kind": "story", "names": [hero.name] if hero.name in ask else []}
     return document

@@ -3,14 +3,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
-from . import house, words
+from . import house, orders, words
 from .base import Draw, function
 from .house import Quantity, slug, the
-
-ENUM = "enum"
-
+from .phrasing import filled
 
 @dataclass
 class Tool:
@@ -27,40 +25,29 @@ class Tool:
         return self.schema["function"]["name"]
 
 
-def _name(draw: Draw, *parts: str) -> str:
+def join(style: float, parts: Sequence[str]) -> str:
     """One name in the style of one owner: `greenhouse.temperature`, `greenhouse_temperature`, `greenhouseTemperature`."""
     slugs = [slug(part) for part in parts]
-    roll = draw.random()
-    if roll < 0.45:
+    if style < 0.45:
         return ".".join(slugs)
-    if roll < 0.8:
+    if style < 0.8:
         return "_".join(slugs)
-    if roll < 0.9:
+    if style < 0.9:
         return "-".join(part.replace("_", "-") for part in slugs)
     words = "_".join(slugs).split("_")
     return words[0] + "".join(word[:1].upper() + word[1:] for word in words[1:])
 
 
+def _name(draw: Draw, *parts: str) -> str:
+    return join(draw.random() if draw.style is None else draw.style, parts)
+
+
 READ_DESCRIPTIONS = (
     ["{Quantity} in {the} in {unit}.", "{Quantity} of {the}, {unit}.", "Reads the {quantity} in {the}.", "Current {quantity} of {the} in {unit}.",
-     "Sensor: {quantity}, {the}.", "Returns the {quantity} of {the} ({unit})."],
+     "Sensor: {quantity}, {the}.", "Returns the {quantity} of {the} ({unit}).",
+     "{Quantity}, {the}", "{Quantity} in {unit}.", "Tells how high the {quantity} in {the} is.", "Get the {quantity} of {the}.", "A sensor for the {quantity} in {the}.", "Measures the {quantity} of {the} in {unit}."],
     ["The {quantity} measured in {the}, in {unit}.", "Gives the {quantity} for {the}.", "{Quantity} sensor of {the}."],
 )
-READ_ASKS = (
-    ["What is the {quantity} in {the}?", "How is the {quantity} in {the}?", "Tell me the {quantity} of {the}.", "{Quantity} in {the}?",
-     "What's the {quantity} in {the} right now?", "Please read the {quantity} of {the}.", "Can you check the {quantity} in {the}?",
-     "I need the {quantity} of {the}.", "Show me the {quantity} in {the}.", "What does the {quantity} sensor in {the} say?",
-     "Give me the current {quantity} of {the}.", "Do you know the {quantity} in {the}?"],
-    ["Could you look up the {quantity} in {the}?", "What {quantity} does {the} have?", "Check {the} and tell me its {quantity}.",
-     "Which {quantity} is there in {the} at the moment?", "I would like to know the {quantity} of {the}."],
-)
-TOO_ASKS = (
-    ["Is it {too} in {the}?", "Is {the} {too}?", "Is it {too} in {the} right now?", "Do you think it is {too} in {the}?", "Could it be {too} in {the}?",
-     "Please check whether it is {too} in {the}."],
-    ["Would you say that {the} is {too}?", "Has it become {too} in {the}?", "Tell me if it is {too} in {the}."],
-)
-HOW_WORDS = {"temperature": "How warm is it in {the}?", "humidity": "How humid is it in {the}?", "brightness": "How bright is it in {the}?",
-             "noise level": "How loud is it in {the}?", "water level": "How full is {the}?", "soil moisture": "How wet is the soil in {the}?"}
 
 
 def fill(template: str, place: str = "", quantity: Quantity | None = None, word: str = "", **more: str) -> str:
@@ -69,9 +56,7 @@ def fill(template: str, place: str = "", quantity: Quantity | None = None, word:
     text = template.replace("{the}", the(place)).replace("{quantity}", word).replace("{Quantity}", capital)
     if quantity:
         text = text.replace("{unit}", quantity.unit)
-    for key, each in more.items():
-        text = text.replace("{" + key + "}", each)
-    return text
+    return filled(text, more)
 
 
 def sensor(draw: Draw, place: str, quantity: Quantity) -> Tool:
@@ -82,9 +67,11 @@ def sensor(draw: Draw, place: str, quantity: Quantity) -> Tool:
     schema = function(_name(draw, *parts), fill(draw.split(*READ_DESCRIPTIONS), place, quantity))
 
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
-        if quantity.name in HOW_WORDS and d.chance(0.2):
-            return fill(HOW_WORDS[quantity.name], place, quantity), {}
-        return fill(d.split(*READ_ASKS), place, quantity, d.one(quantity.words)), {}
+        if quantity.name in orders.HOW and d.chance(0.2):
+            # of each there is one held-out wording, for which nothing is drawn
+            asks = orders.HOW[quantity.name]
+            return fill(asks.held[0] if d.held else asks.template(d), place, quantity), {}
+        return fill(orders.READ.template(d), place, quantity, d.one(quantity.words)), {}
 
     return Tool(schema, ask, "sensor", place, quantity)
 
@@ -105,30 +92,18 @@ def sensor_hub(draw: Draw, rooms: list[str], quantities: list[Quantity]) -> Tool
         arguments = {place_key: room}
         if len(quantities) > 1:
             arguments[quantity_key] = quantity.name
-        return fill(d.split(*READ_ASKS), room, quantity), arguments
+        return fill(orders.READ.template(d), room, quantity), arguments
 
     return Tool(schema, ask, "hub")
 
 
 SWITCHES = ["lamp", "light", "fan", "heater", "pump", "radio", "socket", "humidifier", "alarm", "sprinkler"]
 COVERS = ["vent", "window", "blind", "door", "gate", "curtain", "valve", "hatch", "shutter"]
-ON_ASKS = (["Turn {state} the {thing} in {the}.", "Switch the {thing} in {the} {state}.", "Please turn the {thing} in {the} {state}.",
-            "{thing} in {the} {state}, please.", "Can you switch {state} the {thing} in {the}?", "I want the {thing} in {the} {state}."],
-           ["Would you turn the {thing} in {the} {state}?", "Make sure the {thing} in {the} is {state}.", "Set the {thing} in {the} to {state}."])
-COVER_ASKS = (["{do} the {thing} in {the}.", "Please {do} the {thing} in {the}.", "Can you {do} the {thing} in {the}?", "{do} {the} {thing}.",
-               "I'd like you to {do} the {thing} in {the}.", "Time to {do} the {thing} in {the}."],
-              ["Would you {do} the {thing} in {the}?", "Go ahead and {do} the {thing} in {the}.", "The {thing} in {the}: {do} it."])
-LEVEL_ASKS = (["Set the {thing} in {the} to {n} percent.", "Put the {thing} in {the} at {n} %.", "{thing} in {the} to {n} percent, please.",
-               "Open the {thing} in {the} to {n} percent.", "Can you set the {thing} in {the} to {n} %?"],
-              ["Bring the {thing} in {the} to {n} percent.", "I want the {thing} in {the} at {n} percent."])
-HEAT_ASKS = (["Set {the} to {n} degrees.", "Heat {the} to {n} °C.", "Make it {n} degrees in {the}.", "Please set the heating in {the} to {n} degrees.",
-              "I want {n} degrees in {the}."],
-             ["Bring {the} to {n} degrees.", "Could {the} be {n} °C, please?"])
 
 
-def switch(draw: Draw, place: str) -> Tool:
+def switch(draw: Draw, place: str, thing: str = "") -> Tool:
     """Something that is on or off: with a boolean, with a word, or as a tool for each state."""
-    thing = draw.one(SWITCHES)
+    thing = thing or draw.one(SWITCHES)
     form = draw.random()
     wording = draw.one([f"Switches the {thing} in {the(place)} on or off.", f"{thing.capitalize()} of {the(place)}.", f"Turns the {thing} in {the(place)} on or off."])
     if form < 0.45:
@@ -149,14 +124,14 @@ def switch(draw: Draw, place: str) -> Tool:
 
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
         state = d.one(states)
-        return fill(d.split(*ON_ASKS), place, thing=thing, state=state), as_argument(state)
+        return fill(orders.ON.template(d), place, thing=thing, state=state), as_argument(state)
 
     return Tool(schema, ask, "switch", place)
 
 
-def cover(draw: Draw, place: str) -> Tool:
+def cover(draw: Draw, place: str, thing: str = "") -> Tool:
     """Something that opens and closes."""
-    thing = draw.one(COVERS)
+    thing = thing or draw.one(COVERS)
     form = draw.random()
     if form < 0.4:
         key, words = draw.one([("state", ("open", "closed")), ("action", ("open", "close")), ("to", ("open", "closed"))])
@@ -176,15 +151,15 @@ def cover(draw: Draw, place: str) -> Tool:
         def ask_level(d: Draw) -> tuple[str, dict[str, Any]]:
             if d.chance(0.3):
                 do = d.one(["open", "close"])
-                return fill(d.split(*COVER_ASKS), place, thing=thing, do=do).replace("open {", "open {"), {key: 100 if do == "open" else 0}
+                return fill(orders.COVER.template(d), place, thing=thing, do=do), {key: 100 if do == "open" else 0}
             n = d.whole(1, 99)
-            return fill(d.split(*LEVEL_ASKS), place, thing=thing, n=str(n)), {key: n}
+            return fill(orders.LEVEL.template(d), place, thing=thing, n=str(n)), {key: n}
 
         return Tool(schema, ask_level, "cover", place)
 
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
         do = d.one(verbs)
-        return fill(d.split(*COVER_ASKS), place, thing=thing, do=do), as_argument(do)
+        return fill(orders.COVER.template(d), place, thing=thing, do=do), as_argument(do)
 
     return Tool(schema, ask, "cover", place)
 
@@ -197,7 +172,7 @@ def thermostat(draw: Draw, place: str) -> Tool:
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
         n = d.whole(5, 30)
         half = d.chance(0.2)
-        return fill(d.split(*HEAT_ASKS), place, n=f"{n}.5" if half else str(n)), {key: n + 0.5 if half else n}
+        return fill(orders.HEAT.template(d), place, n=f"{n}.5" if half else str(n)), {key: n + 0.5 if half else n}
 
     return Tool(schema, ask, "thermostat", place)
 
@@ -220,10 +195,8 @@ def lights(draw: Draw, rooms: list[str]) -> Tool:
             n = d.whole(1, 100)
             arguments[state_key] = "on" if state_key == "state" else True
             arguments["brightness"] = n
-            ask_text = d.split(["Set the light in {the} to {n} percent.", "Dim the light in {the} to {n} %.", "Light in {the} at {n} percent, please."],
-                               ["Bring the light in {the} to {n} percent.", "I want the light in {the} at {n} %."])
-            return fill(ask_text, room, n=str(n)), arguments
-        return fill(d.split(*ON_ASKS), room, thing="light", state=state), arguments
+            return fill(orders.DIM.template(d), room, n=str(n)), arguments
+        return fill(orders.ON.template(d), room, thing="light", state=state), arguments
 
     return Tool(schema, ask, "lights")
 
@@ -241,8 +214,7 @@ def _timer(draw: Draw) -> Tool:
 
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
         n = d.whole(1, 120)
-        return d.split([f"Set a timer for {n} minutes.", f"Timer for {n} minutes, please.", f"Remind me in {n} minutes.", f"Wake me in {n} minutes.",
-                        f"Start a {n} minute timer."], [f"I need a timer of {n} minutes.", f"Count down {n} minutes."]), {key: n}
+        return orders.TIMER(d, n=str(n)), {key: n}
 
     return _generic(_name(draw, *draw.one([("timer", "start"), ("set", "timer"), ("timer",), ("start", "timer")])), "Starts a timer, in minutes.", {key: WHOLE}, None, ask)
 
@@ -252,8 +224,7 @@ def _shopping(draw: Draw) -> Tool:
 
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
         item = d.split(*house.ITEMS) if d.chance(0.5) else words.name(d)
-        return d.split([f"Add {item} to the shopping list.", f"Put {item} on the list.", f"We need {item}.", f"Please add {item} to the list.", f"We are out of {item}."],
-                       [f"Write {item} on the shopping list.", f"The list needs {item}."]), {key: item}
+        return orders.SHOPPING(d, item=item), {key: item}
 
     return _generic(_name(draw, *draw.one([("list", "add"), ("add", "to", "list"), ("shopping", "add"), ("add_item",)])), "Adds an item to the shopping list.", {key: TEXT}, None, ask)
 
@@ -266,9 +237,7 @@ def _weather(draw: Draw) -> Tool:
 
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
         city = d.split(*house.CITIES) if d.chance(0.8) else d.made_up().capitalize()
-        return d.split([f"What is the weather in {city}?", f"How is the weather in {city} today?", f"Weather in {city}, please.", f"Will it rain in {city}?",
-                        f"Is it sunny in {city}?", f"What's the weather like in {city}?"],
-                       [f"Tell me about the weather in {city}.", f"Do I need an umbrella in {city}?"]), {key: city}
+        return orders.WEATHER(d, city=city), {key: city}
 
     return _generic(_name(draw, *draw.one([("get", "weather"), ("weather",), ("weather", "now"), ("get", "current", "weather")])),
                     draw.one(["Weather of a city.", "Get the current weather.", "Current weather at a place."]), properties, [key], ask)
@@ -276,14 +245,13 @@ def _weather(draw: Draw) -> Tool:
 
 def _message(draw: Draw) -> Tool:
     to, text = draw.one([("to", "text"), ("person", "message"), ("recipient", "body")])
-    messages = (["I am late", "dinner is ready", "the door is open", "call me back", "the train is on time", "see you at six", "please buy bread", "all is well here"],
+    messages = (["I am late", "dinner is ready", "the door is open", "call me back", "the train is on time", "see you at six", "please buy bread", "all is well here", "your parcel is here", "come back soon", "we start at nine"],
                 ["the parcel has come", "I am on my way", "we start without you", "the cat is back"])
 
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
         who = d.split(*house.PEOPLE) if d.chance(0.6) else d.made_up().capitalize()
         what = d.split(*messages) if d.chance(0.5) else words.phrase(d)
-        return d.split([f"Tell {who}: {what}.", f"Send {who} a message: {what}.", f"Write to {who}: {what}.", f"Message {who}: {what}."],
-                       [f"Let {who} know: {what}.", f"Text {who}: {what}."]), {to: who, text: what}
+        return orders.MESSAGE(d, who=who, what=what), {to: who, text: what}
 
     return _generic(_name(draw, *draw.one([("message", "send"), ("send", "message"), ("notify",), ("send_text",)])), "Sends a message to a person.", {to: TEXT, text: TEXT}, None, ask)
 
@@ -294,26 +262,26 @@ def _music(draw: Draw) -> Tool:
 
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
         what = d.split(*kinds) if d.chance(0.5) else words.name(d)
-        return d.split([f"Play {what}.", f"Please play some {what}.", f"Put on {what}.", f"I want to hear {what}."], [f"Let us listen to {what}.", f"Could you play {what}?"]), {key: what}
+        return orders.MUSIC(d, what=what), {key: what}
 
     return _generic(_name(draw, *draw.one([("music", "play"), ("play", "music"), ("play",), ("player", "start")])), "Plays music.", {key: TEXT}, None, ask)
 
 
 def _clock(draw: Draw) -> Tool:
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
-        return d.split(["What time is it?", "How late is it?", "Tell me the time.", "Do you have the time?", "What's the time now?"], ["Which time is it now?", "Give me the time, please."]), {}
+        return orders.CLOCK(d), {}
 
     return _generic(_name(draw, *draw.one([("clock",), ("get", "time"), ("time", "now"), ("current_time",)])), draw.one(["The time of day.", "Current local time."]), {}, None, ask)
 
 
 def _note(draw: Draw) -> Tool:
     key = draw.one(["text", "note", "content"])
-    notes = (["the plumber comes on Monday", "the key is under the pot", "pay the rent", "water the plants", "the wifi password is on the fridge", "feed the fish", "return the books"],
+    notes = (["the plumber comes on Monday", "the key is under the pot", "pay the rent", "water the plants", "the wifi password is on the fridge", "feed the fish", "return the books", "the parcel is at the door", "oil the lock", "sweep the yard at nine", "clean the chimney", "the drawer is stuck", "change the bulbs"],
              ["the bulbs are in the drawer", "oil the gate", "the chimney sweep comes at nine"])
 
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
         what = d.split(*notes) if d.chance(0.5) else words.phrase(d)
-        return d.split([f"Note: {what}.", f"Make a note: {what}.", f"Write down: {what}.", f"Remember this: {what}."], [f"Keep in mind: {what}.", f"Please note: {what}."]), {key: what}
+        return orders.NOTE(d, what=what), {key: what}
 
     return _generic(_name(draw, *draw.one([("note", "add"), ("notes", "add"), ("add", "note"), ("remember",)])), "Keeps a note.", {key: TEXT}, None, ask)
 
@@ -327,8 +295,7 @@ def _book(draw: Draw) -> Tool:
 
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
         what: str | int = d.whole(1, 60) if is_number else d.made_up() if d.chance(0.5) else words.name(d)
-        return d.split([f"{verb.capitalize()} the {noun} with {key} {what}.", f"Please {verb} {noun} {key} {what}.", f"{verb.capitalize()} {noun}, {key} {what}."],
-                       [f"Would you {verb} the {noun}? The {key} is {what}.", f"I want to {verb} the {noun} of {key} {what}."]), {key: what}
+        return orders.MADE_UP(d, verb=verb, noun=noun, key=key, what=str(what)), {key: what}
 
     return _generic(_name(draw, noun, verb), f"{verb.capitalize()}s a {noun}.", {key: WHOLE if is_number else TEXT}, None, ask)
 
@@ -375,7 +342,39 @@ def toolbox(draw: Draw, count: int) -> list[Tool]:
     return found
 
 
-RESULT_KEYS = ["value", "value", "reading", "result", "state"]
+def alike(draw: Draw, count: int) -> list[Tool]:
+    """`count` tools that differ in one thing from each other: the same room and another quantity, the same quantity in
+    another room, of rooms whose names share a word, and what is read beside what is set. Names are in one style."""
+    draw.style = draw.random()
+    rooms = _kin(draw) if draw.chance(0.6) else house.places(draw, 3)
+    quantities = [house.TEMPERATURE, *draw.some(house.QUANTITIES[1:], 2)] if draw.chance(0.5) else draw.some(house.QUANTITIES, 3)
+    makers: list[Callable[[], Tool]] = [lambda r=room, q=quantity: sensor(draw, r, q) for room in rooms for quantity in quantities]
+    draw.shuffle(makers)
+    if draw.chance(0.5):
+        lamp, other = draw.some(["lamp", "fan", "pump", "radio", "heater"], 2)
+        window, door = draw.some(COVERS, 2)
+        acts: list[Callable[[], Tool]] = [
+            lambda: switch(draw, rooms[0], lamp), lambda: switch(draw, rooms[1], lamp), lambda: switch(draw, rooms[0], other), lambda: cover(draw, rooms[0], window),
+            lambda: cover(draw, rooms[1], window), lambda: cover(draw, rooms[0], door), lambda: thermostat(draw, rooms[0]), lambda: thermostat(draw, rooms[1])]
+        draw.shuffle(acts)
+        makers = acts[: draw.whole(1, count)] + makers
+    found: dict[str, Tool] = {}
+    for make in makers:
+        tool = make()
+        if len(tool.name) <= 64:
+            found.setdefault(tool.name, tool)
+        if len(found) == count:
+            break
+    return list(found.values())
+
+
+def _kin(draw: Draw) -> list[str]:
+    """Three names of two words that share one or the other."""
+    while True:
+        a, b = (draw.made_up() if draw.chance(0.2) else words.adjective(draw) for _ in range(2))
+        x, y = (draw.made_up() if draw.chance(0.2) else words.noun(draw) for _ in range(2))
+        if a != b and x != y:
+            return [f"{a} {x}", f"{a} {y}" if draw.chance(0.5) else x, f"{b} {x}"]
 
 
 def reading(draw: Draw, quantity: Quantity, value: str) -> str:

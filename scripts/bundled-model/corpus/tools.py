@@ -3,10 +3,10 @@ from __future__ import annotations
 
 import json
 
-from . import house
+from . import house, orders
 from .base import Document, Draw, casual, listed, sentence
 from .house import Quantity, limits, tenths, the
-from .toolbox import TOO_ASKS, Tool, fill, reading, sensor, cover, switch, toolbox
+from .toolbox import Tool, alike, cover, fill, reading, sensor, switch, toolbox
 
 SYSTEMS = [None, None, None, "You are a helpful assistant.", "You are Skein, a small assistant for the house.", "You help with the house. Use the tools.",
            "Answer briefly.", "You are the assistant of a family.", "Use the tools when they help."]
@@ -21,10 +21,14 @@ def begin(draw: Draw) -> Document:
 def _tools(document: Document, draw: Draw, tools: list[Tool]) -> None:
     shuffled = list(tools)
     draw.shuffle(shuffled)
-    document.tools = [tool.schema for tool in shuffled]
+    # in training a description is missing now and then: of most tools the name says it all, and it is read sooner
+    document.tools = [tool.schema if draw.held or draw.chance(0.5) else _bare(tool.schema) for tool in shuffled]
 
 
-DONE = ["Done: {}.", "Done, {}.", "All right, {}.", "OK, {}."]
+def _bare(schema: dict) -> dict:
+    return {**schema, "function": {**schema["function"], "description": ""}}
+
+
 OK_RESULTS = ["ok", '{"ok": true}', '{"status": "done"}', "done", '{"result": "ok"}', '{"success": true}']
 FAILURES = (['{"error": "offline"}', '{"error": "no answer from the device"}', "error: timeout", '{"error": "not allowed"}', '{"ok": false, "error": "busy"}'],
             ['{"error": "sensor not connected"}', "error: device is asleep", '{"error": "low battery"}'])
@@ -59,14 +63,20 @@ def _report(draw: Draw, document: Document, quantity: Quantity, place: str) -> N
 def one_call(draw: Draw) -> Document:
     """A request that one of the tools serves."""
     document = begin(draw)
-    tools = toolbox(draw, draw.whole(1, 6))
+    if draw.held or draw.chance(0.55):
+        tools = toolbox(draw, draw.whole(1, 6) if draw.held else draw.one([1, 1, 2, 2, 3, 4, 6]))
+    else:
+        tools = alike(draw, draw.one([2, 2, 3, 3, 4, 5]))
     _tools(document, draw, tools)
     turns = draw.whole(1, 1 if draw.held else 3)
-    for _ in range(turns):
+    for turn in range(turns):
         tool = draw.one(tools)
         request, arguments = tool.ask(draw)
         document.user(casual(draw, sentence(request))).call((tool.name, arguments))
         document.check = {"kind": "tool-call", "calls": [{"name": tool.name, "arguments": arguments}]}
+        if not draw.held and turn == turns - 1 and draw.chance(0.5):
+            # which tool it is is harder than to tell what came of it
+            return document
         if tool.quantity:
             _report(draw, document, tool.quantity, tool.place)
         elif tool.kind == "hub":
@@ -92,24 +102,45 @@ def several_calls(draw: Draw) -> Document:
     tools = [sensor(draw, first, quantity), sensor(draw, second, quantity)]
     if tools[0].name == tools[1].name:
         return several_calls(draw)
-    extra = [tool for tool in toolbox(draw, draw.whole(0, 2)) if tool.place not in (first, second) and tool.kind not in ("hub", "lights")]
+    if not draw.held and draw.chance(0.3):
+        return _two_kinds(draw, document, first)
+    extra = [tool for tool in toolbox(draw, draw.whole(0, 2) if draw.held else draw.one([0, 0, 1])) if tool.place not in (first, second) and tool.kind not in ("hub", "lights")]
+    if not draw.held and draw.chance(0.5):
+        extra = [sensor(draw, house.place(draw), quantity), *extra[:1]]
+        extra = [tool for tool in extra if tool.place not in (first, second)]
     _tools(document, draw, tools + [tool for tool in extra if tool.name not in (tools[0].name, tools[1].name)])
-    ask = draw.split(["What is the {quantity} in {a} and in {b}?", "Tell me the {quantity} of {a} and {b}.", "{Quantity} in {a} and {b}?",
-                      "Compare the {quantity} in {a} and {b}.", "Which has the higher {quantity}, {a} or {b}?"],
-                     ["I need the {quantity} of both {a} and {b}.", "Give me the {quantity} in {a}, and in {b} too."])
-    text = fill(ask, "", quantity).replace("{a}", the(first)).replace("{b}", the(second))
+    ask = orders.BOTH.template(draw)
+    text = fill(ask, "", quantity, a=the(first), b=the(second))
     document.user(casual(draw, sentence(text))).call((tools[0].name, {}), (tools[1].name, {}))
     document.check = {"kind": "tool-call", "calls": [{"name": tool.name, "arguments": {}} for tool in tools]}
     a, b = house.value(draw, quantity), house.value(draw, quantity)
     document.result(reading(draw, quantity, a)).result(reading(draw, quantity, b))
     answer = f"The {quantity.name} is {a} {quantity.unit} in {the(first)} and {b} {quantity.unit} in {the(second)}."
-    if "Which" in text or "Compare" in text:
+    low = text.lower()
+    if "which has the" in low or "compare" in low:
         if tenths(a) == tenths(b):
             answer += " They are equal."
         else:
-            winner = first if tenths(a) > tenths(b) else second
-            answer += f" It is higher in {the(winner)}."
+            is_lower = "lower" in low
+            winner = first if (tenths(a) > tenths(b)) != is_lower else second
+            answer += f" It is {'lower' if is_lower else 'higher'} in {the(winner)}."
     return document.say(answer)
+
+
+def _two_kinds(draw: Draw, document: Document, place: str) -> Document:
+    """Two quantities of one place, beside the same of another."""
+    q, r = draw.some(house.QUANTITIES, 2)
+    tools = {tool.name: tool for tool in (sensor(draw, place, q), sensor(draw, place, r))}
+    if len(tools) < 2:
+        return several_calls(draw)
+    first, second = list(tools)
+    other = sensor(draw, house.place(draw), draw.one([q, r]))
+    tools.setdefault(other.name, other)
+    _tools(document, draw, list(tools.values()))
+    document.user(casual(draw, orders.BOTH_KINDS(draw, q=q.name, r=r.name, the=the(place)))).call((first, {}), (second, {}))
+    a, b = house.value(draw, q), house.value(draw, r)
+    document.result(reading(draw, q, a)).result(reading(draw, r, b))
+    return document.say(f"In {the(place)} the {q.name} is {a} {q.unit} and the {r.name} {b} {r.unit}.")
 
 
 def judged(quantity: Quantity, place: str, value: str, high: float | None, low: float | None, words: tuple[str | None, str | None], asked: str) -> tuple[str, bool]:
@@ -150,16 +181,18 @@ def is_it_too(draw: Draw) -> Document:
             document.system(system)
     gauge = sensor(draw, place, quantity)
     actor = cover(draw, place) if draw.chance(0.5) else switch(draw, place)
-    others = [tool for tool in toolbox(draw, draw.whole(0, 3)) if tool.place != place and tool.kind not in ("hub", "lights") and tool.name not in (gauge.name, actor.name)]
+    others = [tool for tool in toolbox(draw, draw.whole(0, 3) if draw.held else draw.one([0, 0, 1, 2])) if tool.place != place and tool.kind not in ("hub", "lights") and tool.name not in (gauge.name, actor.name)]
     has_actor = draw.chance(0.5)
+    if not draw.held and draw.chance(0.4):
+        others = [*others[:1], *(tool for tool in [_beside(draw, quantity, place, word)] if tool.name not in (gauge.name, actor.name))]
     _tools(document, draw, [gauge, *([actor] if has_actor else []), *others])
-    question = fill(draw.split(*TOO_ASKS), place, quantity, too=word)
+    question = sentence(fill(orders.TOO.template(draw), place, quantity, too=word))
     ask_text, arguments = actor.ask(draw)
     then = has_actor and draw.chance(0.4)
     if then:
         # one breath: the order holds only if it is so
         order = ask_text.rstrip(".?").removeprefix("Please ").removeprefix("Can you ")
-        question = draw.split(["{q} If so, {o}.", "{q} If yes, {o}."], ["{q} Then {o}."]).replace("{q}", question).replace("{o}", order[:1].lower() + order[1:])
+        question = draw.split(*orders.THEN).replace("{q}", question).replace("{o}", order if order.startswith("I") and not draw.held else order[:1].lower() + order[1:])
     document.user(casual(draw, question) if not then else question).call((gauge.name, {}))
     document.check = {"kind": "tool-call", "calls": [{"name": gauge.name, "arguments": {}}]}
     bound = high if asked == "high" else low
@@ -177,6 +210,13 @@ def is_it_too(draw: Draw) -> Document:
     return document
 
 
+def _beside(draw: Draw, quantity: Quantity, place: str, word: str) -> Tool:
+    """A sensor easily taken for the right one: elsewhere, or of something else that is never called by `word`."""
+    if draw.chance(0.5):
+        return sensor(draw, draw.one(["old ", "second ", "left "]) + place, quantity) if "'" not in place else sensor(draw, house.place(draw), quantity)
+    return sensor(draw, place, draw.one([each for each in house.QUANTITIES if each is not quantity and word not in house.LIMITS.get(each.name, ())]))
+
+
 def _near(draw: Draw, quantity: Quantity, bound: float) -> str:
     """A reading on either side of a limit, often close to it."""
     if draw.chance(0.4):
@@ -190,8 +230,11 @@ def _near(draw: Draw, quantity: Quantity, bound: float) -> str:
 def no_fitting_tool(draw: Draw) -> Document:
     """What is asked for is behind none of the tools."""
     document = begin(draw)
-    tools = toolbox(draw, draw.whole(2, 5))
+    near = not draw.held and draw.chance(0.6)
+    tools = alike(draw, draw.one([2, 3, 3, 4])) if near else toolbox(draw, draw.whole(2, 5) if draw.held else draw.one([2, 2, 3, 4]))
     hidden = tools.pop(int(draw.random() * len(tools)))
+    if not tools:
+        return no_fitting_tool(draw)
     if any(tool.kind in ("hub", "lights") for tool in [*tools, hidden]):
         return no_fitting_tool(draw)
     _tools(document, draw, tools)
@@ -222,6 +265,6 @@ def talk_beside_tools(draw: Draw) -> Document:
     document.check = {"kind": "no-call"}
     if draw.chance(0.5):
         names = [each["function"]["name"] for each in document.tools]
-        ask = draw.split(["Which tools do you have?", "What can you do here?", "What tools can you use?"], ["List your tools.", "Which tools are there?"])
+        ask = casual(draw, orders.LIST_TOOLS(draw))
         document.user(ask).say(f"I can use {listed(names)}.")
     return document

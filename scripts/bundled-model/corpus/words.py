@@ -61,3 +61,7 @@ def name(draw: Draw) -> str:
 def phrase(draw: Draw) -> str:
     """A few words that need make no sense."""
     return " ".join(noun(draw) if draw.chance(0.6) else adjective(draw) for _ in range(draw.whole(2, 6)))
+
+
+def all_words() -> set[str]:
+    return {*_NOUNS, *_ADJECTIVES}
