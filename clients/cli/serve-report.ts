@@ -37,9 +37,10 @@ export async function announceReady(running: Running, options: ServeOptions, out
   if (http !== undefined) {
     output.line(`  API      ${http}/v1   (OpenAI-compatible)`)
     if (running.apiKey !== undefined) output.line(`  Key      ${running.apiKey}`)
-    output.line(`  Try      ${COMMAND} chat`)
   }
-  if (agent && options.model.every((path) => BUNDLED_ONNX_MODELS.includes(path)))
+  const mayAnswer = agent === undefined || options.model.some((path) => !BUNDLED_ONNX_MODELS.includes(path))
+  if (http !== undefined && mayAnswer) output.line(`  Try      ${COMMAND} chat`)
+  if (!mayAnswer)
     output.line(
       http === undefined
         ? `  Models   none that answers: ${COMMAND} pull one, or start with --model PATH to a GGUF file`
@@ -74,7 +75,8 @@ export function createModelReport(agent: () => NodeAgent | undefined, output: Ou
     if (told.get(name) === state) return
     told.set(name, state)
     const details = error && { code: error.code, message: error.message }
-    event(output, { event: 'model', name, state, ...details }, error ? `! ${error.message}` : `  ${name} is ${state}`)
+    const text = error ? `! ${error.message}` : `  ${name} is ${state === 'disk' ? 'loaded when somebody asks' : state}`
+    event(output, { event: 'model', name, state, ...details }, text)
   }
   return () => {
     for (const { capability, failure } of agent()?.models() ?? []) {
