@@ -75,8 +75,10 @@ export function createModelReport(agent: () => NodeAgent | undefined, output: Ou
     if (told.get(name) === state) return
     told.set(name, state)
     const details = error && { code: error.code, message: error.message }
-    const text = error ? `! ${error.message}` : `  ${name} is ${state === 'disk' ? 'loaded when somebody asks' : state}`
-    event(output, { event: 'model', name, state, ...details }, text)
+    const value = { event: 'model', name, state, ...details }
+    // where a model lies that nobody has asked for is nothing to tell people
+    if (state === 'disk' && !output.json) return
+    event(output, value, error ? `! ${error.message}` : `  ${name} is ${state}`)
   }
   return () => {
     for (const { capability, failure } of agent()?.models() ?? []) {

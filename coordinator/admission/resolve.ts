@@ -36,7 +36,7 @@ export function resolveModel(
   const able = digests.find((digest) => directory.mayDo(digest, ability))
   if (able !== undefined) return able
   const all = models()
-  if (digests[0] === undefined) throw unknown(all, name)
+  if (digests[0] === undefined) throw unknown(all, name, ability)
   const view = all.find(({ digest }) => digest === digests[0])
   const deeds = (Object.keys(DEEDS) as WorkKind[]).filter((kind) => view?.features.includes(kind))
   const does = deeds.length === 0 ? '' : `; it ${deeds.map((kind) => DEEDS[kind]).join(' and ')}`
@@ -45,12 +45,17 @@ export function resolveModel(
   throw new SkeinError('INVALID_REQUEST', `the model '${name}' ${LACKS[ability]}${does}; ${who}`, { param: 'model' })
 }
 
-function unknown(models: readonly ModelView[], name: string): SkeinError {
-  if (models.length === 0)
-    return new SkeinError('NO_NODE', 'no node of the mesh has a model yet; start one with: skein up --model PATH', {
-      retryAfterSeconds: 2,
-    })
-  return new SkeinError('MODEL_NOT_FOUND', `no node of the mesh has the model '${name}'; there are: ${named(models)}`, {
+function unknown(models: readonly ModelView[], name: string, ability: WorkKind | 'completion'): SkeinError {
+  const able = models.filter(({ features }) => features.includes(ability))
+  // whoever wants text is not helped by models that make none
+  if (models.length === 0 || (able.length === 0 && ability === 'completion'))
+    return new SkeinError(
+      'NO_NODE',
+      `no node of the mesh has a model ${models.length === 0 ? 'yet' : 'that answers yet'}; start one with: skein up --model PATH`,
+      { retryAfterSeconds: 2 },
+    )
+  const names = named(able.length > 0 ? able : models)
+  return new SkeinError('MODEL_NOT_FOUND', `no node of the mesh has the model '${name}'; there are: ${names}`, {
     param: 'model',
   })
 }

@@ -181,7 +181,10 @@ export class ControlLink {
     const signal = AbortSignal.any([over.signal, channel.closed, this.#stopping.signal])
     const stopSweep = this.#watchSilence(channel)
     try {
-      if (!memberOf(transport, this.peer)?.certificate.roles.includes('coordinator'))
+      const member = memberOf(transport, this.peer)
+      // the connection broke as the stream opened: who it is cannot be told, and it is tried again
+      if (member === undefined) throw new SkeinError('STREAM_TRUNCATED', `${this.peer} is not connected any more`)
+      if (!member.certificate.roles.includes('coordinator'))
         throw new SkeinError('FORBIDDEN', `${this.peer} is no coordinator`)
       await Promise.race([this.#read(channel, signal), this.#write(channel, signal)])
       await channel.close()

@@ -148,9 +148,10 @@ export class MemoryNetwork {
     const [first, second] = [this.#attached.get(a), this.#attached.get(b)]
     if (first === undefined || second === undefined || first === second) return
     if (this.#links.has(key) || this.#cut.has(key) || this.isStalled(a, b)) return
-    this.#links.set(key, [first, second])
-    first.onConnected(second.self)
-    second.onConnected(first.self)
+    const link = [first, second] as const
+    this.#links.set(key, link)
+    first.onConnected(second.self, link)
+    second.onConnected(first.self, link)
   }
 
   /** Breaks the connection between two members; they may dial again. */
@@ -162,8 +163,8 @@ export class MemoryNetwork {
     const lost = new SkeinError('STREAM_TRUNCATED', 'the connection was lost')
     for (const { owner, channel } of this.#ends.get(key) ?? []) owner.tell(() => channel.lose(lost))
     const [first, second] = link
-    first.onDisconnected(second.self)
-    second.onDisconnected(first.self)
+    first.onDisconnected(second.self, link)
+    second.onDisconnected(first.self, link)
   }
 
   /** Keeps both ends of a channel so that they break with their connection. */

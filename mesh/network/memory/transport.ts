@@ -38,7 +38,7 @@ export class MemoryPeerTransport implements PeerTransport {
   readonly counters = new Counters()
   readonly #network: MemoryNetwork
   readonly #clock: Clock | undefined
-  readonly #members = new Map<PeerId, Member>()
+  readonly #members = new Map<PeerId, { readonly member: Member; readonly link: object }>()
   readonly #watchers = new Set<Partial<MembershipEvents>>()
   readonly #services = new Map<ProtocolName, Service>()
 
@@ -50,7 +50,7 @@ export class MemoryPeerTransport implements PeerTransport {
   }
 
   members(): Member[] {
-    return [...this.#members.values()]
+    return Array.from(this.#members.values(), ({ member }) => member)
   }
 
   watch(events: Partial<MembershipEvents>): () => void {
@@ -105,21 +105,28 @@ export class MemoryPeerTransport implements PeerTransport {
     else this.counters.add(error.code === 'FRAME_UNEXPECTED' ? 'frame_unexpected' : 'frame_malformed')
   }
 
-  onConnected(other: Member): void {
+  /** @param link the connection, by which its end is told from that of an earlier one. */
+  onConnected(other: Member, link: object): void {
     this.tell(() => {
       const member = { ...other, isSelf: false }
-      this.#members.set(member.peerId, member)
+      this.#leave(member.peerId)
+      this.#members.set(member.peerId, { member, link })
       for (const watcher of [...this.#watchers]) watcher.connected?.(member)
     })
   }
 
-  onDisconnected(other: Member): void {
+  /** A process that stood still hears of an end late, maybe after the next connection. */
+  onDisconnected(other: Member, link: object): void {
     this.tell(() => {
-      const member = this.#members.get(other.peerId)
-      if (member === undefined) return
-      this.#members.delete(other.peerId)
-      for (const watcher of [...this.#watchers]) watcher.disconnected?.(member)
+      if (this.#members.get(other.peerId)?.link === link) this.#leave(other.peerId)
     })
+  }
+
+  #leave(peer: PeerId): void {
+    const known = this.#members.get(peer)
+    if (known === undefined) return
+    this.#members.delete(peer)
+    for (const watcher of [...this.#watchers]) watcher.disconnected?.(known.member)
   }
 
   /** Waits where nobody answers: until the signal aborts, or for ever. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryDiscovery, MemoryNetwork } from '../../../mesh/network/index.ts'
 import { INBOUND } from '../../../mesh/protocol/index.ts'
-import { ManualClock, SeededRandom } from '../../../mesh/runtime/index.ts'
+import { ManualClock, SeededRandom, type Clock } from '../../../mesh/runtime/index.ts'
 
 describe('MemoryNetwork', () => {
   /** Two members, a stream between them, and the times at which the second hears a frame of it. */
@@ -141,5 +141,21 @@ describe('MemoryNetwork', () => {
     await atB.publish(Uint8Array.of(1))
     expect(await atA.lookup(b.self.peerId)).toEqual(Uint8Array.of(1))
     expect(await atB.lookup(a.self.peerId)).toBeUndefined()
+  })
+
+  it('does not take the late word of a connection that ended for the end of the next one', async () => {
+    const calls: (() => void)[] = []
+    const standing: Clock = { wallMs: () => 0, nowMs: () => 0, timer: (_, fire) => (calls.push(fire), () => {}) }
+    const network = new MemoryNetwork({ clock: new ManualClock(), random: new SeededRandom(1) })
+    const [a, b] = [network.join('a', ['coordinator']), network.join('b', ['node'], standing)]
+    const told: string[] = []
+    b.watch({ connected: () => told.push('connected'), disconnected: () => told.push('disconnected') })
+    for (const call of calls.splice(0)) call()
+    network.reset(a.self.peerId, b.self.peerId)
+    network.connect(a.self.peerId, b.self.peerId)
+    // as a process that stood still hears it: what is new first
+    for (const call of calls.splice(0).reverse()) call()
+    expect(b.members().map(({ peerId }) => peerId)).toEqual([a.self.peerId])
+    expect(told).toEqual(['connected', 'disconnected', 'connected'])
   })
 })
