@@ -280,6 +280,19 @@ describe('a control stream', () => {
     },
   )
 
+  it('is tried again when the connection broke just as it opened', async () => {
+    const { clock, network, agent, transport } = await setup()
+    const home = join2(network, clock)
+    const members = transport.members.bind(transport)
+    let hidden = 0
+    transport.members = () => (home.streams.length === 1 && hidden++ === 0 ? [] : members())
+    await agent.start()
+    await until('it is welcomed', () => agent.status().coordinators[0]?.state === 'welcomed', { clock, stepMs: 10 })
+    expect([hidden, home.streams.length]).toEqual([1, 2])
+    // neither by the DHT nor by a new connection: the link itself did not give up
+    expect(clock.nowMs()).toBeLessThan(1000)
+  })
+
   it('is opened to coordinators that only the DHT names, and only to real ones', async () => {
     const { clock, network, agent, transport } = await setup()
     const home = join2(network, clock)
