@@ -3,6 +3,7 @@
  * hold memory, and a slot of an engine, for nobody.
  */
 import type { ServerResponse } from 'node:http'
+import type { FastifyReply } from 'fastify'
 import type { Clock } from '../../mesh/runtime/index.ts'
 
 export interface ClientWriterInit {
@@ -10,6 +11,21 @@ export interface ClientWriterInit {
   readonly stallMs: number
   /** Called when nothing was taken for `stallMs`; is expected to destroy the response. */
   readonly onStall: () => void
+}
+
+/**
+ * Takes a successful reply out of the framework's hands, with the headers that were set on it, to be written piece by piece.
+ * False when its client has gone.
+ */
+export function takeReply(reply: FastifyReply): boolean {
+  reply.hijack()
+  // its socket may end at any time; the writer looks at `destroyed`, and an error event nobody hears ends the process
+  reply.raw.on('error', () => undefined)
+  if (reply.raw.destroyed) return false
+  for (const [name, value] of Object.entries(reply.getHeaders()))
+    if (value !== undefined) reply.raw.setHeader(name, value)
+  reply.raw.writeHead(200)
+  return true
 }
 
 /** Resolves when `response` emits `event` or is closed; calls `onStall` when neither came in time. */

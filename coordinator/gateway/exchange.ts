@@ -9,7 +9,7 @@ import type { Clock, Logger } from '../../mesh/runtime/index.ts'
 import type { MeshService, TaskHandle } from '../admission/index.ts'
 import type { ActiveRequest, ActiveRequests } from './active-requests.ts'
 import type { StreamForm, WholeAnswer } from './answer-form.ts'
-import { toClient, type ClientWriterInit } from './client-writer.ts'
+import { takeReply, toClient, type ClientWriterInit } from './client-writer.ts'
 import type { GatewayCounters } from './counters.ts'
 import { WHOLE_ANSWER_BYTES_MAX, type GatewayLimits } from './limits.ts'
 import { sseComment } from './sse.ts'
@@ -149,14 +149,7 @@ function sendStreamHeaders(reply: FastifyReply, started: Started | undefined): v
     // nginx would collect the answer before it passes any of it on
     'x-accel-buffering': 'no',
   })
-  reply.hijack()
-  // its socket may end at any time; the writer looks at `destroyed`, and an error event nobody hears ends the process
-  reply.raw.on('error', () => undefined)
-  if (reply.raw.destroyed) return
-  for (const [name, value] of Object.entries(reply.getHeaders()))
-    if (value !== undefined) reply.raw.setHeader(name, value)
-  reply.raw.writeHead(200)
-  reply.raw.flushHeaders()
+  if (takeReply(reply)) reply.raw.flushHeaders()
 }
 
 /** Batches to the text of their events: one piece, and so one write, for each batch. */

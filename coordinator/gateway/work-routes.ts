@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { pipe } from 'it-pipe'
 import { asRequestId, LIMITS, SkeinError, type Work, type WorkResult } from '../../mesh/protocol/index.ts'
 import type { WorkAnswer } from '../admission/index.ts'
-import { toClient } from './client-writer.ts'
+import { takeReply, toClient } from './client-writer.ts'
 import type { GenerationComponents } from './exchange.ts'
 import { answering } from './generation.ts'
 import { skeinOptions } from './request-options.ts'
@@ -135,12 +135,6 @@ async function send(
     abort(new SkeinError('CLIENT_STALLED', 'the client does not read its answer'))
     reply.raw.destroy()
   }
-  reply.hijack()
-  // its socket may end at any time; the writer looks at `destroyed`, and an error event nobody hears ends the process
-  reply.raw.on('error', () => undefined)
-  if (reply.raw.destroyed) return
-  for (const [name, value] of Object.entries(reply.getHeaders()))
-    if (value !== undefined) reply.raw.setHeader(name, value)
-  reply.raw.writeHead(200)
+  if (!takeReply(reply)) return
   await pipe(inChunks(pieces), toClient(reply.raw, { clock, stallMs: limits.clientStallMs, onStall }))
 }

@@ -3,8 +3,8 @@
  * Values are taken synchronously from what is buffered; only filling the buffer waits, so that walking the hundred
  * thousand entries of a vocabulary does not cost a promise each.
  */
-import type { FileHandle } from 'node:fs/promises'
-import { SkeinError } from '../../../mesh/protocol/index.ts'
+import type { SkeinError } from '../../../mesh/protocol/index.ts'
+import type { HeadFile } from '../head-file.ts'
 
 /** Small enough that what is taken from one piece does not hold up the event loop. */
 const PIECE_BYTES = 256 * 1024
@@ -12,18 +12,18 @@ const PIECE_BYTES = 256 * 1024
 const HEAD_BYTES_MAX = 256 * 1024 * 1024
 
 export class ByteCursor {
-  readonly sizeBytes: number
-  readonly #file: FileHandle
-  readonly #path: string
+  readonly #file: HeadFile
   #piece = Buffer.alloc(0)
   /** Offset in the file of the first byte of the piece. */
   #pieceStart = 0
   #position = 0
 
-  constructor(file: FileHandle, path: string, sizeBytes: number) {
+  constructor(file: HeadFile) {
     this.#file = file
-    this.#path = path
-    this.sizeBytes = sizeBytes
+  }
+
+  get sizeBytes(): number {
+    return this.#file.sizeBytes
   }
 
   /** Bytes of the file that were taken or skipped. */
@@ -33,7 +33,7 @@ export class ByteCursor {
 
   /** The error that names the file and what is wrong with it. */
   fail(why: string): SkeinError {
-    return new SkeinError('MODEL_FILE_INVALID', `${this.#path}: ${why}`)
+    return this.#file.fail(why)
   }
 
   /** Whether `take(bytes)` may be called without `fill`. */
@@ -45,13 +45,7 @@ export class ByteCursor {
   async fill(bytes: number): Promise<void> {
     this.#check(bytes)
     const piece = Buffer.alloc(Math.min(Math.max(bytes, PIECE_BYTES), this.sizeBytes - this.#position))
-    let filled = 0
-    while (filled < bytes) {
-      const { bytesRead } = await this.#file.read(piece, filled, piece.length - filled, this.#position + filled)
-      // the file became shorter while it was read
-      if (bytesRead === 0) throw this.#truncated(bytes)
-      filled += bytesRead
-    }
+    const filled = await this.#file.readInto(piece, this.#position, bytes)
     this.#piece = piece.subarray(0, filled)
     this.#pieceStart = this.#position
   }
@@ -99,13 +93,7 @@ export class ByteCursor {
 
   #check(bytes: number): void {
     const end = this.#position + bytes
-    if (end > this.sizeBytes) throw this.#truncated(bytes)
+    if (end > this.sizeBytes) throw this.#file.truncated(bytes, this.#position)
     if (end > HEAD_BYTES_MAX) throw this.fail(`its head is longer than ${HEAD_BYTES_MAX} bytes`)
-  }
-
-  #truncated(bytes: number): SkeinError {
-    return this.fail(
-      `truncated: ${bytes} bytes are missing or cut at offset ${this.#position}, the file has ${this.sizeBytes}`,
-    )
   }
 }

@@ -6,14 +6,8 @@
  *
  * Layout: `docs/gguf.md` of ggml. Versions 2 and 3 differ only in byte order, and big-endian files are refused.
  */
-import { open, type FileHandle } from 'node:fs/promises'
-import {
-  asSkeinError,
-  checker,
-  SamplingDefaultsSchema,
-  SkeinError,
-  type SamplingDefaults,
-} from '../../../mesh/protocol/index.ts'
+import { checker, SamplingDefaultsSchema, type SamplingDefaults } from '../../../mesh/protocol/index.ts'
+import { readHeadOf } from '../head-file.ts'
 import { ByteCursor } from './byte-cursor.ts'
 import { FILE_TYPES, TENSOR_TYPES, VALUE_ARRAY, VALUE_BYTES, VALUE_STRING } from './ggml-types.ts'
 
@@ -236,23 +230,5 @@ function checkDataFits(cursor: ByteCursor, alignment: string | number | undefine
 }
 
 /** @throws SkeinError MODEL_FILE_INVALID, naming the file and what is wrong with it. */
-export async function readGguf(path: string): Promise<GgufSummary> {
-  const invalid = (why: string, cause?: unknown): SkeinError =>
-    new SkeinError('MODEL_FILE_INVALID', `${path}: ${why}`, { cause })
-  let file: FileHandle
-  try {
-    file = await open(path, 'r')
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code
-    throw invalid(code === 'ENOENT' ? 'there is no such file' : `cannot be opened (${code})`, cause)
-  }
-  try {
-    const info = await file.stat()
-    if (!info.isFile()) throw invalid('is not a file')
-    return await readHead(new ByteCursor(file, path, info.size))
-  } catch (thrown) {
-    throw thrown instanceof SkeinError ? thrown : invalid(`cannot be read: ${asSkeinError(thrown).message}`, thrown)
-  } finally {
-    await file.close()
-  }
-}
+export const readGguf = (path: string): Promise<GgufSummary> =>
+  readHeadOf(path, (file) => readHead(new ByteCursor(file)))

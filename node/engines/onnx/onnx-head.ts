@@ -5,8 +5,8 @@
  *
  * Layout: `onnx.proto` of ONNX. A protobuf has no magic number: what is no model shows by fields that cannot be.
  */
-import { open, type FileHandle } from 'node:fs/promises'
-import { asSkeinError, LIMITS, SkeinError, type TensorType } from '../../../mesh/protocol/index.ts'
+import { asSkeinError, LIMITS, type TensorType } from '../../../mesh/protocol/index.ts'
+import { readHeadOf } from '../head-file.ts'
 import { fieldsOf, ProtoCursor } from './proto-cursor.ts'
 
 /** Of an input or output of a model. */
@@ -231,23 +231,5 @@ function lengthOf(bytes: Buffer): number | string {
 }
 
 /** @throws SkeinError MODEL_FILE_INVALID, naming the file and what is wrong with it. */
-export async function readOnnx(path: string): Promise<OnnxSummary> {
-  const invalid = (why: string, cause?: unknown): SkeinError =>
-    new SkeinError('MODEL_FILE_INVALID', `${path}: ${why}`, { cause })
-  let file: FileHandle
-  try {
-    file = await open(path, 'r')
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code
-    throw invalid(code === 'ENOENT' ? 'there is no such file' : `cannot be opened (${code})`, cause)
-  }
-  try {
-    const info = await file.stat()
-    if (!info.isFile()) throw invalid('is not a file')
-    return await new HeadReader(new ProtoCursor(file, path, info.size)).read()
-  } catch (thrown) {
-    throw thrown instanceof SkeinError ? thrown : invalid(`cannot be read: ${asSkeinError(thrown).message}`, thrown)
-  } finally {
-    await file.close()
-  }
-}
+export const readOnnx = (path: string): Promise<OnnxSummary> =>
+  readHeadOf(path, (file) => new HeadReader(new ProtoCursor(file)).read())

@@ -2,8 +2,8 @@
  * Walks a protobuf file whose size nobody vouches for: field by field, in small pieces, passing over what is not asked
  * for without reading it. A file costs at most `FIELDS_MAX` fields and one piece of memory, whatever it claims.
  */
-import type { FileHandle } from 'node:fs/promises'
-import { SkeinError } from '../../../mesh/protocol/index.ts'
+import type { SkeinError } from '../../../mesh/protocol/index.ts'
+import type { HeadFile } from '../head-file.ts'
 
 /** Behind weights that are passed over a new piece is read: small, so that a file of many weights is not read whole. */
 const PIECE_BYTES = 32 * 1024
@@ -25,19 +25,19 @@ export interface ProtoField {
 }
 
 export class ProtoCursor {
-  readonly sizeBytes: number
-  readonly #file: FileHandle
-  readonly #path: string
+  readonly #file: HeadFile
   #piece = Buffer.alloc(0)
   /** Offset in the file of the first byte of the piece. */
   #pieceStart = 0
   #position = 0
   #fields = 0
 
-  constructor(file: FileHandle, path: string, sizeBytes: number) {
+  constructor(file: HeadFile) {
     this.#file = file
-    this.#path = path
-    this.sizeBytes = sizeBytes
+  }
+
+  get sizeBytes(): number {
+    return this.#file.sizeBytes
   }
 
   get position(): number {
@@ -46,7 +46,7 @@ export class ProtoCursor {
 
   /** The error that names the file and what is wrong with it. */
   fail(why: string): SkeinError {
-    return new SkeinError('MODEL_FILE_INVALID', `${this.#path}: ${why}`)
+    return this.#file.fail(why)
   }
 
   /**
@@ -104,31 +104,20 @@ export class ProtoCursor {
     const length = end - this.#position
     if (length > bytesMax) throw this.fail(`${what} has ${length} bytes, more than ${bytesMax}`)
     const bytes = Buffer.alloc(length)
-    await this.#readInto(bytes, this.#position, length)
+    await this.#file.readInto(bytes, this.#position, length)
     this.#position = end
     return bytes
   }
 
   async #fill(): Promise<void> {
     const piece = Buffer.alloc(Math.min(PIECE_BYTES, this.sizeBytes - this.#position))
-    await this.#readInto(piece, this.#position, piece.length)
+    await this.#file.readInto(piece, this.#position, piece.length)
     this.#piece = piece
     this.#pieceStart = this.#position
   }
 
-  async #readInto(target: Buffer, position: number, length: number): Promise<void> {
-    for (let filled = 0; filled < length;) {
-      const { bytesRead } = await this.#file.read(target, filled, length - filled, position + filled)
-      // the file became shorter while it was read
-      if (bytesRead === 0) throw this.#truncated(length)
-      filled += bytesRead
-    }
-  }
-
   #truncated(bytes: number): SkeinError {
-    return this.fail(
-      `truncated: ${bytes} bytes are missing or cut at offset ${this.#position}, the file has ${this.sizeBytes}`,
-    )
+    return this.#file.truncated(bytes, this.#position)
   }
 }
 
