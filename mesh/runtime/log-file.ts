@@ -127,6 +127,11 @@ export class LogFile {
     this.#wake()
   }
 
+  /** Resolves when what was written is in the file, or waits for the file to be writable again. */
+  async settled(): Promise<void> {
+    await this.#writing
+  }
+
   /** Writes what is left, as far as that is possible, and waits for the compression. Calling it again does nothing. */
   async close(): Promise<void> {
     if (this.#isClosed) return

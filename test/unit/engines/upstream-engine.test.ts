@@ -270,7 +270,8 @@ describe('a server that dies or lies', () => {
     const { server, engine } = await start(chatOf([chunk('one ')], 'stay'))
     const both = [ask(engine), ask(engine, { id: 'b' })].map((answer) => codeOf(answer))
     const { url } = server
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    const isAnswer = ({ path }: { readonly path: string }): boolean => path === '/v1/chat/completions'
+    await expect.poll(() => server.asked.filter(isAnswer).length).toBe(2)
     await server.stop()
     expect(await Promise.all(both)).toEqual(['ENGINE_CRASHED', 'ENGINE_CRASHED'])
     await engine.unload()

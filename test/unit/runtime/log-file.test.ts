@@ -35,9 +35,6 @@ async function numbers(): Promise<number[]> {
     .map((each) => (JSON.parse(each) as { n: number }).n)
 }
 
-/** Lets writes happen: they are real, the clock is not. */
-const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50))
-
 describe('LogFile', () => {
   it('writes lines in order, for its owner alone', async () => {
     const log = await open()
@@ -53,7 +50,7 @@ describe('LogFile', () => {
     const log = await open({ fileBytesMax: 2000, filesMax: 1000 })
     for (let n = 0; n < 1000; n++) {
       log.write(line(n))
-      if (n % 100 === 0) await settle()
+      if (n % 100 === 0) await log.settled()
     }
     await log.close()
     expect(await numbers()).toEqual(Array.from({ length: 1000 }, (_, n) => n))
@@ -77,11 +74,11 @@ describe('LogFile', () => {
   it('goes on in a new file when its own is removed, or its folder', async () => {
     const log = await open()
     log.write(line(1))
-    await settle()
+    await log.settled()
     await rm(path)
     await clock.advance(1001)
     log.write(line(2))
-    await settle()
+    await log.settled()
     expect(await numbers()).toEqual([2])
     await rm(join(dir, 'logs'), { recursive: true })
     await clock.advance(1001)
@@ -96,14 +93,14 @@ describe('LogFile', () => {
     const log = await open()
     const long = `"${'y'.repeat(60_000)}"\n`
     for (let n = 0; n < 100; n++) log.write(long)
-    await settle()
+    await log.settled()
     expect(log.dropped).toBeGreaterThan(50)
     log.write(line(5))
     await clock.advance(LIMITS.logRetryMs)
-    await settle()
+    await log.settled()
     await rm(path)
     await clock.advance(LIMITS.logRetryMs)
-    await settle()
+    await log.settled()
     log.write(line(7))
     await log.close()
     const lines = (await readFile(path, 'utf8')).trim().split('\n')
@@ -143,7 +140,7 @@ describe('LogFile', () => {
     const log = await open({ fileBytesMax: 100 })
     for (const n of [3, 4]) {
       log.write(line(n))
-      await settle()
+      await log.settled()
     }
     await log.close()
     expect((await oldLogs(path)).map(({ number, isCompressed }) => [number, isCompressed])).toEqual([
@@ -158,11 +155,11 @@ describe('LogFile', () => {
   it('writes at once what is left when the process ends', async () => {
     const log = await open()
     log.write(line(1))
-    await settle()
+    await log.settled()
     log.write(line(2))
     log.write(line(3))
     log.flushSync()
-    await settle()
+    await log.settled()
     expect(await numbers()).toEqual(expect.arrayContaining([1, 3]))
     await log.close()
   })
