@@ -1,0 +1,42 @@
+/** From a name to a model, and what is said when there is none: by what the mesh has, and what is asked of it. */
+import { expect, it } from 'vitest'
+import { resolveModel } from '../../../coordinator/admission/resolve.ts'
+import type { ModelView } from '../../../coordinator/admission/index.ts'
+import type { Directory } from '../../../coordinator/directory/index.ts'
+import type { SkeinError } from '../../../mesh/protocol/index.ts'
+
+const nothingNamed = { resolve: () => [] } as unknown as Directory
+const view = (name: string, features: readonly string[]): ModelView =>
+  ({ aliases: [name], features }) as unknown as ModelView
+
+function refusalOf(
+  models: readonly ModelView[],
+  ability: 'completion' | 'embed',
+): Pick<SkeinError, 'code' | 'message'> {
+  try {
+    resolveModel(nothingNamed, () => models, 'x', ability)
+  } catch (thrown) {
+    return thrown as SkeinError
+  }
+  throw new TypeError('it was not refused')
+}
+
+const NOTES = view('notes', ['embed'])
+const TALKER = view('talker', ['chat', 'completion'])
+
+it('asks for a node when the mesh has no model at all, whatever was wanted', () => {
+  expect(refusalOf([], 'completion').code).toBe('NO_NODE')
+  expect(refusalOf([], 'embed').code).toBe('NO_NODE')
+})
+
+it('asks for a node too when text is wanted and no model makes any', () => {
+  const { code, message } = refusalOf([NOTES], 'completion')
+  expect(code).toBe('NO_NODE')
+  expect(message).toContain('skein up --model PATH')
+})
+
+it('names the models that could do it, and of none that can, all', () => {
+  expect(refusalOf([NOTES, TALKER], 'completion').message).toMatch(/'x'; there are: talker$/)
+  expect(refusalOf([NOTES, TALKER], 'embed').message).toMatch(/'x'; there are: notes$/)
+  expect(refusalOf([TALKER], 'embed').message).toMatch(/'x'; there are: talker$/)
+})
