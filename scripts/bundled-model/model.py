@@ -15,7 +15,7 @@ class Shape:
     width: int = 192
     layers: int = 6
     heads: int = 3
-    kv_heads: int = 1
+    kv_heads: int = 3
     hidden: int = 512
     context: int = 2048
     rope_base: float = 10_000.0

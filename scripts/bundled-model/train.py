@@ -17,15 +17,13 @@ from text import Encoder, rows
 
 WEIGHT_DECAY = 0.05
 EVERY = 8
-PIECE = 2048
-"""Tokens that go forward and back at once: what they need stays in the cache. Gradients of a step's pieces are added."""
 
 
 @dataclass(frozen=True)
 class Plan:
     seed: int = 1
-    steps: int = 9000
-    tokens: int = 6144
+    steps: int = 4800
+    tokens: int = 8192
     """Tokens of one step."""
     muon_rate: float = 0.02
     adam_rate: float = 0.004
@@ -48,43 +46,56 @@ class Plan:
         return 1.0 if self._is_level(step) else max(0.01, (self.steps - step) / (self.steps * self.decay_share))
 
 
-def orthogonal(gradient: Tensor) -> Tensor:
-    """Newton and Schulz's iteration towards the nearest orthogonal matrix (Jordan and others, "Muon", 2024)."""
+def orthogonal(gradients: Tensor) -> Tensor:
+    """Newton and Schulz's iteration towards the nearest orthogonal matrices (Jordan and others, "Muon", 2024). A stack of
+    matrices that are not taller than wide."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = gradient / (gradient.norm() + 1e-7)
-    tall = x.shape[0] > x.shape[1]
-    if tall:
-        x = x.T
+    x = gradients / (gradients.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(5):
-        y = x @ x.T
-        x = a * x + (b * y + c * y @ y) @ x
-    return x.T if tall else x
+        y = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(y, y, y, beta=b, alpha=c), x, beta=a)
+    return x
 
 
 class Muon:
-    """Momentum whose step is made orthogonal, for the matrices inside the blocks."""
+    """Momentum whose step is made orthogonal, for the matrices inside the blocks; those of one shape together."""
 
     def __init__(self, weights: list[nn.Parameter], rate: float):
-        self.weights, self.rate = weights, rate
-        self.momentum = [torch.zeros_like(weight) for weight in weights]
+        self.rate = rate
+        stacks: dict[tuple[int, int], list[nn.Parameter]] = {}
+        for weight in weights:
+            stacks.setdefault((min(weight.shape), max(weight.shape)), []).append(weight)
+        self.stacks = list(stacks.values())
+        self.momentum = [torch.zeros(len(stack), *shape) for shape, stack in stacks.items()]
 
     @torch.no_grad()
     def step(self, share: float) -> None:
-        for weight, momentum in zip(self.weights, self.momentum):
-            gradient = weight.grad
+        for stack, momentum in zip(self.stacks, self.momentum):
+            gradient = torch.stack([_wide(weight.grad) for weight in stack])
             momentum.lerp_(gradient, 0.05)
-            update = orthogonal(gradient.lerp(momentum, 0.95))
-            scale = max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5
-            weight.mul_(1 - self.rate * share * WEIGHT_DECAY)
-            weight.add_(update, alpha=-self.rate * share * scale)
+            for weight, update in zip(stack, orthogonal(gradient.lerp_(momentum, 0.95))):
+                scale = max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5
+                weight.mul_(1 - self.rate * share * WEIGHT_DECAY)
+                weight.add_(_like(update, weight), alpha=-self.rate * share * scale)
+
+
+def _wide(matrix: Tensor) -> Tensor:
+    return matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+
+
+def _like(matrix: Tensor, weight: Tensor) -> Tensor:
+    return matrix.T if weight.shape[0] > weight.shape[1] else matrix
 
 
 class Training:
     def __init__(self, plan: Plan, shape: Shape, encoder: Encoder, checkpoint: Path, log: Path):
         torch.manual_seed(plan.seed)
         torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
         self.plan, self.encoder, self.checkpoint, self.log = plan, encoder, checkpoint, log
         self.model = Llama(shape)
+        for block in self.model.blocks:
+            block.compile(dynamic=False)
         matrices = [w for n, w in self.model.named_parameters() if w.dim() == 2 and "embedding" not in n]
         others = [w for n, w in self.model.named_parameters() if w.dim() != 2 or "embedding" in n]
         self.muon = Muon(matrices, plan.muon_rate)
@@ -128,25 +139,17 @@ class Training:
         turn = (torch.arange(weights.numel()) % EVERY == self.step % EVERY).view_as(weights)
         looked_at = (weights == 1) | turn
         weights = torch.where(weights == 1, 1.0, weights * EVERY)
-        total = weights[looked_at].sum()
-        loss = 0.0
-        rows_each = max(1, PIECE // length)
-        for row in range(0, batch, rows_each):
-            piece = slice(row, row + rows_each)
-            loss += self._piece(ids[piece], weights[piece].reshape(-1), looked_at[piece].reshape(-1).nonzero().squeeze(1), total)
+        looked_at, weights = looked_at.reshape(-1).nonzero().squeeze(1), weights.reshape(-1)
+        logits = self.model(ids[:, :-1], looked_at)
+        losses = F.cross_entropy(logits, ids[:, 1:].reshape(-1)[looked_at], reduction="none")
+        weights = weights[looked_at]
+        loss = (losses * weights).sum() / weights.sum()
+        loss.backward()
         for group in self.adam.param_groups:
             group["lr"] = plan.adam_rate * share
         self.adam.step()
         self.muon.step(share)
         self.model.zero_grad(set_to_none=True)
-        return loss
-
-    def _piece(self, ids: Tensor, weights: Tensor, looked_at: Tensor, total: Tensor) -> float:
-        """Its part of the step's loss, whose gradient is added to what there is."""
-        logits = self.model(ids[:, :-1], looked_at)
-        losses = F.cross_entropy(logits, ids[:, 1:].reshape(-1)[looked_at], reduction="none")
-        loss = (losses * weights[looked_at]).sum() / total
-        loss.backward()
         return loss.item()
 
     def _save(self) -> None:
