@@ -37,7 +37,8 @@ const PROMPT_WORDS = 40
 /** Pieces of text before the fault, at least, and how many more at most. */
 const BEFORE = 12
 const BEFORE_SPREAD = 12
-const AFTER = 15
+/** Enough to outlast the preparation of a planned move, which takes its processor from the answer here. */
+const AFTER = 30
 /** A bound for what should take a second or two. */
 const PATIENCE_MS = 60_000
 const CALIBRATION = { lengths: [30, 120], rounds: 6 }
@@ -175,10 +176,11 @@ interface Decision {
 
 function decision(attempts: readonly AttemptOnRecord[], fault: Fault): Decision | undefined {
   const [source, next] = attempts
-  const target = fault === PLANNED ? attempts.find(({ assigned }) => assigned.reason === fault) : next
+  // a move is prepared in rounds, each an attempt: the last one is the target
+  const target = fault === PLANNED ? attempts.findLast(({ assigned }) => assigned.reason === fault) : next
   const firstTokenMs = target?.ended?.observed.firstTokenMs
-  if (!target || !source?.ended || firstTokenMs === undefined) return undefined
-  const atMs = fault === PLANNED ? target.assigned.atMs : source.ended.atMs
+  if (!next || !target || !source?.ended || firstTokenMs === undefined) return undefined
+  const atMs = fault === PLANNED ? next.assigned.atMs : source.ended.atMs
   return { atMs, from: target.assigned.from, firstTokenMs }
 }
 
