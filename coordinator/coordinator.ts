@@ -6,6 +6,7 @@ import { CoordinatorService, type DiscoveryReport, type Membership, type MeshSer
 import type { Ledger } from './ledger/index.ts'
 import { ControlServer, DhtFeed, Directory } from './directory/index.ts'
 import { Budget, Dispatcher } from './dispatch/index.ts'
+import { Replicas, type ProfileStore, type ReplicaMode } from './residency/index.ts'
 
 export interface CoordinatorComponents {
   readonly clock: Clock
@@ -23,6 +24,10 @@ export interface CoordinatorComponents {
   readonly discoveryReport: () => readonly DiscoveryReport[]
   /** The newest revocation list. */
   readonly revocations: () => Signed | undefined
+  /** Whether replicas are ordered; `auto` when absent. */
+  readonly replicas?: ReplicaMode
+  /** Where the days of demand are kept; nowhere when absent. */
+  readonly profileStore?: ProfileStore
 }
 
 export interface Coordinator extends Startable {
@@ -35,10 +40,24 @@ export interface Coordinator extends Startable {
 export function createCoordinator(components: CoordinatorComponents): Coordinator {
   const { clock, random, transport } = components
   const directory = new Directory(components, transport.self.peerId)
-  const control = new ControlServer({ ...components, directory })
+  const replicas: Replicas = new Replicas(
+    {
+      ...{ clock, log: components.log, directory, epoch: components.ledger.epoch },
+      aheadMs: (digest) => dispatcher.aheadMs(digest),
+      send: (peerId, order) => control.order(peerId, order),
+      ...(components.profileStore && { store: components.profileStore }),
+    },
+    components.replicas ?? 'auto',
+  )
+  const control = new ControlServer({
+    ...components,
+    directory,
+    onOutcome: (peerId, outcome) => replicas.outcome(peerId, outcome),
+  })
   const feed = new DhtFeed({ ...components, directory })
   const budget = new Budget({ clock }, components.budgetMicros)
-  const dispatcher = new Dispatcher({ ...components, directory, budget })
+  const onArrival: Replicas['arrived'] = (digest, expected) => replicas.arrived(digest, expected)
+  const dispatcher: Dispatcher = new Dispatcher({ ...components, directory, budget, onArrival })
   const { membership, discoveryReport } = components
   const service = new CoordinatorService({
     clock,
@@ -46,6 +65,7 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
     transport,
     directory,
     dispatcher,
+    replicas,
     ledger: components.ledger,
     direct: (peerId, directive) => control.direct(peerId, directive),
     discoveryReport,
@@ -68,12 +88,14 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
     start: async () => {
       directory.start()
       await dispatcher.start()
+      await replicas.start()
       control.start()
       feed.start()
     },
     stop: async () => {
       service.close()
       await dispatcher.stop()
+      await replicas.stop()
       await Promise.all([feed.stop(), control.stop()])
       directory.stop()
     },

@@ -2,6 +2,7 @@
 export { createCoordinator, type Coordinator, type CoordinatorComponents } from './coordinator.ts'
 export { createGateway, type AttemptExplanation, type Gateway, type TaskExplanation } from './gateway/index.ts'
 export type * from './admission/index.ts'
+export type { ProfileStore, ReplicaMode } from './residency/index.ts'
 export {
   LEDGER_FILE,
   openLedger,

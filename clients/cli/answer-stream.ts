@@ -5,6 +5,8 @@ import { ERRORS, isErrorCode, SkeinError, type ErrorCode } from '../../mesh/prot
 export interface GenerateListener {
   /** Text of the answer, as it comes. */
   text(text: string): void
+  /** What the model thinks before, as it comes. */
+  thought?(text: string): void
   /** Progress, such as `queued 2`. */
   status(text: string): void
 }
@@ -13,12 +15,21 @@ export interface GenerateResult {
   readonly node: string | undefined
   readonly route: string | undefined
   readonly finishReason: string
-  readonly usage: { prompt_tokens: number; completion_tokens: number } | undefined
+  readonly usage:
+    | {
+        prompt_tokens: number
+        completion_tokens: number
+        completion_tokens_details?: { reasoning_tokens: number }
+      }
+    | undefined
 }
 
 interface StreamChunk {
   readonly error?: { code?: string; message?: string }
-  readonly choices?: readonly { delta?: { content?: string }; finish_reason?: string | null }[]
+  readonly choices?: readonly {
+    delta?: { content?: string; reasoning_content?: string }
+    finish_reason?: string | null
+  }[]
   readonly usage?: GenerateResult['usage'] | null
 }
 
@@ -99,6 +110,7 @@ export class AnswerReading {
     if (chunk.error) return errorOf(chunk.error.code, chunk.error.message ?? 'the answer failed')
     if (chunk.usage) this.#usage = chunk.usage
     const choice = chunk.choices?.[0]
+    if (choice?.delta?.reasoning_content) this.#listener.thought?.(choice.delta.reasoning_content)
     if (choice?.delta?.content) this.#listener.text(choice.delta.content)
     if (choice?.finish_reason) this.#finishReason = choice.finish_reason
     return undefined

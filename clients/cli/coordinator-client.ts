@@ -31,6 +31,8 @@ export function findCoordinator(options: { url?: string; apiKey?: string; data: 
 export interface ChatMessage {
   readonly role: 'system' | 'user' | 'assistant'
   readonly content: string
+  /** What the model thought before it; its chat template says how much of that it is shown again. */
+  readonly reasoning_content?: string
 }
 
 export interface GenerateInit {
@@ -39,6 +41,8 @@ export interface GenerateInit {
   readonly maxTokens?: number
   readonly temperature?: number
   readonly seed?: number
+  /** False: not to think, where its chat template can tell a model so. */
+  readonly think?: boolean
 }
 
 /** An answer whose connection broke is asked for again this long, counted anew whenever some of it came. */
@@ -159,13 +163,14 @@ export class CoordinatorClient {
     lastEventId: string | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Response> {
-    const { model, messages, maxTokens, temperature, seed } = init
+    const { model, messages, maxTokens, temperature, seed, think } = init
     const body = {
       model,
       messages,
       max_tokens: maxTokens,
       temperature,
       seed,
+      ...(think === false && { chat_template_kwargs: { enable_thinking: false } }),
       stream: true,
       stream_options: { include_usage: true },
     }

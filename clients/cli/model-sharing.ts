@@ -34,7 +34,7 @@ export async function startModelSharing(
         ...shared,
         shelf: shelfOf(agent, store),
         addresses: () => host.addresses(),
-        isBusy: () => agent.status().running > 0,
+        isBusy: () => isBusy(agent),
         refusal: () => agent.status().policy?.reason,
       },
       {
@@ -46,9 +46,14 @@ export async function startModelSharing(
     await lifecycle.start(share)
   }
   const asker = new MeshAsker({ ...shared, discovery: host })
-  const door = await lifecycle.start(new LocalDoor({ random, log, asker }))
+  const door = await lifecycle.start(
+    new LocalDoor({ ...shared, asker, isBusy: () => isBusy(agent), busyBytesPerSecond: options.shareRate }),
+  )
   return door.address
 }
+
+/** Whether answers stream on this node. */
+const isBusy = (agent: NodeAgent | undefined): boolean => agent !== undefined && agent.status().running > 0
 
 /** What the node serves, and what lies in the store. */
 function shelfOf(agent: NodeAgent, store: ModelStore): Shelf {
@@ -68,9 +73,9 @@ function shelfOf(agent: NodeAgent, store: ModelStore): Shelf {
         references: [...(before?.references ?? []), ...references],
       })
     }
-    for (const { path, capability } of agent.models()) {
+    for (const { path, isAdapted, capability } of agent.models()) {
       const { digest, aliases, engine, sizeBytes, quantization, parameters, contextTokens } = capability
-      if (engine !== 'llama') continue
+      if (engine !== 'llama' || isAdapted) continue
       const before = shelf.get(digest)
       shelf.set(digest, {
         digest,

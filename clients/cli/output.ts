@@ -3,6 +3,7 @@
  * that wants them (https://no-color.org).
  */
 import { styleText } from 'node:util'
+import type { ModelEnergy } from '../../mesh/protocol/index.ts'
 
 export type Style = Parameters<typeof styleText>[0]
 
@@ -16,6 +17,8 @@ export interface Output {
   value(value: unknown): void
   /** Progress and remarks, for people; silent under `--json`. */
   note(text: string): void
+  /** Text beside the answer, as it comes: dimmed on a terminal; silent under `--json`. */
+  aside(text: string): void
   /** Text in `style`, on a terminal. */
   paint(style: Style, text: string): string
 }
@@ -27,6 +30,7 @@ export interface OutputStreams {
 
 export function createOutput(json: boolean, streams: OutputStreams = process): Output {
   const coloured = streams.stdout.isTTY === true && process.env['NO_COLOR'] === undefined
+  const dims = streams.stderr.isTTY === true && process.env['NO_COLOR'] === undefined
   return {
     json,
     answer: (text) => void streams.stdout.write(text),
@@ -34,6 +38,9 @@ export function createOutput(json: boolean, streams: OutputStreams = process): O
     value: (value) => void streams.stdout.write(`${JSON.stringify(value)}\n`),
     note: (text) => {
       if (!json) streams.stderr.write(`${text}\n`)
+    },
+    aside: (text) => {
+      if (!json) streams.stderr.write(dims ? styleText('dim', text, { validateStream: false }) : text)
     },
     paint: (style, text) => (coloured ? styleText(style, text) : text),
   }
@@ -63,6 +70,15 @@ export function formatBytes(bytes: number): string {
     unit++
   }
   return `${value >= 10 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`
+}
+
+/** `0.85 J/token`, `12 J/token (estimated)`; `-` where nothing is known. */
+export function formatEnergy(energy: ModelEnergy | undefined): string {
+  if (energy === undefined) return '-'
+  const { joulesPerToken, source } = energy
+  const told =
+    source === 'estimated' || source === 'owner' ? ` (${source === 'owner' ? 'as its owner says' : source})` : ''
+  return `${Number(joulesPerToken.toPrecision(2))} J/token${told}`
 }
 
 /** `3 s`, `2 min`, `5 h`, `12 d`. */

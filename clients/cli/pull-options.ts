@@ -17,10 +17,25 @@ export function keepFree(text: string): KeepFree {
   return { bytes: Number(number) * factor }
 }
 
+/** `512M`; NaN for what is no size. */
+function sizeOf(text: string): number {
+  const [, number, unit = ''] = /^(\d{1,15}(?:\.\d{1,3})?)\s*([A-Za-z]{0,3})$/.exec(text) ?? []
+  return Number(number) * (UNITS[unit.toLowerCase()] ?? Number.NaN)
+}
+
+/** `512M`, or `0`. */
+export function kvStates(text: string): number {
+  const bytes = sizeOf(text)
+  if (!(bytes === 0 || (bytes >= KV_STATES_MIN && bytes <= KV_STATES_MAX)))
+    throw new InvalidArgumentError('0, or a size from 1M to 1T, such as 512M')
+  return bytes
+}
+const KV_STATES_MIN = 1024 ** 2
+const KV_STATES_MAX = 1024 ** 4
+
 /** `32M`: bytes per second, from 1 MiB on: below, a chunk would take longer than is waited for one. */
 export function shareRate(text: string): number {
-  const [, number, unit = ''] = /^(\d{1,15}(?:\.\d{1,3})?)\s*([A-Za-z]{0,3})$/.exec(text) ?? []
-  const bytes = Number(number) * (UNITS[unit.toLowerCase()] ?? Number.NaN)
+  const bytes = sizeOf(text)
   if (!(bytes >= RATE_MIN && bytes <= RATE_MAX)) throw new InvalidArgumentError('a size from 1M to 1T, such as 32M')
   return bytes
 }

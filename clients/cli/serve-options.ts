@@ -2,11 +2,13 @@
 import { hostname } from 'node:os'
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { LIMITS, type Price, type Tier } from '../../mesh/protocol/index.ts'
+import type { ReplicaMode } from '../../coordinator/index.ts'
 import type { LogLevel } from '../../mesh/runtime/index.ts'
 import type { KeepFree } from '../../node/models/store/index.ts'
+import { adapterOption, type AdapterChoice } from './adapter-options.ts'
 import { addGlobalOptions, type GlobalOptions } from './context.ts'
 import { DEFAULT_HTTP } from './coordinator-client.ts'
-import { keepFreeOption, shareRate } from './pull-options.ts'
+import { keepFreeOption, kvStates, shareRate } from './pull-options.ts'
 import { upstreamOption, type UpstreamChoice } from './upstream-options.ts'
 
 export interface HostPort {
@@ -18,7 +20,9 @@ export interface ServeOptions extends GlobalOptions {
   readonly name: string
   readonly http: HostPort
   readonly apiKey?: string
+  readonly replicas?: ReplicaMode
   readonly model: readonly string[]
+  readonly adapter?: readonly AdapterChoice[]
   readonly upstream?: readonly UpstreamChoice[]
   readonly offline?: boolean
   readonly keepFree?: KeepFree
@@ -29,6 +33,8 @@ export interface ServeOptions extends GlobalOptions {
   readonly slots?: number
   readonly threads?: number
   readonly context?: number
+  /** Bytes for each loaded model; 0 keeps none. */
+  readonly kvStates: number
   readonly label: Readonly<Record<string, string>>
   readonly tier?: Tier
   readonly price?: Price
@@ -155,6 +161,12 @@ export function addServeOptions(command: Command, roles: { coordinator: boolean;
           'SKEIN_API_KEY',
         ),
       )
+      .addOption(
+        new Option('--replicas <choice>', 'whether nodes are asked to load models that are in demand, or soon will be')
+          .env('SKEIN_REPLICAS')
+          .choices(['auto', 'off'])
+          .default('auto'),
+      )
   if (roles.node) addNodeOptions(command)
   return command
 }
@@ -167,6 +179,7 @@ function addNodeOptions(command: Command): void {
         .argParser((path: string, all: string[] | undefined) => [...(all ?? []), path])
         .default(undefined, 'all models of the store, and the small ones that come with Skein'),
     )
+    .addOption(adapterOption())
     .addOption(upstreamOption())
     .addOption(new Option('--offline', 'do not pull a model that is not in the store'))
     .addOption(keepFreeOption())
@@ -182,7 +195,10 @@ function addNodeOptions(command: Command): void {
         .argParser(whole(65_535)),
     )
     .addOption(
-      new Option('--share-rate <size>', 'what members get of models in a second while answers run here (default: 32M)')
+      new Option(
+        '--share-rate <size>',
+        'what members get of models in a second while answers run here, and a pull beside it takes (default: 32M)',
+      )
         .env('SKEIN_SHARE_RATE')
         .argParser(shareRate),
     )
@@ -200,6 +216,12 @@ function addNodeOptions(command: Command): void {
       new Option('--context <tokens>', "context of each answer (default: the model's own, as far as memory allows)")
         .env('SKEIN_CONTEXT')
         .argParser(whole(100_000_000)),
+    )
+    .addOption(
+      new Option('--kv-states <size>', 'room on the disk for what each model has computed of conversations; 0: none')
+        .env('SKEIN_KV_STATES')
+        .argParser(kvStates)
+        .default(512 * 1024 ** 2, '512M'),
     )
     .addOption(new Option('--label <key=value>', 'label of this node (repeatable)').argParser(label))
     .addOption(

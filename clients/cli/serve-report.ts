@@ -49,9 +49,15 @@ export async function announceReady(running: Running, options: ServeOptions, out
   if (invite !== undefined) output.line(`  Join     ${COMMAND} node --join ${invite} --model PATH`)
 }
 
-/** Reports members as they come and go, until the process stops. */
+/** Reports members as they come and go, and orders for replicas, until the process stops. */
 export function reportEvents(running: Running, output: Output): void {
-  const { host } = running
+  const { host, coordinator } = running
+  coordinator?.service.watchReplicas((order) => {
+    const { digest, node, state, cause, reason, message } = order
+    const value = { event: 'replica', state, digest, node: node.name, cause, reason, ...(message && { message }) }
+    const why = message === undefined ? '' : `: ${message}`
+    event(output, value, state === 'sent' ? `  replica ordered of ${node.name}: ${reason}` : `  replica ${state}${why}`)
+  })
   host.watch({
     connected: ({ peerId, certificate }) =>
       event(

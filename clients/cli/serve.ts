@@ -30,6 +30,7 @@ import { stopRequested } from './interrupt.ts'
 import { discoveryReport, hostMembership } from './membership.ts'
 import type { Output } from './output.ts'
 import { startModelSharing } from './model-sharing.ts'
+import { demandStore, modelFetcher } from './replicas.ts'
 import { openServeLog } from './serve-log.ts'
 import { announceReady, createModelReport, createPolicyReport, reportEvents } from './serve-report.ts'
 import type { Base, Parts, Running } from './running.ts'
@@ -127,7 +128,7 @@ async function start(
 ): Promise<Running> {
   const ledger = parts.coordinator ? await startLedger(base, lifecycle) : undefined
   const host = await lifecycle.start(await createHost(parts, options, base))
-  const coordinator = ledger ? await lifecycle.start(coordinatorOf(host, ledger, base)) : undefined
+  const coordinator = ledger ? await lifecycle.start(coordinatorOf(host, ledger, options, base)) : undefined
   const reports = { onModels: () => reportModels(), onPolicy: () => reportPolicy() }
   const upstream = await upstreamOf(options.upstream, options.tier, process.env)
   const agent = parts.node ? agentOf(host, options, base, { ...reports, upstream }) : undefined
@@ -180,9 +181,11 @@ async function createHost(parts: Parts, options: ServeOptions, base: Base): Prom
   })
 }
 
-function coordinatorOf(host: PeerHost, ledger: Ledger, base: Base): Coordinator {
+function coordinatorOf(host: PeerHost, ledger: Ledger, options: ServeOptions, base: Base): Coordinator {
   return createCoordinator({
     ...base,
+    replicas: options.replicas ?? 'auto',
+    profileStore: demandStore(base),
     ledger,
     transport: host,
     discovery: host,
@@ -200,8 +203,8 @@ function agentOf(
   around: { readonly onModels: () => void; readonly onPolicy: () => void; readonly upstream: Upstream },
 ): NodeAgent {
   const { upstream, ...reports } = around
-  const { slots, threads, context, tier, price } = options
-  const hasModelFile = options.model.some((path) => !isEchoPath(path))
+  const { slots, threads, context, kvStates, tier, price } = options
+  const hasModelFile = (options.adapter ?? []).length > 0 || options.model.some((path) => !isEchoPath(path))
   return createNodeAgent(
     {
       ...base,
@@ -212,6 +215,7 @@ function agentOf(
       ...reports,
       policy: new OwnerPolicy({ ...base, senses: sensesOf(options, base) }, { dataDir: base.data.path }),
       ...(hasModelFile && mayHaveAccelerator() && { probeDevices: () => probeDevices({ log: base.log }) }),
+      ...(options.offline !== true && { fetchModel: modelFetcher(host, options, base) }),
       addresses: () => host.addresses(),
       onRevocations: (signed) => host.applyRevocations(signed),
     },
@@ -219,8 +223,14 @@ function agentOf(
       dataDir: base.data.path,
       name: host.self.certificate.name,
       models: options.model,
+      adapted: (options.adapter ?? []).map(({ name, base, adapters }) => ({
+        name,
+        base,
+        adapters: adapters.map(({ file, scale }) => ({ path: file, scale })),
+      })),
       upstream: upstream.init,
       labels: options.label,
+      kvStatesBytesMax: kvStates,
       ...(tier !== undefined && { tier }),
       ...(price !== undefined && { price }),
       ...(slots !== undefined && { slots }),

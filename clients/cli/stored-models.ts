@@ -6,6 +6,7 @@ import { resolve } from 'node:path'
 import { SkeinError, type ErrorCode, type ModelDigest, type Role } from '../../mesh/protocol/index.ts'
 import { SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
 import type { ModelStore } from '../../node/models/store/index.ts'
+import type { AdapterChoice } from './adapter-options.ts'
 import type { Output } from './output.ts'
 import { pullModel } from './pulling.ts'
 import type { ServeOptions } from './serve-options.ts'
@@ -13,6 +14,8 @@ import type { ServeOptions } from './serve-options.ts'
 export interface ServedModels {
   /** For the node: files, folders, `echo:` labels. */
   readonly paths: readonly string[]
+  /** The adapters of the options, with paths in place of names and references. */
+  readonly adapted: readonly AdapterChoice[]
   /** To be called when the node has stopped: the store may be emptied again. */
   release(): void
 }
@@ -37,10 +40,18 @@ export async function findModels(options: ServeOptions, output: Output, roles: r
   if (options.model.length === 0) paths.push(...(await defaultModels(dataDir)))
   const isRoomy = process.availableMemory() >= UNASKED_MEMORY_BYTES_MIN
   if (options.model.length === 0 && isRoomy) paths.push(...BUNDLED_ONNX_MODELS)
-  for (const spec of options.model) paths.push(await pathOf(spec, store, { options, output, roles }))
-  const served = (await store.list()).filter((model) => paths.includes(model.path)).map((model) => model.digest)
+  const find = (spec: string): Promise<string> => pathOf(spec, store, { options, output, roles })
+  for (const spec of options.model) paths.push(await find(spec))
+  const adapted: AdapterChoice[] = []
+  for (const { name, base, adapters } of options.adapter ?? []) {
+    const files: { file: string; scale: number }[] = []
+    for (const { file, scale } of adapters) files.push({ file: await find(file), scale })
+    adapted.push({ name, base: await find(base), adapters: files })
+  }
+  const used = [...paths, ...adapted.flatMap(({ base, adapters }) => [base, ...adapters.map(({ file }) => file)])]
+  const served = (await store.list()).filter((model) => used.includes(model.path)).map((model) => model.digest)
   const release = served.length > 0 ? await markServed(store, served, clock.wallMs()) : (): void => {}
-  return { paths, release }
+  return { paths, adapted, release }
 }
 
 /** What a node is told for `spec`. A path that is there goes before a model of the store with that name. */

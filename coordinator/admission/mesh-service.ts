@@ -5,6 +5,7 @@ import {
   LIMITS,
   mintId,
   SkeinError,
+  thoughtMarks,
   type PeerId,
   type Sampling,
   type TaskId,
@@ -12,6 +13,7 @@ import {
 import type { Clock, Random } from '../../mesh/runtime/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
 import type { Directory } from '../directory/index.ts'
+import type { ReplicaOrder, Replicas } from '../residency/index.ts'
 import {
   endedTextBefore,
   followEnded,
@@ -56,6 +58,7 @@ export interface MeshServiceComponents {
   readonly transport: PeerTransport
   readonly directory: Directory
   readonly dispatcher: Dispatcher
+  readonly replicas: Replicas
   readonly ledger: Ledger
   /** Tells a node what its owner wants of it. @throws SkeinError NODE_LOST. */
   readonly direct: (peerId: PeerId, directive: NodeDirective) => Promise<void>
@@ -145,11 +148,16 @@ export class CoordinatorService implements MeshService {
   }
 
   stats(): MeshStats {
-    const { dispatcher } = this.#components
+    const { dispatcher, replicas } = this.#components
     const prediction = Object.entries(dispatcher.accuracy()).flatMap(([part, { count, median, p90 }]) =>
       median === undefined || p90 === undefined ? [] : [[part, { count, medianError: median, p90Error: p90 }] as const],
     )
-    return { dispatch: dispatcher.stats(), work: dispatcher.work.stats(), prediction: Object.fromEntries(prediction) }
+    return {
+      dispatch: dispatcher.stats(),
+      work: dispatcher.work.stats(),
+      replicas: replicas.stats(),
+      prediction: Object.fromEntries(prediction),
+    }
   }
 
   /** From now on nothing is admitted; what runs may end. */
@@ -159,7 +167,16 @@ export class CoordinatorService implements MeshService {
   }
 
   models(): ModelView[] {
-    return modelViews(this.#components.directory)
+    const { directory, replicas } = this.#components
+    return modelViews(directory, replicas.views())
+  }
+
+  replicaOrders(): ReplicaOrder[] {
+    return this.#components.replicas.orders()
+  }
+
+  watchReplicas(listener: (order: ReplicaOrder) => void): () => void {
+    return this.#components.replicas.watch(listener)
   }
 
   nodes(): NodeView[] {
@@ -207,6 +224,7 @@ export class CoordinatorService implements MeshService {
     const { requestId, model, prompt, stop, tenant, attachment, shape } = request
     const digest = resolveModel(this.#components.directory, () => this.models(), model, 'completion')
     const recommended = this.#components.directory.samplingDefaults(digest)
+    const thought = thoughtMarks(this.#components.directory.thinking(digest), prompt)
     return {
       taskId: asTaskId(mintId('task', (length) => random.bytes(length))),
       requestId,
@@ -224,6 +242,7 @@ export class CoordinatorService implements MeshService {
       attachment,
       stored: request.stored ?? false,
       deadlineAtMs: clock.wallMs() + Math.min(deadlineMs ?? LIMITS.taskMs, LIMITS.taskMs),
+      ...(thought && { thought }),
       shape,
       ...(idempotency && { idempotency }),
     }
@@ -293,10 +312,11 @@ const mismatch = (): SkeinError =>
   })
 
 function handleOf(run: TaskRun, isNew: boolean, admitted: Promise<void> = Promise.resolve()): TaskHandle {
-  const { taskId, digest, sampling } = run.task.spec
+  const { taskId, digest, sampling, thought } = run.task.spec
   return {
     taskId,
     digest,
+    ...(thought && { thought }),
     seed: sampling.seed,
     isNew,
     admitted,
@@ -306,10 +326,11 @@ function handleOf(run: TaskRun, isNew: boolean, admitted: Promise<void> = Promis
 }
 
 function endedHandle(task: LedgerTask): TaskHandle {
-  const { taskId, digest, sampling } = task.spec
+  const { taskId, digest, sampling, thought } = task.spec
   return {
     taskId,
     digest,
+    ...(thought && { thought }),
     seed: sampling.seed,
     isNew: false,
     admitted: Promise.resolve(),

@@ -3,11 +3,13 @@
  * attempts or peers beyond these types, and tests drive it with a twin of this port.
  */
 import type {
+  Access,
   EngineKind,
   Hardware,
   LoadReport,
   ModelAbility,
   ModelDigest,
+  ModelEnergy,
   ModelSpeed,
   OutputFormat,
   PeerId,
@@ -17,12 +19,16 @@ import type {
   Sampling,
   TaskId,
   TaskState,
+  ThoughtMarks,
   Tier,
   Work,
 } from '../../mesh/protocol/index.ts'
+import type { LinkView } from '../directory/index.ts'
 import type { NodeName, TaskHandle, WorkAnswer, WorkStats } from '../dispatch/index.ts'
+import type { ReplicaOrder, ReplicaStats, ReplicaView } from '../residency/index.ts'
 import type { Attachment, LedgerAttempt, Priority, TaskQuery, TaskResult, TaskSummary } from '../ledger/index.ts'
 
+export type { ReplicaOrder, ReplicaStats, ReplicaView } from '../residency/index.ts'
 export { MAKING } from '../dispatch/index.ts'
 export type { NodeName, TaskEvent, TaskHandle, TaskTiming, WorkAnswer, WorkStats } from '../dispatch/index.ts'
 export type { Attachment, LedgerAttempt, Priority, TaskQuery, TaskResult, TaskSummary } from '../ledger/index.ts'
@@ -76,10 +82,13 @@ export interface ModelView {
   /** Of the node that can hold the most. */
   readonly contextTokens: number
   /** What one of its nodes can do with it, or more. */
-  readonly features: readonly (ModelAbility | 'chat')[]
-  readonly nodes: readonly NodeName[]
+  readonly features: readonly (ModelAbility | 'chat' | 'thinking')[]
+  /** With what an answer takes there, as far as that is known. */
+  readonly nodes: readonly (NodeName & { readonly energy?: ModelEnergy })[]
   /** True when a node has it in memory. */
   readonly resident: boolean
+  /** How many nodes have it where, what is asked of them, and what was ordered. */
+  readonly replicas: ReplicaView
 }
 
 export interface NodeView {
@@ -95,6 +104,10 @@ export interface NodeView {
   readonly hardware?: Hardware
   readonly power?: 'mains' | 'battery' | 'unknown'
   readonly tier?: Tier
+  /** The way from the coordinator to it and back, as far as it is known. */
+  readonly link?: LinkView
+  /** Whom its owner serves; absent when everyone of the mesh. */
+  readonly access?: Access
   readonly labels: Readonly<Record<string, string>>
   readonly models: readonly {
     readonly digest: ModelDigest
@@ -146,6 +159,8 @@ export interface TaskView {
   readonly localOnly: boolean
   readonly state: TaskState
   readonly seed: number
+  /** Where the answer has a thought, of a model that thinks. */
+  readonly thought?: ThoughtMarks
   readonly shape: string
   readonly admittedAtMs: number
   readonly deadlineAtMs: number
@@ -173,6 +188,7 @@ export interface MeshStats {
     readonly handovers: { readonly ok: number; readonly failed: number }
   }
   readonly work: WorkStats
+  readonly replicas: ReplicaStats
   /** How far predictions were off, by their part: errors as a share of what was observed. */
   readonly prediction: Readonly<
     Record<string, { readonly count: number; readonly medianError: number; readonly p90Error: number }>
@@ -210,6 +226,10 @@ export interface MeshService {
   direct(member: string, directive: NodeDirective): Promise<NodeName>
   stats(): MeshStats
   models(): ModelView[]
+  /** Orders for replicas: those in flight, then those that ended, the newest first. */
+  replicaOrders(): ReplicaOrder[]
+  /** Tells of every order for a replica, and of each change of one. Returns how to stop that. */
+  watchReplicas(listener: (order: ReplicaOrder) => void): () => void
   nodes(): NodeView[]
   self(): SelfView
   /** Whether a request could be served now; `reason` says why not. */

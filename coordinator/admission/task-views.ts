@@ -15,14 +15,19 @@ type Asked = Pick<
   | 'attachment'
   | 'localOnly'
   | 'seed'
+  | 'thought'
   | 'shape'
   | 'deadlineAtMs'
 >
 
 function asked(spec: TaskSpec): Asked {
-  const { taskId, requestId, model, digest, priority, tenant, attachment, localOnly, shape, deadlineAtMs } = spec
+  const { taskId, requestId, model, digest, priority, tenant, attachment, localOnly, thought, shape, deadlineAtMs } =
+    spec
   const { seed } = spec.sampling
-  return { taskId, requestId, model, digest, priority, tenant, attachment, localOnly, seed, shape, deadlineAtMs }
+  return {
+    ...{ taskId, requestId, model, digest, priority, tenant, attachment, localOnly, seed, shape, deadlineAtMs },
+    ...(thought && { thought }),
+  }
 }
 
 export function viewOfRun(run: TaskRun, admittedAtMs: number): TaskView {

@@ -1,10 +1,11 @@
 /** The directory as people see it: models over all nodes, and nodes with the reasons why one may not take work. */
-import type { ModelDigest } from '../../mesh/protocol/index.ts'
+import type { ModelCapability, ModelDigest, ModelEnergy } from '../../mesh/protocol/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
 import type { Directory, NodeEntry } from '../directory/index.ts'
+import type { ReplicaView } from '../residency/index.ts'
 import type { ModelView, NodeView } from './service.ts'
 
-export function modelViews(directory: Directory): ModelView[] {
+export function modelViews(directory: Directory, replicasOf: (digest: ModelDigest) => ReplicaView): ModelView[] {
   const byDigest = new Map<ModelDigest, ModelView>()
   for (const entry of directory.entries()) {
     if (entry.liveness === 'disconnected') continue
@@ -18,14 +19,20 @@ export function modelViews(directory: Directory): ModelView[] {
         parameters: model.parameters,
         sizeBytes: model.sizeBytes,
         contextTokens: Math.max(known?.contextTokens ?? 0, model.contextTokens),
-        features: [...new Set([...(known?.features ?? []), ...model.features])],
-        nodes: [...(known?.nodes ?? []), { peerId: entry.peerId, name: entry.name }],
+        features: [
+          ...new Set([...(known?.features ?? []), ...model.features, ...(model.thinking ? ['thinking' as const] : [])]),
+        ],
+        nodes: [...(known?.nodes ?? []), { peerId: entry.peerId, name: entry.name, ...energyOf(model) }],
         resident: (known?.resident ?? false) || model.residency === 'resident',
+        replicas: known?.replicas ?? replicasOf(model.digest),
       })
     }
   }
   return [...byDigest.values()]
 }
+
+const energyOf = ({ speed }: ModelCapability): { readonly energy?: ModelEnergy } =>
+  speed?.energy ? { energy: speed.energy } : {}
 
 export function nodeViews(directory: Directory, transport: PeerTransport, nowMs: number): NodeView[] {
   const views = Array.from(directory.entries(), (entry) => nodeView(entry, nowMs))
@@ -72,6 +79,8 @@ function nodeView(entry: NodeEntry, nowMs: number): NodeView {
     isSelf: entry.isSelf,
     certificateExpiresAtMs: certificate?.expiresAtMs ?? 0,
     ...(record && { hardware: record.hardware, power: record.power, tier: record.tier }),
+    ...(record?.access && { access: record.access }),
+    link: entry.link,
     labels: record?.labels ?? {},
     models,
     ...(load && { load }),

@@ -8,19 +8,21 @@ import {
   SkeinError,
   type CapabilityRecord,
   type ControlDirective,
+  type ControlOrder,
+  type ControlOutcome,
   type FrameSet,
   type PeerId,
   type Signed,
 } from '../../mesh/protocol/index.ts'
 import { sleep, withDeadline, type Clock, type Logger } from '../../mesh/runtime/index.ts'
-import type { FrameChannel, Member, PeerTransport } from '../../mesh/network/index.ts'
+import { RoundTrips, type FrameChannel, type Member, type PeerTransport } from '../../mesh/network/index.ts'
 import type { Directory, HeldAttempt } from './directory.ts'
 
 type ControlFrame = typeof INBOUND.controlCoordinator extends FrameSet<infer F> ? F : never
 
 /** For the goodbye to get out to a node that does not read. */
 const GOODBYE_MS = 500
-/** For a directive to be taken by a node that does not read. */
+/** For a directive, or an order, to be taken by a node that does not read. */
 const DIRECT_MS = 2000
 
 export interface ControlServerComponents {
@@ -32,6 +34,8 @@ export interface ControlServerComponents {
   readonly openRecord: (peer: PeerId, signed: Signed) => Promise<CapabilityRecord>
   /** The newest revocation list, as its signed bytes; sent to nodes when it changes. */
   readonly revocations: () => Signed | undefined
+  /** What a node says of an order. */
+  readonly onOutcome?: (peerId: PeerId, outcome: ControlOutcome) => void
 }
 
 export class ControlServer {
@@ -70,13 +74,20 @@ export class ControlServer {
   }
 
   /** @throws SkeinError NODE_LOST when the node has no control stream to us, or did not take it in time. */
-  async direct(peerId: PeerId, directive: ControlDirective['directive']): Promise<void> {
+  direct(peerId: PeerId, directive: ControlDirective['directive']): Promise<void> {
+    return this.#tell(peerId, { type: 'control.directive', directive })
+  }
+
+  /** @throws SkeinError NODE_LOST as `direct`. What becomes of the order is told to `onOutcome`. */
+  order(peerId: PeerId, order: ControlOrder): Promise<void> {
+    return this.#tell(peerId, order)
+  }
+
+  async #tell(peerId: PeerId, frame: ControlDirective | ControlOrder): Promise<void> {
     const gone = (): SkeinError => new SkeinError('NODE_LOST', 'the node cannot be told: it is not connected')
     const channel = this.#channels.get(peerId)
     if (channel === undefined) throw gone()
-    await withDeadline(this.#components.clock, DIRECT_MS, gone, channel.closed, (signal) =>
-      channel.send({ type: 'control.directive', directive }, signal),
-    )
+    await withDeadline(this.#components.clock, DIRECT_MS, gone, channel.closed, (signal) => channel.send(frame, signal))
   }
 
   #release(peerId: PeerId, attempts: readonly HeldAttempt[]): void {
@@ -119,7 +130,8 @@ export class ControlServer {
       directory.announce(member.peerId, record)
       await this.#welcome(channel, record)
       this.#log.info({ peer: member.peerId, name: record.name, models: record.models.length }, 'node joined')
-      await Promise.race([this.#read(channel, member.peerId), this.#beat(channel)])
+      const roundTrips = new RoundTrips()
+      await Promise.race([this.#read(channel, member.peerId, roundTrips), this.#beat(channel, roundTrips)])
     } finally {
       if (this.#channels.get(member.peerId) === channel) this.#channels.delete(member.peerId)
       directory.disconnected(member.peerId, session)
@@ -127,8 +139,8 @@ export class ControlServer {
     await channel.close()
   }
 
-  async #read(channel: FrameChannel<ControlFrame>, peerId: PeerId): Promise<void> {
-    const { directory } = this.#components
+  async #read(channel: FrameChannel<ControlFrame>, peerId: PeerId, roundTrips: RoundTrips): Promise<void> {
+    const { clock, directory } = this.#components
     for (;;) {
       const frame = await channel.receive()
       if (frame === undefined)
@@ -144,10 +156,16 @@ export class ControlServer {
         case 'control.load':
           directory.report(peerId, frame.load)
           break
-        case 'control.heartbeat':
+        case 'control.heartbeat': {
+          const trip = roundTrips.hear(frame.sequence, frame.echo, clock.nowMs())
+          if (trip !== undefined) directory.roundTrip(peerId, trip)
           break
+        }
         case 'control.held':
           directory.held({ peerId, attempts: frame.attempts })
+          break
+        case 'control.outcome':
+          this.#components.onOutcome?.(peerId, frame)
           break
         case 'control.goodbye':
           this.#log.info({ peer: peerId, reason: frame.reason }, 'node said goodbye')
@@ -156,10 +174,16 @@ export class ControlServer {
     }
   }
 
-  async #beat(channel: FrameChannel<ControlFrame>): Promise<void> {
+  async #beat(channel: FrameChannel<ControlFrame>, roundTrips: RoundTrips): Promise<void> {
+    const { clock, directory } = this.#components
     for (let sequence = 0; ; sequence++) {
-      await sleep(this.#components.clock, LIMITS.heartbeatIntervalMs, channel.closed)
-      await channel.send({ type: 'control.heartbeat', sequence }, channel.closed)
+      await sleep(clock, LIMITS.heartbeatIntervalMs, channel.closed)
+      const nowMs = clock.nowMs()
+      const isProbe = directory.entry(channel.peer)?.takeProbe(nowMs) ?? false
+      const probe = isProbe ? new Uint8Array(LIMITS.linkProbeBytesMax) : undefined
+      const echo = roundTrips.send(sequence, nowMs, probe?.length)
+      const more = { ...(echo && { echo }), ...(probe && { probe }) }
+      await channel.send({ type: 'control.heartbeat', sequence, ...more }, channel.closed)
     }
   }
 

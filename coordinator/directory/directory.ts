@@ -13,9 +13,10 @@ import {
   type ModelDigest,
   type SamplingDefaults,
   type PeerId,
+  type Thinking,
 } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Logger } from '../../mesh/runtime/index.ts'
-import type { Member } from '../../mesh/network/index.ts'
+import type { Member, RoundTrip } from '../../mesh/network/index.ts'
 import { lacks, type Snapshot } from '../scheduler/index.ts'
 import type { ExpectedTokens } from './model-state.ts'
 import { NodeEntry } from './node-entry.ts'
@@ -56,9 +57,10 @@ export interface Reservation {
   progress(tokens: number): void
   /**
    * What it showed of the node's speed, for `NodeEntry.learn`; after `release`, too. `prefilledTokens` are those of its
-   * input that the node did not find in its cache; without them the prefill is left out.
+   * input that the node did not find in its cache; without them the prefill is left out. `acceptMs` is how long the node
+   * took to accept it: with a long prompt on a slow link, most of that was the way there.
    */
-  sample(prefilledTokens?: number): RateSample
+  sample(prefilledTokens?: number, acceptMs?: number): RateSample
   /** May be called more than once. */
   release(): void
 }
@@ -189,6 +191,11 @@ export class Directory {
     }
   }
 
+  /** A heartbeat came back from the node after so long. */
+  roundTrip(peerId: PeerId, trip: RoundTrip): void {
+    this.#entries.get(peerId)?.addRoundTrip(trip)
+  }
+
   /** Takes a node that is no member any more off the list. */
   forget(peerId: PeerId): void {
     const entry = this.#entries.get(peerId)
@@ -202,7 +209,7 @@ export class Directory {
     const attempt = this.#obtain(peerId).begin(digest, expected, this.#clock.nowMs())
     return {
       progress: (tokens) => attempt.progress(tokens, this.#clock.nowMs()),
-      sample: (prefilledTokens) => attempt.sample(prefilledTokens),
+      sample: (prefilledTokens, acceptMs) => attempt.sample(prefilledTokens, acceptMs),
       release: () => {
         if (attempt.end(this.#clock.nowMs())) this.#emit('capacity')
       },
@@ -234,6 +241,13 @@ export class Directory {
     for (const entry of this.#entries.values())
       for (const each of entry.record?.models ?? []) if (each.digest === digest && each.sampling) return each.sampling
     return {}
+  }
+
+  /** How the answers of a model show its thoughts, as its nodes say. */
+  thinking(digest: ModelDigest): Thinking | undefined {
+    for (const entry of this.#entries.values())
+      for (const each of entry.record?.models ?? []) if (each.digest === digest && each.thinking) return each.thinking
+    return undefined
   }
 
   #obtain(peerId: PeerId): NodeEntry {

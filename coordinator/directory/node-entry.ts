@@ -7,8 +7,10 @@ import type {
   ModelDigest,
   PeerId,
 } from '../../mesh/protocol/index.ts'
+import type { RoundTrip } from '../../mesh/network/index.ts'
 import type { ModelSnapshot, NodeSnapshot, PromptPrefix } from '../scheduler/index.ts'
 import { Breaker } from './breaker.ts'
+import { LinkState, type LinkView } from './link-state.ts'
 import { ModelState, type ExpectedTokens, type OpenAttempt } from './model-state.ts'
 import { PrefixIndex } from './prefixes.ts'
 import type { RateSample } from './rates.ts'
@@ -17,8 +19,6 @@ import type { RateSample } from './rates.ts'
 const FAILURE_HALF_LIFE_MS = 60_000
 /** A time of silence that ended counts as this much of a failure. */
 const SUSPECT_FAILURES = 0.5
-/** Weight of the newest sample in the moving average of link times (RFC 6298 uses 1/8). */
-const LINK_WEIGHT = 1 / 8
 /** What changes with time alone (work that goes on, failures that are forgotten) is looked at again this often. */
 const REFRESH_MS = 100
 
@@ -32,7 +32,7 @@ export interface NodeAttempt {
   /** So many tokens of its answer came, now. */
   progress(tokens: number, nowMs: number): void
   /** What it showed of the node's speed; `prefilledTokens` are those of its own that the node's cache had not. */
-  sample(prefilledTokens?: number): RateSample
+  sample(prefilledTokens?: number, acceptMs?: number): RateSample
   /** It is over. False when that was said before. */
   end(nowMs: number): boolean
 }
@@ -53,7 +53,7 @@ export class NodeEntry {
   readonly #breaker = new Breaker()
   #liveness: Liveness = 'disconnected'
   #models = new Map<ModelDigest, ModelState>()
-  #linkMs = 0
+  readonly #link = new LinkState()
   #failures = 0
   #failuresAtMs = 0
   #snapshot: NodeSnapshot | undefined
@@ -127,12 +127,34 @@ export class NodeEntry {
   }
 
   get linkMs(): number {
-    return this.isSelf ? 0 : this.#linkMs
+    return this.isSelf ? 0 : this.#link.ms
   }
 
-  addLink(sampleMs: number): void {
-    this.#linkMs = this.#linkMs === 0 ? sampleMs : this.#linkMs + LINK_WEIGHT * (sampleMs - this.#linkMs)
+  /** What is known of the way there; nothing of our own machine. */
+  get link(): LinkView {
+    return this.isSelf ? {} : this.#link.view
+  }
+
+  /** An attempt, whose first frame had about so many bytes, was accepted after `sampleMs`. */
+  addLink(sampleMs: number, bytes = 0): void {
+    this.#link.addAccept(sampleMs, bytes, this.lastFrameMs)
     this.#snapshot = undefined
+  }
+
+  /** Whether the next heartbeat is to probe the link: it does nothing now, and said that it may be probed. */
+  takeProbe(nowMs: number): boolean {
+    const isIdle = this.load?.models.every(({ running }) => running === 0) ?? false
+    return !this.isSelf && isIdle && this.load?.mayProbe === true && this.#link.takeProbe(nowMs)
+  }
+
+  addRoundTrip({ ms, probeBytes }: RoundTrip): void {
+    if (probeBytes > 0) {
+      this.#link.addProbe(ms, probeBytes)
+      this.#snapshot = undefined
+      return
+    }
+    // plans hold for a while: not every heartbeat is worth another view
+    if (this.#link.addRoundTrip(ms)) this.#snapshot = undefined
   }
 
   /** An attempt of ours is sent there. */
@@ -144,7 +166,8 @@ export class NodeEntry {
     this.#snapshot = undefined
     return {
       progress: (tokens, atMs) => attempt && model!.progress(attempt, tokens, atMs),
-      sample: (prefilledTokens) => (attempt ? model!.sample(attempt, prefilledTokens, this.linkMs) : NOTHING_SEEN),
+      sample: (prefilledTokens, acceptMs = 0) =>
+        attempt ? model!.sample(attempt, prefilledTokens, Math.max(this.linkMs, acceptMs)) : NOTHING_SEEN,
       end: (atMs) => {
         if (!isOpen) return false
         isOpen = false
@@ -234,11 +257,13 @@ export class NodeEntry {
       isSuspect: this.#liveness === 'suspect',
       isDraining: load !== undefined && (load.draining || load.cordoned),
       ...(load?.paused !== undefined && { pausedBecause: load.paused }),
+      ...(record?.access && { access: record.access }),
       isCloud: record?.tier === 'cloud',
       ...(record?.price && { price: record.price }),
       isTripped: this.#breaker.isTripped(nowMs),
       onBattery: record?.power === 'battery',
       linkMs: this.linkMs,
+      ...(this.link.bytesPerSecond !== undefined && { linkBytesPerSecond: this.link.bytesPerSecond }),
       recentFailures,
       models,
     }

@@ -117,6 +117,12 @@ export class Attempt {
     return this.#to
   }
 
+  /** About as many bytes as its first frame has. */
+  get sentBytes(): number {
+    const { task, start } = this.init
+    return typeof start === 'object' ? 0 : task.promptBytes + 4 * this.from
+  }
+
   get isAccepted(): boolean {
     return this.#acceptedMs !== undefined
   }
@@ -257,7 +263,7 @@ export class Attempt {
 
   #firstFrame(): Frame {
     const { task, fence, number, start } = this.init
-    const { taskId, digest, prompt, sampling, stop, maxTokens, logprobs, format } = task.spec
+    const { taskId, digest, prompt, sampling, stop, maxTokens, logprobs, format, tenant } = task.spec
     if (typeof start === 'object')
       return { type: 'attempt.attach', taskId, heldFence: start.attach, fence, from: this.from }
     return {
@@ -275,6 +281,7 @@ export class Attempt {
       ...(logprobs !== undefined && { logprobs }),
       ...(format !== undefined && { format }),
       ...(start === 'hold' && { hold: true }),
+      tenant,
     }
   }
 }

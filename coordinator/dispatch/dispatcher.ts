@@ -2,10 +2,17 @@
  * All running tasks, and what moves them: nodes that are lost, that leave or that come back with an attempt, tasks that
  * are more urgent, places that are much better. One task's own life is in `task-run.ts`.
  */
-import { asSkeinError, LIMITS, SkeinError, type PeerId, type TaskId } from '../../mesh/protocol/index.ts'
+import {
+  asSkeinError,
+  LIMITS,
+  SkeinError,
+  type ModelDigest,
+  type PeerId,
+  type TaskId,
+} from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Logger, Random } from '../../mesh/runtime/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
-import type { Directory, HeldReport } from '../directory/index.ts'
+import type { Directory, ExpectedTokens, HeldReport } from '../directory/index.ts'
 import { PRIORITIES, type Ledger, type LedgerTask, type Priority, type TaskSpec } from '../ledger/index.ts'
 import type { NodeSnapshot } from '../scheduler/index.ts'
 import { AttemptStreams } from './attempt-streams.ts'
@@ -44,6 +51,8 @@ export interface DispatcherComponents {
   readonly directory: Directory
   readonly ledger: Ledger
   readonly budget: Budget
+  /** A task, or a request of work, was let in, and is expected to take so much. */
+  readonly onArrival?: (digest: ModelDigest, expected: ExpectedTokens) => void
 }
 
 export interface DispatchStats {
@@ -191,6 +200,11 @@ export class Dispatcher {
     )
   }
 
+  /** Predicted ms until those that wait for a model now have a slot. */
+  aheadMs(digest: ModelDigest): number {
+    return this.#line.aheadMs(digest, 'bulk')
+  }
+
   newTask(spec: TaskSpec): Task {
     const { clock, ledger } = this.#components
     return new Task({ spec, epoch: ledger.epoch, nowMs: clock.nowMs(), wallMs: clock.wallMs() })
@@ -198,6 +212,7 @@ export class Dispatcher {
 
   /** Runs `task` from now on. */
   submit(task: Task): TaskRun {
+    this.#components.onArrival?.(task.spec.digest, this.#planner.expected(task))
     return this.#start(new TaskRun(this.#runComponents, task))
   }
 

@@ -1,5 +1,13 @@
 /** What a running task tells whoever follows it. */
-import type { FinishReason, ModelDigest, Route, TaskId, TokenLogprob, Usage } from '../../mesh/protocol/index.ts'
+import type {
+  FinishReason,
+  ModelDigest,
+  Route,
+  TaskId,
+  ThoughtMarks,
+  TokenLogprob,
+  Usage,
+} from '../../mesh/protocol/index.ts'
 import type { AttemptReason, NodeName, TaskTiming } from '../ledger/index.ts'
 
 export type { NodeName, TaskTiming } from '../ledger/index.ts'
@@ -41,6 +49,8 @@ export type TaskEvent =
 export interface TaskHandle {
   readonly taskId: TaskId
   readonly digest: ModelDigest
+  /** Where the answer has a thought, of a model that thinks. */
+  readonly thought?: ThoughtMarks
   /** Seed that the draws are keyed by. */
   readonly seed: number
   /** False for a task that an earlier request with the same `Idempotency-Key` made. */

@@ -5,6 +5,7 @@ import type { Task } from './task.ts'
 /** For people: why an answer moves. */
 export function reasonToMove(cause: SkeinError): string {
   if (cause.code === 'NODE_DRAINING') return 'node is leaving'
+  if (cause.code === 'NOT_SERVED') return "the node's owner does not serve this"
   if (cause.code === 'NO_FREE_SLOT') return 'node is full'
   if (cause.code === 'ATTEMPT_STALLED') return 'node is stalled'
   if (cause.code === 'PREEMPTED') return 'the slot went to a more urgent task'
@@ -12,9 +13,15 @@ export function reasonToMove(cause: SkeinError): string {
 }
 
 export function outcomeOf(error: SkeinError): AttemptOutcome {
-  if (error.code === 'PREEMPTED' || error.code === 'NODE_DRAINING') return 'evicted'
+  if (UNHARMED.has(error.code)) return 'evicted'
   return LOST.has(error.code) ? 'lost' : 'failed'
 }
+
+/** Codes by which a place is given up without a fault of its node. */
+const UNHARMED = new Set<SkeinError['code']>(['PREEMPTED', 'NODE_DRAINING', 'NOT_SERVED'])
+
+/** Whether `error`, of an attempt, speaks against its node: it is asked less then. */
+export const isFaultOfNode = ({ code }: SkeinError): boolean => code !== 'NO_FREE_SLOT' && !UNHARMED.has(code)
 
 const LOST = new Set<SkeinError['code']>([
   'NODE_LOST',

@@ -1,7 +1,7 @@
 /** From a task to a committed place for it, and back: what an attempt shows is learned for the next plan. */
 import { featuresNeeded, SkeinError, type PeerId } from '../../mesh/protocol/index.ts'
 import type { Clock, Random } from '../../mesh/runtime/index.ts'
-import type { Directory, Reservation } from '../directory/index.ts'
+import type { Directory, ExpectedTokens, Reservation } from '../directory/index.ts'
 import type { ExplainedCandidate } from '../ledger/index.ts'
 import {
   AnswerLengths,
@@ -114,9 +114,15 @@ export class Planner {
     return rejected === undefined || rejected === 'no free slot'
   }
 
+  /** Tokens that the task is expected to take from now on. */
+  expected(task: Task): ExpectedTokens {
+    const { prefillTokens, decodeTokens } = this.#demand(task)
+    return { prefillTokens, decodeTokens }
+  }
+
   /** Weighted tokens that the task is expected to cost from now on: input + 2 × output. */
   cost(task: Task): number {
-    const { prefillTokens, decodeTokens } = this.#demand(task)
+    const { prefillTokens, decodeTokens } = this.expected(task)
     return prefillTokens + 2 * decodeTokens
   }
 
@@ -165,7 +171,7 @@ export class Planner {
     const { digest } = task.spec
     if (delivered === 0) return
     entry?.remember(digest, attempt.prefilled === undefined ? task.prefix : prefixWithAnswer(task))
-    entry?.learn(digest, assignment.reservation.sample(attempt.prefilled))
+    entry?.learn(digest, assignment.reservation.sample(attempt.prefilled, observed.acceptMs))
     if (attempt.init.start !== 'generate') return
     const { prediction, decodeTokens } = assignment
     if (prediction === undefined) return
@@ -183,7 +189,7 @@ export class Planner {
 
   #demand(task: Task, leaving?: PeerId): TaskDemand {
     const { clock, budget } = this.#components
-    const { digest, maxTokens, localOnly } = task.spec
+    const { digest, maxTokens, localOnly, tenant } = task.spec
     const generated = task.answer.length
     const expected = this.#lengths.expected(digest, maxTokens)
     return {
@@ -194,6 +200,7 @@ export class Planner {
       prefix: task.prefix,
       features: ['completion', ...featuresNeeded(task.spec)],
       localOnly,
+      tenant,
       // one less: the reservation is rounded up
       budget: Math.max(0, budget.left() - 1) / 1e6,
       inputTokensMax: inputTokensMax(task),

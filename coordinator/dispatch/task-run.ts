@@ -15,7 +15,7 @@ import { Attempt, raced, type AttemptComponents, type AttemptInit } from './atte
 import type { TaskEvent } from './events.ts'
 import { Followers } from './followers.ts'
 import { Placement, type HeldAttempt, type Place, type PlacementComponents } from './placement.ts'
-import { endState, expired, outcomeOf, reasonToMove } from './outcomes.ts'
+import { endState, expired, isFaultOfNode, outcomeOf, reasonToMove } from './outcomes.ts'
 import type { Recorder } from './recorder.ts'
 import type { Completion, Task } from './task.ts'
 
@@ -310,7 +310,7 @@ export class TaskRun {
   #accepted(attempt: Attempt, reason: AttemptReason): void {
     this.attempts.accepted(attempt)
     if (typeof attempt.init.start === 'object') this.#isRecovered = false
-    this.#components.directory.entry(attempt.node.peerId)?.addLink(attempt.observed.acceptMs!)
+    this.#components.directory.entry(attempt.node.peerId)?.addLink(attempt.observed.acceptMs!, attempt.sentBytes)
     if (attempt === this.#current) this.#started(attempt, reason)
   }
 
@@ -388,7 +388,7 @@ export class TaskRun {
 
   #settleTarget(target: Attempt, error: SkeinError): void {
     const { clock, directory } = this.#components
-    const isFault = error.row.blame === 'node' && error.code !== 'NODE_DRAINING' && error.code !== 'NO_FREE_SLOT'
+    const isFault = error.row.blame === 'node' && isFaultOfNode(error)
     this.attempts.ended(target, isFault ? 'failed' : 'cancelled', error)
     this.task.exclude(target.node, clock.nowMs() + EXCLUSION_MS)
     if (error.code === 'NO_FREE_SLOT')
@@ -415,12 +415,15 @@ export class TaskRun {
       task.enter('queued')
       return error
     }
-    if (attempt.delivered === 0) task.fruitless++
+    const isServed = error.code !== 'NOT_SERVED'
+    if (attempt.delivered === 0 && isServed) task.fruitless++
     if (error.code === 'NO_FREE_SLOT') entry?.markFull(task.spec.digest, clock.nowMs())
     else {
-      const untilMs = clock.nowMs() + Math.min(EXCLUSION_MS * 2 ** task.fruitless, EXCLUSION_MS_MAX)
+      // by the end of it the node's new record says whom it serves
+      const forMs = isServed ? Math.min(EXCLUSION_MS * 2 ** task.fruitless, EXCLUSION_MS_MAX) : EXCLUSION_MS_MAX
+      const untilMs = clock.nowMs() + forMs
       task.exclude(attempt.node, error.row.retryable ? untilMs : Number.POSITIVE_INFINITY)
-      if (error.code !== 'NODE_DRAINING') entry?.addFailure(clock.nowMs())
+      if (isFaultOfNode(error)) entry?.addFailure(clock.nowMs())
     }
     task.enter('queued')
     return error

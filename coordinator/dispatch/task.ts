@@ -129,7 +129,7 @@ function promptBytes({ prompt }: TaskSpec): number {
   const { messages, tools = [] } = prompt
   const calls = messages.flatMap(({ toolCalls = [] }) => toolCalls)
   return (
-    messages.reduce((sum, { content }) => sum + size(content), 0) +
+    messages.reduce((sum, { content, thought = '' }) => sum + size(content) + size(thought), 0) +
     calls.reduce((sum, call) => sum + size(toolCallText(call)), 0) +
     tools.reduce((sum, { name, description = '', parameters }) => sum + size(name + description + parameters), 0)
   )

@@ -5,17 +5,24 @@
  *
  * Parts wait in the line of the tasks, since they take the same slots; a request has only some of its parts there at once.
  */
-import { asSkeinError, SkeinError, type PeerId, type WorkKind, type WorkResult } from '../../mesh/protocol/index.ts'
+import {
+  asSkeinError,
+  SkeinError,
+  type ModelDigest,
+  type PeerId,
+  type WorkKind,
+  type WorkResult,
+} from '../../mesh/protocol/index.ts'
 import { deadline, type Clock, type Logger, type Random } from '../../mesh/runtime/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
-import type { Directory } from '../directory/index.ts'
+import type { Directory, ExpectedTokens } from '../directory/index.ts'
 import type { NodeSnapshot } from '../scheduler/index.ts'
 import type { Place } from './placement.ts'
 import { refusal } from './planner.ts'
 import type { Shares } from './shares.ts'
 import type { WaitingLine } from './waiting-line.ts'
 import { joinResults, splitWork } from './work-parts.ts'
-import { WorkPlanner } from './work-planner.ts'
+import { tokensOf, WorkPlanner } from './work-planner.ts'
 import { WorkRun, type WorkAnswer, type WorkSpec } from './work-run.ts'
 
 /** Parts of one request that wait or run at once: a long one leaves places in the line to others. */
@@ -31,6 +38,8 @@ export interface WorkDispatcherComponents {
   readonly shares: Shares
   /** Aborts when the node's present life is over. */
   readonly lostSignal: (node: NodeSnapshot) => AbortSignal
+  /** A request was let in, and is expected to take so much. */
+  readonly onArrival?: (digest: ModelDigest, expected: ExpectedTokens) => void
 }
 
 /** Counts since the start. */
@@ -89,6 +98,7 @@ export class WorkDispatcher {
     const { clock } = this.#components
     this.#stopping.signal.throwIfAborted()
     this.#check(spec)
+    this.#components.onArrival?.(spec.digest, { prefillTokens: tokensOf(spec.work), decodeTokens: 0 })
     this.#requests[spec.work.kind]++
     this.#running++
     const late = (): SkeinError =>

@@ -27,6 +27,7 @@ export interface PartOfWork {
   readonly taskId: TaskId
   readonly digest: ModelDigest
   readonly work: Work
+  readonly tenant: string
 }
 
 export interface PartResult {
@@ -46,7 +47,7 @@ export async function exchangeWork(
   part: PartOfWork,
   signal: AbortSignal,
 ): Promise<PartResult> {
-  const { node, taskId, digest, work } = part
+  const { node, taskId, digest, work, tenant } = part
   const watchdog = new Watchdog(clock)
   const late = (): SkeinError => new SkeinError('ATTEMPT_STALLED', `no result within ${LIMITS.workMs} ms`)
   const limit = deadline(clock, LIMITS.workMs, late)
@@ -56,7 +57,7 @@ export async function exchangeWork(
   watchdog.expect('progress of work', LIMITS.workProgressMs)
   try {
     channel = await transport.open(node.peerId, 'work', INBOUND.workCoordinator, { signal: bounded })
-    await channel.send({ type: 'work.start', taskId, digest, work }, bounded)
+    await channel.send({ type: 'work.start', taskId, digest, work, tenant }, bounded)
     for (;;) {
       const frame = await channel.receive(bounded)
       if (frame === undefined)

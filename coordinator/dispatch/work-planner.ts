@@ -37,6 +37,7 @@ export interface WorkDemand {
   readonly digest: ModelDigest
   readonly work: Work
   readonly localOnly: boolean
+  readonly tenant: string
   /** By `exclusionKey`. */
   readonly excluded: ReadonlySet<string>
 }
@@ -131,7 +132,7 @@ function withRate(model: ModelSnapshot, prefillTokensPerSecond: number): ModelSn
   return { ...model, capability: { ...model.capability, speed }, prefillCorrection: 1, decodeCorrection: 1 }
 }
 
-function taskDemand({ digest, work, localOnly, excluded }: WorkDemand): TaskDemand {
+function taskDemand({ digest, work, localOnly, tenant, excluded }: WorkDemand): TaskDemand {
   const tokens = tokensOf(work)
   return {
     digest,
@@ -142,6 +143,7 @@ function taskDemand({ digest, work, localOnly, excluded }: WorkDemand): TaskDema
     prefix: NO_PREFIX,
     features: [work.kind],
     localOnly,
+    tenant,
     budget: 0,
     inputTokensMax: tokens,
     outputTokensMax: 1,

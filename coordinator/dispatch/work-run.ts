@@ -22,13 +22,14 @@ import type { Place } from './placement.ts'
 import { refusal } from './planner.ts'
 import type { Shares } from './shares.ts'
 import type { Outcome, Waiter, WaitingLine } from './waiting-line.ts'
+import { isFaultOfNode } from './outcomes.ts'
 import { exchangeWork } from './work-exchange.ts'
 import { tokensOf, type WorkDemand, type WorkPlanner } from './work-planner.ts'
 
 /** Failures of one part before the request ends: somebody waits for it, and what failed so often fails again. */
 const FAILURES_MAX = 4
 /** A node that says so has done nothing, and another one may be asked. */
-const REFUSALS: ReadonlySet<ErrorCode> = new Set(['NO_FREE_SLOT', 'NODE_DRAINING'])
+const REFUSALS: ReadonlySet<ErrorCode> = new Set(['NO_FREE_SLOT', 'NODE_DRAINING', 'NOT_SERVED'])
 /** A node that failed a part is not asked for this request's parts for so long, twice as long each time. */
 const EXCLUSION_MS = 500
 const EXCLUSION_MS_MAX = 8000
@@ -140,7 +141,7 @@ export class WorkRun {
     streams.set(node.peerId, (streams.get(node.peerId) ?? 0) + 1)
     try {
       const bounded = AbortSignal.any([signal, lostSignal(node)])
-      const { result, waitMs } = await exchangeWork(this.#components, { node, taskId, digest, work }, bounded)
+      const { result, waitMs } = await exchangeWork(this.#components, { node, taskId, digest, work, tenant }, bounded)
       const tookMs = clock.nowMs() - beganMs
       planner.learn(node, this.#demand(work), tookMs - Math.min(waitMs, tookMs))
       directory.entry(node.peerId)?.addSuccess()
@@ -167,7 +168,7 @@ export class WorkRun {
       const forMs = Math.min(EXCLUSION_MS * 2 ** this.#failures++, EXCLUSION_MS_MAX)
       const untilMs = error.row.retryable ? clock.nowMs() + forMs : Number.POSITIVE_INFINITY
       this.#excludedUntilMs.set(exclusionKey(node), untilMs)
-      if (error.code !== 'NODE_DRAINING') entry?.addFailure(clock.nowMs())
+      if (isFaultOfNode(error)) entry?.addFailure(clock.nowMs())
     }
     const never = [...this.#excludedUntilMs].filter(([, untilMs]) => untilMs === Number.POSITIVE_INFINITY)
     if (never.length > 0 && !planner.hasOther(digest, new Set(never.map(([key]) => key)))) throw error
@@ -225,7 +226,7 @@ export class WorkRun {
 
   #demand(work: Work): WorkDemand {
     const { clock, directory, streams } = this.#components
-    const { digest, localOnly } = this.#spec
+    const { digest, localOnly, tenant } = this.#spec
     const nowMs = clock.nowMs()
     const excluded = new Set<string>()
     for (const [key, untilMs] of this.#excludedUntilMs) if (untilMs > nowMs) excluded.add(key)
@@ -233,7 +234,7 @@ export class WorkRun {
       const entry = directory.entry(peerId)
       if (entry && open >= LIMITS.workStreamsPerConnectionMax) excluded.add(exclusionKey(entry))
     }
-    return { digest, work, localOnly, excluded }
+    return { digest, work, localOnly, tenant, excluded }
   }
 }
 

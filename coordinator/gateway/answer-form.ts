@@ -1,5 +1,13 @@
 /** How an answer is written: one form for each API, behind one port, so that the way to the client is the same for all. */
-import type { FinishReason, ModelDigest, SkeinError, TaskId, TokenLogprob, Usage } from '../../mesh/protocol/index.ts'
+import type {
+  FinishReason,
+  ModelDigest,
+  SkeinError,
+  TaskId,
+  ThoughtMarks,
+  TokenLogprob,
+  Usage,
+} from '../../mesh/protocol/index.ts'
 import type { TaskView } from '../admission/index.ts'
 import type { EndEvent, Batch } from './task-inbox.ts'
 
@@ -13,6 +21,8 @@ export interface AnswerHead {
   readonly model: string
   /** Unix seconds of the admission. */
   readonly created: number
+  /** Where the answer has a thought. */
+  readonly thought?: ThoughtMarks
 }
 
 export interface WholeAnswer {

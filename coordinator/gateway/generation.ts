@@ -12,6 +12,7 @@ import { CompletionStream, wholeCompletion } from './openai-answers.ts'
 import type { GenerationCall } from './openai-requests.ts'
 import { idempotencyOf, lastEventId, skeinOptions } from './request-options.ts'
 import { responseOfTask, RESPONSE_PREAMBLE, ResponseStream, wholeResponse } from './responses-answers.ts'
+import { THOUGHTFUL_STEP, ThoughtfulResponseStream } from './responses-thoughts.ts'
 
 const CLIENT_LEFT = new Set(['CLIENT_CLOSED', 'CLIENT_STALLED'])
 
@@ -137,13 +138,22 @@ export function resumption(
   view: TaskView | undefined,
 ): Resumption {
   if (lastId === undefined) return { after: 0 }
-  const position = Math.max(0, shape === 'response' ? lastId - RESPONSE_PREAMBLE : lastId)
+  const position = placeOf(shape, lastId, view?.thought !== undefined)
   const closing = view?.result ? (position % MAKING) - view.tokens : 0
   return { after: closing > 0 && closing <= CLOSING_EVENTS[shape] ? position - closing : position, lastId }
 }
 
-function headOf({ taskId, digest }: TaskHandle, { task: { model } }: GenerationCall, created: number): AnswerHead {
-  return { taskId, digest, model, created }
+function placeOf(shape: GenerationCall['shape'], lastId: number, mayThink: boolean): number {
+  if (shape !== 'response') return lastId
+  return mayThink ? Math.floor(lastId / THOUGHTFUL_STEP) : Math.max(0, lastId - RESPONSE_PREAMBLE)
+}
+
+function headOf(
+  { taskId, digest, thought }: TaskHandle,
+  { task: { model } }: GenerationCall,
+  created: number,
+): AnswerHead {
+  return { taskId, digest, model, created, ...(thought && { thought }) }
 }
 
 /** When the answer ended, in unix seconds: it is asked for at its end, which may have been long ago. */
@@ -182,18 +192,25 @@ function streamForm(
     includeUsage,
     requestId: exchange.request.id,
     hasTools: hasTools(task),
-    textBefore: () => (start.after === 0 ? '' : exchange.handle.textBefore(start.after)),
+    textBefore: textBefore(exchange, start),
   }
   return new CompletionStream({ ...init, ...(logprobs === undefined ? {} : { logprobs }) })
 }
+
+const textBefore =
+  ({ handle }: Exchange, { after }: Resumption) =>
+  (): string =>
+    after === 0 ? '' : handle.textBefore(after)
 
 /** @param known the task as it was found, when it was there before. */
 export function responseStream(
   exchange: Exchange,
   start: StreamStart & { readonly echo: Readonly<Record<string, unknown>> },
   known: TaskView | undefined,
-): ResponseStream {
+): StreamForm {
   const { components, request } = exchange
   const view = (): Promise<TaskView> => components.service.task(start.taskId)
-  return new ResponseStream({ ...start, requestId: request.id, view, now: endOf(exchange, known) })
+  const now = endOf(exchange, known)
+  const init = { ...start, requestId: request.id, view, now, textBefore: textBefore(exchange, start) }
+  return start.thought ? new ThoughtfulResponseStream({ ...init, thought: start.thought }) : new ResponseStream(init)
 }

@@ -57,6 +57,8 @@ export function meshRoutes(app: FastifyInstance, { service }: GenerationComponen
 
   app.get('/mesh/v1/models', () => listOf([...identified(service.models())].map(([id, model]) => ({ id, ...model }))))
 
+  app.get('/mesh/v1/replicas', () => listOf(service.replicaOrders()))
+
   app.get('/mesh/v1/self', () => ({ ...service.self(), protocolVersion: PROTOCOL_VERSION }))
 
   app.get('/mesh/v1/stats', () => service.stats())

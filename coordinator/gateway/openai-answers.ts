@@ -2,30 +2,21 @@
  * OpenAI's answer shapes. A stream's envelope is the same for every chunk, so it is serialised once; what is left for each
  * chunk is the escaping of its text.
  */
-import {
-  ToolCallParser,
-  type AnsweredPart,
-  type FinishReason,
-  type ModelDigest,
-  type SkeinError,
-  type TokenLogprob,
-  type Usage,
-} from '../../mesh/protocol/index.ts'
+import type { FinishReason, ModelDigest, SkeinError, TokenLogprob, Usage } from '../../mesh/protocol/index.ts'
 import type { ModelView } from '../admission/index.ts'
 import type { AnswerHead, Resumption, StreamForm, WholeAnswer } from './answer-form.ts'
+import { AnswerReader, readWhole, textOf, type Reading, type ReadPart } from './answer-reader.ts'
 import { errorBody } from './openai-errors.ts'
 import { chatLogprobs, CompletionLogprobs } from './openai-logprobs.ts'
-import { saidBy } from './openai-tools.ts'
+import { callBodies, callDeltas } from './openai-tools.ts'
 import { SSE_DONE, sseData } from './sse.ts'
 import type { Batch, EndEvent } from './task-inbox.ts'
 
 /** A chat or a text completion. */
-export interface CompletionInit extends AnswerHead {
+export interface CompletionInit extends AnswerHead, Reading {
   readonly shape: 'chat' | 'text'
   /** Likeliest tokens beside each; absent when no log probabilities were asked for. */
   readonly logprobs?: number
-  /** Whether the answer may call tools. */
-  readonly hasTools: boolean
 }
 
 export interface CompletionStreamInit extends CompletionInit, Resumption {
@@ -56,6 +47,9 @@ export function usageBody(usage: Usage): object {
     completion_tokens: usage.completionTokens,
     total_tokens: usage.promptTokens + usage.completionTokens,
     prompt_tokens_details: { cached_tokens: usage.cachedTokens },
+    ...(usage.thoughtTokens === undefined
+      ? {}
+      : { completion_tokens_details: { reasoning_tokens: usage.thoughtTokens } }),
   }
 }
 
@@ -71,13 +65,19 @@ function logprobsWriter({ shape, logprobs }: CompletionInit): (tokens: readonly 
 const finishOf = (finishReason: FinishReason, calls: number): string =>
   finishReason === 'stop' && calls > 0 ? 'tool_calls' : finishReason
 
-function wholeMessage({ hasTools, taskId }: CompletionInit, text: string): { message: object; calls: number } {
-  const plain = { role: 'assistant', content: text, refusal: null }
-  if (!hasTools) return { message: plain, calls: 0 }
-  const parser = new ToolCallParser()
-  const { content, calls } = saidBy([...parser.push(text), ...parser.end()], taskId, 0)
-  if (calls.length === 0) return { message: plain, calls: 0 }
-  return { message: { ...plain, content: content === '' ? null : content, tool_calls: calls }, calls: calls.length }
+function wholeMessage(init: CompletionInit, text: string): { message: object; calls: number } {
+  const parts = readWhole(text, init)
+  const content = textOf(parts, 'content')
+  const thought = textOf(parts, 'thought')
+  const calls = callBodies(parts, init.taskId)
+  const message = {
+    role: 'assistant',
+    content: content === '' && calls.length > 0 ? null : content,
+    refusal: null,
+    ...(thought === '' ? {} : { reasoning_content: thought }),
+    ...(calls.length === 0 ? {} : { tool_calls: calls }),
+  }
+  return { message, calls: calls.length }
 }
 
 export function wholeCompletion(init: CompletionInit, { text, logprobs, finishReason, usage }: WholeAnswer): object {
@@ -89,8 +89,8 @@ export function wholeCompletion(init: CompletionInit, { text, logprobs, finishRe
 }
 
 /**
- * The chunks of one completion. What one batch says of an answer with tools is one chunk, calls included: with an id between
- * them a client could come back to the middle of it. The `id` of a chunk is the place behind it: tokens up to and with it (as a position), and one
+ * The chunks of one completion. What one batch says is one chunk, thoughts and calls included: with an id between them a
+ * client could come back to the middle of it. The `id` of a chunk is the place behind it: tokens up to and with it (as a position), and one
  * more for what the end releases. The chunks behind that have none, since they are written to everyone who comes back.
  */
 export class CompletionStream implements StreamForm {
@@ -100,12 +100,13 @@ export class CompletionStream implements StreamForm {
   readonly #close: string
   readonly #head: object
   readonly #logprobs
-  readonly #parser: ToolCallParser | undefined
+  /** Of an answer that says more than its text. */
+  readonly #reader: AnswerReader | undefined
   #hasBegun = false
 
   constructor(init: CompletionStreamInit) {
     this.#init = init
-    this.#parser = init.hasTools ? new ToolCallParser() : undefined
+    this.#reader = init.hasTools || init.thought ? new AnswerReader(init) : undefined
     this.#head = head(init, CHUNK_OBJECT[init.shape])
     this.#logprobs = logprobsWriter(init)
     const slot = '\u0000'
@@ -127,7 +128,7 @@ export class CompletionStream implements StreamForm {
 
   text(batch: Batch): string {
     const { text, logprobs, position } = batch
-    if (this.#parser) return this.#parsed(this.#parser, batch)
+    if (this.#reader) return this.#read(this.#reader, batch)
     if (this.#isKnown(position) || (text === '' && logprobs.length === 0)) return ''
     if (logprobs.length > 0) return this.#event(this.#chunk(this.#delta(text), this.#logprobs(logprobs)), position)
     return this.#event(this.#open + JSON.stringify(text) + this.#close, position)
@@ -137,7 +138,7 @@ export class CompletionStream implements StreamForm {
     const content = this.#init.shape === 'chat' ? { delta: {} } : { text: '' }
     const usageChunk = { ...this.#head, choices: [], usage: usageBody(usage) }
     return (
-      sseData(this.#chunk(content, null, finishOf(finishReason, this.#parser?.calls ?? 0))) +
+      sseData(this.#chunk(content, null, finishOf(finishReason, this.#reader?.calls ?? 0))) +
       (this.#init.includeUsage ? sseData(JSON.stringify(usageChunk)) : '') +
       SSE_DONE
     )
@@ -151,27 +152,30 @@ export class CompletionStream implements StreamForm {
     return this.#init.lastId !== undefined && id <= this.#init.lastId
   }
 
-  /** What the parser holds back at the end has the place of what the end releases. */
-  #parsed(parser: ToolCallParser, { text, logprobs, position, tokens, end }: Batch): string {
+  /** What the reader holds back at the end has the place of what the end releases. */
+  #read(reader: AnswerReader, { text, logprobs, position, tokens, end }: Batch): string {
     if (!this.#hasBegun && (text !== '' || end)) {
       this.#hasBegun = true
-      parser.push(this.#init.textBefore())
+      reader.push(this.#init.textBefore())
     }
-    const first = parser.calls
-    const parts = parser.push(text)
-    const rest = end ? parser.end() : []
+    const parts = reader.push(text)
+    const rest = end ? reader.end() : []
     const id = rest.length > 0 ? tokens + 1 : position
     const fresh = [...(this.#isKnown(position) ? [] : parts), ...(this.#isKnown(id) ? [] : rest)]
     if (fresh.length === 0 && (logprobs.length === 0 || this.#isKnown(position))) return ''
-    return this.#event(this.#said(fresh, first, logprobs), id)
+    return this.#event(this.#said(fresh, logprobs), id)
   }
 
-  #said(parts: readonly AnsweredPart[], first: number, logprobs: readonly TokenLogprob[]): string {
-    const { content, calls } = saidBy(parts, this.#init.taskId, first)
-    if (calls.length === 0 && logprobs.length === 0) return this.#open + JSON.stringify(content) + this.#close
+  #said(parts: readonly ReadPart[], logprobs: readonly TokenLogprob[]): string {
+    const content = textOf(parts, 'content')
+    const thought = textOf(parts, 'thought')
+    const calls = callDeltas(parts, this.#init.taskId)
+    if (thought === '' && calls.length === 0 && logprobs.length === 0)
+      return this.#open + JSON.stringify(content) + this.#close
     const delta = {
+      ...(thought === '' ? {} : { reasoning_content: thought }),
       ...(content === '' ? {} : { content }),
-      ...(calls.length === 0 ? {} : { tool_calls: calls.map((call, i) => ({ index: first + i, ...call })) }),
+      ...(calls.length === 0 ? {} : { tool_calls: calls }),
     }
     return this.#chunk({ delta }, logprobs.length > 0 ? this.#logprobs(logprobs) : null)
   }

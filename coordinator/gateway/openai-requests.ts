@@ -2,10 +2,10 @@
  * OpenAI's bodies as tasks. What is known and not served is refused by name, never dropped: an answer that ignores
  * `logit_bias` would look right and be wrong.
  */
-import { LIMITS, SkeinError, type ChatMessage, type JsonFormat } from '../../mesh/protocol/index.ts'
+import { LIMITS, SkeinError, type ChatMessage, type JsonFormat, type ThinkingWish } from '../../mesh/protocol/index.ts'
 import type { Attachment, TaskRequest } from '../admission/index.ts'
 import type { AnswerShape } from './answer-form.ts'
-import type { ChatBody, CompletionBody, MessageBody } from './openai-schemas.ts'
+import type { ChatBody, CompletionBody, Effort, MessageBody } from './openai-schemas.ts'
 import { messageCalls, toolFormat, toolsOf } from './openai-tools.ts'
 
 /** One generation call: the task that it becomes, and how its answer is to be written. */
@@ -97,6 +97,8 @@ function chatMessage(message: MessageBody, index: number): ChatMessage {
   if (calls && role !== 'assistant') throw fail('tool_calls', 'is for an assistant')
   if ((content === undefined || content === null) && !calls) throw fail('content', 'is required')
   if (role === 'tool' && !tool_call_id) throw fail('tool_call_id', 'is required')
+  const thought = message.reasoning_content ?? message.reasoning ?? ''
+  if (thought !== '' && role !== 'assistant') throw fail('reasoning_content', 'is for an assistant')
   const parts =
     typeof content === 'string' ? [content] : (content ?? []).map((part, i) => partText(part, `${at}.content[${i}]`))
   return {
@@ -104,6 +106,7 @@ function chatMessage(message: MessageBody, index: number): ChatMessage {
     // half a surrogate pair is legal in JSON and is not in UTF-8
     content: parts.join('').toWellFormed(),
     ...(name === undefined ? {} : { name: name.toWellFormed() }),
+    ...(thought === '' ? {} : { thought: thought.toWellFormed() }),
     ...(calls ? { toolCalls: messageCalls(calls, at) } : {}),
     ...(role === 'tool' && tool_call_id ? { toolCallId: tool_call_id.toWellFormed() } : {}),
   }
@@ -118,6 +121,29 @@ function chatMessages(bodies: readonly MessageBody[]): ChatMessage[] {
       param: 'messages',
     })
   return messages
+}
+
+/** Names under which servers pass on whether a chat template is to think. */
+const SWITCHES = ['enable_thinking', 'thinking']
+
+/** @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER for other variables of templates. */
+function templateSwitch(given: object = {}): boolean | undefined {
+  let isOn: boolean | undefined
+  for (const [name, value] of Object.entries(given)) {
+    const param = `chat_template_kwargs.${name.slice(0, 64)}`
+    if (!SWITCHES.includes(name)) throw unsupported(param)
+    if (value === null) continue
+    if (typeof value !== 'boolean') throw new SkeinError('INVALID_REQUEST', `${param} must be boolean`, { param })
+    isOn = value
+  }
+  return isOn
+}
+
+/** What a request says of thinking, as a member of its prompt; `isOn` goes before the effort. */
+export function thinkingWish(effort: Effort | undefined, isOn?: boolean): { readonly thinking?: ThinkingWish } {
+  if (effort === undefined && isOn === undefined) return {}
+  const wanted = isOn ?? effort !== 'none'
+  return { thinking: { isOn: wanted, ...(wanted && effort !== undefined && effort !== 'none' ? { effort } : {}) } }
 }
 
 /** What the three bodies have in common; the responses API has no other sampling options than the first two. */
@@ -215,7 +241,8 @@ export function chatCall(body: ChatBody): GenerationCall {
   const tools = toolsOf(body)
   const format = toolFormat(body, tools, content) ?? content
   const messages = chatMessages(body.messages)
-  const prompt = { kind: 'chat' as const, messages, ...(tools.length > 0 ? { tools } : {}) }
+  const thinking = thinkingWish(body.reasoning_effort, templateSwitch(body.chat_template_kwargs))
+  const prompt = { kind: 'chat' as const, messages, ...(tools.length > 0 ? { tools } : {}), ...thinking }
   return completionOf('chat', body, {
     ...commonTask(body, prompt, body.max_completion_tokens ?? body.max_tokens),
     ...(logprobs ? { logprobs: top_logprobs } : {}),

@@ -15,6 +15,10 @@ export const tokenCount = (): TOptional<TInteger> => Type.Optional(Type.Integer(
 export const temperature = (): TOptional<TNumber> => Type.Optional(Type.Number({ minimum: 0, maximum: 2 }))
 const stopString = () => text(LIMITS.stopStringLengthMax, 1)
 
+/** How much to think, as OpenAI has it. */
+export const EffortSchema = Type.Enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh'])
+export type Effort = Static<typeof EffortSchema>
+
 const common = {
   model: text(256, 1),
   stream: Type.Optional(Type.Boolean()),
@@ -38,6 +42,9 @@ const MessageSchema = Type.Object({
   role: Type.Enum(['system', 'developer', 'user', 'assistant', 'tool']),
   content: Type.Optional(Type.Union([Type.String(), Type.Array(Type.Object({ type: Type.String() })), Type.Null()])),
   name: Type.Optional(text(64)),
+  // the one name is DeepSeek's and llama.cpp's, the other that of newer vLLMs
+  reasoning_content: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+  reasoning: Type.Optional(Type.Union([Type.String(), Type.Null()])),
   tool_calls: Type.Optional(Type.Union([Type.Array(ToolCallBodySchema), Type.Null()])),
   tool_call_id: Type.Optional(Type.Union([text(LIMITS.toolCallIdLengthMax, 1), Type.Null()])),
 })
@@ -55,6 +62,8 @@ export const ChatBodySchema = Type.Object({
   functions: Type.Optional(Type.Array(Type.Unknown())),
   modalities: Type.Optional(Type.Array(Type.String())),
   response_format: Type.Optional(Type.Object({ type: Type.String(), json_schema: Type.Optional(Type.Unknown()) })),
+  reasoning_effort: Type.Optional(EffortSchema),
+  chat_template_kwargs: Type.Optional(Type.Object({})),
 })
 export type ChatBody = Static<typeof ChatBodySchema>
 

@@ -1,17 +1,18 @@
 /** Tools in OpenAI's chats: what a request gives, what its messages had called, and what an answer calls. */
 import { Type, type Static, type TNull, type TSchema, type TUnion } from 'typebox'
 import {
+  answeredCalls,
   LIMITS,
   SkeinError,
   TOOL_NAME,
   type AnsweredCall,
-  type AnsweredPart,
   type JsonFormat,
   type TaskId,
   type Tool,
   type ToolCall,
   type ToolFormat,
 } from '../../mesh/protocol/index.ts'
+import type { ReadPart } from './answer-reader.ts'
 import { nestsDeeper } from './json-body.ts'
 
 const orNull = <T extends TSchema>(schema: T): TUnion<[T, TNull]> => Type.Union([schema, Type.Null()])
@@ -158,23 +159,30 @@ function objectText(text: string, at: string): string {
   throw invalid(param, 'must be a JSON object')
 }
 
-/** A call as an answer tells it. Its id follows from the answer alone, so that who comes back meets it again. */
-export const toolCallBody = ({ name, arguments: given }: AnsweredCall, taskId: TaskId, index: number): object => ({
-  id: `call_${taskId.slice(taskId.indexOf('_') + 1)}_${index}`,
+/** Of the call with that index. It follows from the answer alone, so that who comes back meets it again. */
+const callId = (taskId: TaskId, index: number): string => `call_${taskId.slice(taskId.indexOf('_') + 1)}_${index}`
+
+const callBody = (taskId: TaskId, index: number, { name, arguments: given }: AnsweredCall): object => ({
+  id: callId(taskId, index),
   type: 'function',
   function: { name, arguments: given },
 })
 
-/** What `parts` say, as the members of a message or a delta. @param first index of the first call among them. */
-export function saidBy(
-  parts: readonly AnsweredPart[],
-  taskId: TaskId,
-  first: number,
-): { readonly content: string; readonly calls: object[] } {
-  let content = ''
-  const calls: object[] = []
+/** The calls of a whole answer, as members of its message. */
+export const callBodies = (parts: readonly ReadPart[], taskId: TaskId): object[] =>
+  answeredCalls(parts.filter((part) => part.kind !== 'thought')).map((call, index) => callBody(taskId, index, call))
+
+/** What `parts` say of calls, as members of a delta: a call begins with its id and name, its arguments follow. */
+export function callDeltas(parts: readonly ReadPart[], taskId: TaskId): object[] {
+  const deltas = new Map<number, { name?: string; given: string }>()
   for (const part of parts)
-    if (part.kind === 'content') content += part.text
-    else calls.push(toolCallBody(part.call, taskId, first + calls.length))
-  return { content, calls }
+    if (part.kind === 'call') deltas.set(part.index, { name: part.name, given: '' })
+    else if (part.kind === 'arguments') {
+      const begun = deltas.get(part.index)
+      deltas.set(part.index, { ...begun, given: (begun?.given ?? '') + part.text })
+    }
+  return Array.from(deltas, ([index, { name, given }]) => ({
+    index,
+    ...(name === undefined ? { function: { arguments: given } } : callBody(taskId, index, { name, arguments: given })),
+  }))
 }

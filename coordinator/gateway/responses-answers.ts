@@ -7,16 +7,20 @@
  *     4 + tokens         delta of what the end released, if it did
  *     5 + tokens …       output_text.done · content_part.done · output_item.done · completed or incomplete
  *     4 + tokens         failed, behind the tokens that were delivered
+ *
+ * Responses that may think first have others: `responses-thoughts.ts`.
  */
 import {
   responseIdOf,
   type ErrorCode,
   type FinishReason,
+  type Parted,
   type SkeinError,
   type Usage,
 } from '../../mesh/protocol/index.ts'
 import type { TaskView } from '../admission/index.ts'
 import { storedShape, type AnswerHead, type Resumption, type StreamForm, type WholeAnswer } from './answer-form.ts'
+import { readWhole, textOf } from './answer-reader.ts'
 import { errorBody } from './openai-errors.ts'
 import { sseEvent } from './sse.ts'
 import type { Batch, EndEvent } from './task-inbox.ts'
@@ -32,7 +36,7 @@ type ResponseStatus = 'queued' | 'in_progress' | 'completed' | 'incomplete' | 'f
 interface ResponseState {
   readonly status: ResponseStatus
   /** No output item when absent. */
-  readonly text?: string
+  readonly parts?: Parted
   readonly usage?: Usage
   readonly error?: { readonly code: ErrorCode; readonly message: string }
   /** Unix seconds. */
@@ -52,14 +56,24 @@ const TASK_STATUS: Readonly<Record<TaskView['state'], ResponseStatus>> = {
   rejected: 'failed',
 }
 
-const endStatus = (finishReason: FinishReason | undefined): ResponseStatus =>
+export const endStatus = (finishReason: FinishReason | undefined): ResponseStatus =>
   finishReason === 'length' ? 'incomplete' : 'completed'
 
-const textPart = (text: string): object => ({ type: 'output_text', text, annotations: [], logprobs: [] })
+export const textPart = (text: string): object => ({ type: 'output_text', text, annotations: [], logprobs: [] })
 
-const itemIdOf = ({ taskId }: AnswerHead): string => taskId.replace('task_', 'msg_')
+export const thoughtPart = (text: string): object => ({ type: 'reasoning_text', text })
 
-const messageItem = (head: AnswerHead, status: string, content: object[]): object => ({
+export const itemIdOf = ({ taskId }: AnswerHead, prefix = 'msg_'): string => taskId.replace('task_', prefix)
+
+export const reasoningItem = (head: AnswerHead, status: string, content: object[]): object => ({
+  id: itemIdOf(head, 'rs_'),
+  type: 'reasoning',
+  status,
+  summary: [],
+  content,
+})
+
+export const messageItem = (head: AnswerHead, status: string, content: object[]): object => ({
   id: itemIdOf(head),
   type: 'message',
   status,
@@ -68,20 +82,37 @@ const messageItem = (head: AnswerHead, status: string, content: object[]): objec
 })
 
 /** An item is done, cut short, or still growing. */
-const itemStatus = (status: ResponseStatus): string =>
+export const itemStatus = (status: ResponseStatus): string =>
   status === 'completed' ? 'completed' : status === 'queued' || status === 'in_progress' ? 'in_progress' : 'incomplete'
 
-function usageBody({ promptTokens, cachedTokens, completionTokens }: Usage): object {
+function usageBody({ promptTokens, cachedTokens, completionTokens, thoughtTokens = 0 }: Usage): object {
   return {
     input_tokens: promptTokens,
     input_tokens_details: { cached_tokens: cachedTokens },
     output_tokens: completionTokens,
-    output_tokens_details: { reasoning_tokens: 0 },
+    output_tokens_details: { reasoning_tokens: thoughtTokens },
     total_tokens: promptTokens + completionTokens,
   }
 }
 
-function responseObject(head: ResponseHead, { status, text, usage, error, completedAt }: ResponseState): object {
+/** What the text of an answer says, and what was thought in front of it. */
+export function partsOf({ thought }: AnswerHead, text: string): Parted {
+  const parts = readWhole(text, { ...(thought && { thought }), hasTools: false })
+  return { thought: textOf(parts, 'thought'), said: textOf(parts, 'content') }
+}
+
+/** An answer that ended in its thought has said nothing. */
+function outputOf(head: ResponseHead, status: ResponseStatus, { thought, said }: Parted): object[] {
+  const ofItem = itemStatus(status)
+  const reasoning = reasoningItem(head, said === '' ? ofItem : 'completed', [thoughtPart(thought)])
+  const message = messageItem(head, ofItem, [textPart(said)])
+  return thought === '' ? [message] : said === '' ? [reasoning] : [reasoning, message]
+}
+
+export function responseObject(
+  head: ResponseHead,
+  { status, parts, usage, error, completedAt }: ResponseState,
+): object {
   return {
     id: responseIdOf(head.taskId),
     object: 'response',
@@ -91,7 +122,7 @@ function responseObject(head: ResponseHead, { status, text, usage, error, comple
     error: error ? { code: error.code.toLowerCase(), message: error.message } : null,
     incomplete_details: status === 'incomplete' ? { reason: 'max_output_tokens' } : null,
     model: head.model,
-    output: text === undefined ? [] : [messageItem(head, itemStatus(status), [textPart(text)])],
+    output: parts === undefined ? [] : outputOf(head, status, parts),
     parallel_tool_calls: false,
     previous_response_id: null,
     tool_choice: 'none',
@@ -102,19 +133,20 @@ function responseObject(head: ResponseHead, { status, text, usage, error, comple
   }
 }
 
-const headOf = (view: TaskView): ResponseHead => {
+export const headOf = (view: TaskView): ResponseHead => {
   const { created, response = {} } = storedShape(view)
-  const { taskId, digest, model } = view
-  return { taskId, digest, model, created, echo: response }
+  const { taskId, digest, model, thought } = view
+  return { taskId, digest, model, created, ...(thought && { thought }), echo: response }
 }
 
 /** A task as a response, at any time of its life. The text of one that was purged is gone. */
 export function responseOfTask(view: TaskView): object {
   const { state, result, text, tokens, isPurged, endedAtMs } = view
   const hasText = !isPurged && (text !== '' || tokens > 0 || state === 'completed')
-  return responseObject(headOf(view), {
+  const head = headOf(view)
+  return responseObject(head, {
     status: state === 'completed' ? endStatus(result?.finishReason) : TASK_STATUS[state],
-    ...(hasText ? { text } : {}),
+    ...(hasText ? { parts: partsOf(head, text) } : {}),
     ...(result?.usage ? { usage: result.usage } : {}),
     ...(result?.error ? { error: result.error } : {}),
     ...(endedAtMs === undefined ? {} : { completedAt: Math.floor(endedAtMs / 1000) }),
@@ -123,7 +155,7 @@ export function responseOfTask(view: TaskView): object {
 
 export function wholeResponse(head: ResponseHead, answer: WholeAnswer, completedAt: number): object {
   const { text, finishReason, usage } = answer
-  return responseObject(head, { status: endStatus(finishReason), text, usage, completedAt })
+  return responseObject(head, { status: endStatus(finishReason), parts: partsOf(head, text), usage, completedAt })
 }
 
 export interface ResponseStreamInit extends ResponseHead, Resumption {
@@ -132,6 +164,8 @@ export interface ResponseStreamInit extends ResponseHead, Resumption {
   readonly requestId: string
   /** The task as it is, for what this stream has not seen of it. */
   readonly view: () => Promise<TaskView>
+  /** The text in front of `after`; asked for when the answer goes on. */
+  readonly textBefore: () => string
   /** Unix seconds of the end, asked for when it is there. */
   readonly now: () => number
 }
@@ -178,7 +212,7 @@ export class ResponseStream implements StreamForm {
     const completedAt = this.#init.now()
     const first = RESPONSE_PREAMBLE + tokens + 2
     const item = messageItem(this.#init, itemStatus(status), [textPart(text)])
-    const response = responseObject(this.#init, { status, text, usage, completedAt })
+    const response = responseObject(this.#init, { status, parts: { thought: '', said: text }, usage, completedAt })
     return (
       this.#event('response.output_text.done', first, { ...this.#place, text, logprobs: [] }) +
       this.#event('response.content_part.done', first + 1, { ...this.#place, part: textPart(text) }) +
@@ -198,7 +232,9 @@ export class ResponseStream implements StreamForm {
     const isCancelled = view?.state === 'cancelled'
     const response = responseObject(this.#init, {
       status: isCancelled ? 'cancelled' : 'failed',
-      ...(this.#tokens === 0 ? {} : { text: this.#init.after === 0 ? this.#text : (view?.text ?? '') }),
+      ...(this.#tokens === 0
+        ? {}
+        : { parts: { thought: '', said: this.#init.after === 0 ? this.#text : (view?.text ?? '') } }),
       ...(isCancelled ? {} : { error: { code: error.code, message: body.message } }),
       completedAt: this.#init.now(),
     })

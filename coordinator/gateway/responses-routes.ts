@@ -2,11 +2,10 @@
 import type { FastifyInstance } from 'fastify'
 import { Type, type Static } from 'typebox'
 import { SkeinError, taskIdOfResponse, type TaskId } from '../../mesh/protocol/index.ts'
-import { storedShape } from './answer-form.ts'
 import { answerStream, type GenerationComponents } from './exchange.ts'
 import { answering, generate, responseStream, resumption } from './generation.ts'
 import { lastEventId } from './request-options.ts'
-import { responseOfTask } from './responses-answers.ts'
+import { headOf, responseOfTask } from './responses-answers.ts'
 import { ResponseBodySchema, responseCall, type ResponseBody } from './responses-requests.ts'
 
 const ResponseQuerySchema = Type.Object({
@@ -54,8 +53,7 @@ export function responsesRoutes(app: FastifyInstance, components: GenerationComp
       await answering(components, request, reply, async (active) => {
         const handle = await service.resume(taskId)
         const exchange = { components, request, reply, active, handle }
-        const { created, response: echo = {} } = storedShape(view)
-        const head = { taskId, digest: view.digest, model: view.model, created, echo }
+        const head = headOf(view)
         const place = resumption('response', lastId, view)
         reply.header('x-skein-task', taskId)
         await answerStream(

@@ -17,6 +17,7 @@ import type {
   Sampling,
   TaskId,
   TaskOutcome,
+  ThoughtMarks,
   TokenLogprob,
   Usage,
 } from '../../mesh/protocol/index.ts'
@@ -52,6 +53,8 @@ export interface TaskSpec {
   /** Kept for `LIMITS.taskRetentionMs` instead of `LIMITS.resultRetentionMs`. */
   readonly stored: boolean
   readonly deadlineAtMs: number
+  /** Where the answer has a thought, of a model that thinks. */
+  readonly thought?: ThoughtMarks
   /** What the gateway needs to write the answer again in the client's API; opaque here, at most 64 KiB of JSON. */
   readonly shape: string
   readonly idempotency?: { readonly key: string; readonly bodyDigest: string }

@@ -3,7 +3,7 @@
  * what lasts longest comes first. Pure, and none fails open. One function instead of a table of predicates: it runs for
  * every node of the mesh on every plan.
  */
-import type { ModelAbility, ModelCapability, Price } from '../../mesh/protocol/index.ts'
+import { isServed, type ModelAbility, type ModelCapability, type Price } from '../../mesh/protocol/index.ts'
 import { costOf } from './predict.ts'
 import { exclusionKey, type ModelSnapshot, type NodeSnapshot, type Rejection, type TaskDemand } from './types.ts'
 
@@ -14,6 +14,7 @@ export function rejectionOf(node: NodeSnapshot, demand: TaskDemand): Rejection |
   if (lacksFeature(model, demand)) return 'no such feature'
   if (!node.isConnected) return 'not connected'
   if (demand.localOnly && node.isCloud) return 'cloud, and the task is local-only'
+  if (node.access !== undefined && !isServed(node.access, demand.tenant)) return 'does not serve this tenant'
   // Written so that a budget that is no number allows nothing.
   if (node.price !== undefined && !(costMaxOf(node.price, demand) <= demand.budget)) return 'over the budget'
   if (node.isDraining) return node.pausedBecause === undefined ? 'draining' : `paused: ${node.pausedBecause}`

@@ -73,9 +73,14 @@ export function predict(node: NodeSnapshot, model: ModelSnapshot, demand: TaskDe
   const slowedMs = ownPrefillMs + decodeMs * Math.max(0, 1 - decodeRate(speed, sequences) / before)
   const othersMs = SLOWED_WEIGHT * (sequences - 1) * slowedMs
   const penaltyMs = othersMs + node.recentFailures * FAILURE_PENALTY_MS + batteryMs + priceMs
-  const totalMs = waitMs + loadMs + prefillMs + decodeMs + node.linkMs + penaltyMs
-  return { waitMs, loadMs, prefillMs, decodeMs, linkMs: node.linkMs, penaltyMs, totalMs }
+  const linkMs = linkTimeMs(node, demand)
+  const totalMs = waitMs + loadMs + prefillMs + decodeMs + linkMs + penaltyMs
+  return { waitMs, loadMs, prefillMs, decodeMs, linkMs, penaltyMs, totalMs }
 }
+
+/** There and back, and for the prompt, which goes whole whatever is cached. Tokens that come back are few bytes. */
+const linkTimeMs = ({ linkMs, linkBytesPerSecond }: NodeSnapshot, { promptBytes }: TaskDemand): number =>
+  linkBytesPerSecond === undefined ? linkMs : linkMs + (promptBytes * 1000) / linkBytesPerSecond
 
 /**
  * How much of the node's time the task takes, in ms. All slots share one engine: prefill is work for it alone, decode is

@@ -197,6 +197,8 @@ function unschedulable(
   const isAll = (why: Rejection): boolean => here.length > 0 && here.every((each) => each.why === why)
   if (isAll('cloud, and the task is local-only'))
     return say('LOCAL_ONLY', 'the task is local-only, and only rented machines could take it now')
+  if (isAll('does not serve this tenant'))
+    return say('NOT_SERVED', 'the owners of the nodes that have this model do not serve this tenant')
   if (isAll('over the budget'))
     return say('BUDGET_EXCEEDED', 'only nodes with a price could take it now, and the budget does not allow that')
   if (here.some(({ why }) => why === 'no free slot')) return say('SATURATED', 'all slots for this model are taken')

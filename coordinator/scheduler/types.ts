@@ -1,5 +1,6 @@
 /** What the scheduler sees and says. Plain data: a snapshot is taken by the directory, a plan is committed by dispatch. */
 import type {
+  Access,
   ErrorCode,
   ModelAbility,
   ModelCapability,
@@ -25,6 +26,8 @@ export interface NodeSnapshot {
   readonly isDraining: boolean
   /** What the node says why its owner's policy takes no new work; it is draining then. */
   readonly pausedBecause?: string
+  /** Whom its owner serves; absent when everyone. */
+  readonly access?: Access
   /** A rented machine: nothing local-only goes there. */
   readonly isCloud: boolean
   /** For each million tokens; absent where nothing is billed. */
@@ -34,6 +37,8 @@ export interface NodeSnapshot {
   readonly onBattery: boolean
   /** One way and back on the control stream, in ms; 0 for ourselves. */
   readonly linkMs: number
+  /** What prompts lately went there at; absent until a long one did. */
+  readonly linkBytesPerSecond?: number
   /** Failures of attempts on it, halved every minute. */
   readonly recentFailures: number
   readonly models: ReadonlyMap<ModelDigest, ModelSnapshot>
@@ -83,6 +88,8 @@ export interface TaskDemand {
   /** What the model must be able to do. */
   readonly features: readonly ModelAbility[]
   readonly localOnly: boolean
+  /** Whose task it is; one that names none runs only where everyone is served. */
+  readonly tenant?: string
   /** What may still be spent on this task, in units of currency; 0 keeps it off nodes with a price. */
   readonly budget: number
   /** The most that it can take: by these a budget is checked, since an answer may become longer than expected. */
@@ -111,6 +118,7 @@ export type Rejection =
   | 'suspect'
   | 'draining'
   | 'cloud, and the task is local-only'
+  | 'does not serve this tenant'
   | 'over the budget'
   | 'failed this task'
   | 'breaker open'
@@ -151,6 +159,7 @@ export interface Unschedulable {
     | 'UNSUPPORTED_PARAMETER'
     | 'CONTEXT_LENGTH_EXCEEDED'
     | 'LOCAL_ONLY'
+    | 'NOT_SERVED'
     | 'BUDGET_EXCEEDED'
     | 'NO_ELIGIBLE_NODE'
     | 'SATURATED'

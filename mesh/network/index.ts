@@ -36,3 +36,4 @@ export {
 export { MemoryNetwork, type MemoryNetworkComponents, type MemoryNetworkInit } from './memory/network.ts'
 export { MemoryPeerTransport } from './memory/transport.ts'
 export { MemoryDiscovery } from './memory/discovery.ts'
+export { RoundTrips, type HeartbeatEcho, type RoundTrip } from './round-trips.ts'

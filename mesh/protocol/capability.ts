@@ -2,6 +2,7 @@
 import { Type, type Static } from 'typebox'
 import { SamplingDefaultsSchema } from './generation.ts'
 import { LIMITS } from './limits.ts'
+import { ThinkingSchema } from './thinking.ts'
 import { amount, bytes, count, list, memberName, meshId, modelDigest, parser, peerId, text } from './schema.ts'
 
 export const GpuSchema = Type.Object({
@@ -26,6 +27,18 @@ export const HardwareSchema = Type.Object({
 })
 export type Hardware = Static<typeof HardwareSchema>
 
+/** What an answer that has the machine to itself takes above the idle machine. */
+export const ModelEnergySchema = Type.Object({
+  /** Of the answer; its short prompt is in it. */
+  joulesPerToken: amount(),
+  /**
+   * What told it: the processors' counters (`rapl`), NVIDIA's GPUs (`nvml`), the battery's draw; what its owner says it
+   * takes; or a rule of thumb.
+   */
+  source: Type.Enum(['rapl', 'nvml', 'rapl+nvml', 'battery', 'owner', 'estimated']),
+})
+export type ModelEnergy = Static<typeof ModelEnergySchema>
+
 /** Speed of one model on one node, measured by the node itself. Rates are in tokens per second. */
 export const ModelSpeedSchema = Type.Object({
   /** Prompt tokens per second of one sequence that has the engine to itself. */
@@ -33,6 +46,7 @@ export const ModelSpeedSchema = Type.Object({
   /** Generated tokens per second of all sequences together, for each number of parallel sequences measured. */
   decode: list(Type.Object({ sequences: count(LIMITS.slotsPerModelMax, 1), tokensPerSecond: amount() }), 16, 1),
   measuredAtMs: count(),
+  energy: Type.Optional(ModelEnergySchema),
 })
 export type ModelSpeed = Static<typeof ModelSpeedSchema>
 
@@ -75,6 +89,8 @@ export const ModelCapabilitySchema = Type.Object({
   features: list(Type.Enum(['chat', 'completion', ...MODEL_FEATURES]), 16),
   /** What its makers recommend; nothing when absent. */
   sampling: Type.Optional(SamplingDefaultsSchema),
+  /** Of a model that thinks before it answers. */
+  thinking: Type.Optional(ThinkingSchema),
   residency: Type.Enum(['resident', 'loading', 'disk']),
   /** Expected time from disk to resident in ms, when not resident. */
   loadMs: amount(),
@@ -92,6 +108,23 @@ export type Tier = Static<typeof TierSchema>
 /** In units of the owner's currency for a million tokens. */
 export const PriceSchema = Type.Object({ inputPerMillion: amount(1e6), outputPerMillion: amount(1e6) })
 export type Price = Static<typeof PriceSchema>
+
+/** Whom the policy of a node's owner serves, as lists for `isListed`; what is absent is not restricted. */
+export const AccessSchema = Type.Object({
+  tenants: Type.Optional(list(text(LIMITS.tenantLengthMax, 1), LIMITS.policyListMax, 1)),
+})
+export type Access = Static<typeof AccessSchema>
+
+/** Names of one thing that people may use: `home`, or `llama*` for all that begin so; everything fits an empty list. */
+export const isListed = (entries: readonly string[], names: readonly string[]): boolean =>
+  entries.length === 0 ||
+  entries.some((entry) =>
+    entry.endsWith('*') ? names.some((name) => name.startsWith(entry.slice(0, -1))) : names.includes(entry),
+  )
+
+/** Whether a task of `tenant` may run where `access` holds. One that names none runs only where all do. */
+export const isServed = ({ tenants = [] }: Access, tenant: string | undefined): boolean =>
+  isListed(tenants, tenant === undefined ? [] : [tenant])
 
 export const CapabilityRecordSchema = Type.Object({
   meshId: meshId(),
@@ -113,6 +146,8 @@ export const CapabilityRecordSchema = Type.Object({
     maxProperties: LIMITS.labelsMax,
   }),
   addresses: list(text(512), 32),
+  /** Absent when everyone of the mesh is served. */
+  access: Type.Optional(AccessSchema),
 })
 export type CapabilityRecord = Static<typeof CapabilityRecordSchema>
 

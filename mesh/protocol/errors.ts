@@ -107,6 +107,13 @@ export const ERRORS = {
   // A node and its engine
   NODE_LOST: row(502, true, 'node', 3, 'The connection to the node closed, or its heartbeats stopped.'),
   NODE_DRAINING: row(503, true, 'node', 3, 'The node takes no new work.'),
+  NOT_SERVED: row(
+    503,
+    true,
+    'node',
+    4,
+    "The policy of the node's owner does not serve this coordinator, or this tenant.",
+  ),
   ATTEMPT_STALLED: row(502, true, 'node', 3, 'The node made no progress within the interval that the error names.'),
   NO_FREE_SLOT: row(503, true, 'node', 3, 'The node has no free slot; the coordinator knew an older load.'),
   ATTEMPT_NOT_HELD: row(

@@ -33,12 +33,22 @@ export const ChatMessageSchema = Type.Object({
   role: Type.Enum(['system', 'developer', 'user', 'assistant', 'tool']),
   content: text(LIMITS.promptBytesMax),
   name: Type.Optional(text(64)),
+  /** Of an `assistant`: what it thought before its content. */
+  thought: Type.Optional(text(LIMITS.promptBytesMax)),
   /** Of an `assistant`, whose content may then be empty. */
   toolCalls: Type.Optional(list(ToolCallSchema, LIMITS.toolCallsMax, 1)),
   /** Of a `tool`: the call whose result its content is. */
   toolCallId: Type.Optional(text(LIMITS.toolCallIdLengthMax, 1)),
 })
 export type ChatMessage = Static<typeof ChatMessageSchema>
+
+/** What a request says of thinking: wishes, which a chat template may know. */
+export const ThinkingWishSchema = Type.Object({
+  /** Whether to think at all. */
+  isOn: Type.Optional(Type.Boolean()),
+  effort: Type.Optional(Type.Enum(['minimal', 'low', 'medium', 'high', 'xhigh'])),
+})
+export type ThinkingWish = Static<typeof ThinkingWishSchema>
 
 /** A chat is rendered by the node with the model's own template; text is tokenised as it stands. */
 export const PromptSchema = Type.Union([
@@ -47,6 +57,7 @@ export const PromptSchema = Type.Union([
     messages: list(ChatMessageSchema, LIMITS.messagesMax, 1),
     /** What the answer may call, each under a name of its own; calls stand in its text (`tool-calls.ts`). */
     tools: Type.Optional(list(ToolSchema, LIMITS.toolsMax, 1)),
+    thinking: Type.Optional(ThinkingWishSchema),
   }),
   Type.Object({ kind: Type.Literal('text'), text: text(LIMITS.promptBytesMax) }),
 ])
@@ -167,5 +178,7 @@ export const UsageSchema = Type.Object({
   cachedTokens: count(),
   /** Of all attempts up to now, tokens given as `generated` included. */
   completionTokens: count(),
+  /** Of these, the tokens of the thought and its marks; absent of a model that shows none. */
+  thoughtTokens: Type.Optional(count()),
 })
 export type Usage = Static<typeof UsageSchema>

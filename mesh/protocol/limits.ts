@@ -105,9 +105,9 @@ export const LIMITS = {
   /** Tickets of one member that a node keeps; its oldest is dropped. */
   modelTicketsPerPeerMax: 16,
   /** Chunks that a node gives at once; who asks for another is told to come back. */
-  modelTransfersMax: 16,
+  modelTransfersMax: 32,
   /** Chunks that a node gives to one member at once. */
-  modelTransfersPerPeerMax: 8,
+  modelTransfersPerPeerMax: 16,
   /** Model streams that one connection may hold open. */
   modelStreamsPerConnectionMax: 16,
   /** Members that one pull asks for a model, and takes it from. */
@@ -138,6 +138,10 @@ export const LIMITS = {
   labelsMax: 64,
   /** Sequences that one loaded model may decode together. */
   slotsPerModelMax: 256,
+  /** Adapters of one model. */
+  adaptersMax: 8,
+  /** KV states that a loaded model keeps in files; the one used longest ago goes first. */
+  kvStatesMax: 64,
   /** Entries of the revocation list: as many as a signed record holds, at 81 bytes each. */
   revocationsMax: 768,
   /** Live invites of a mesh. */
@@ -148,6 +152,16 @@ export const LIMITS = {
   policyFileBytesMax: 64 * 1024,
   /** Entries of one list in the owner's policy. */
   policyListMax: 64,
+  /** Name of a tenant, in UTF-16 code units. */
+  tenantLengthMax: 128,
+  /** What a heartbeat may carry to probe a link. */
+  linkProbeBytesMax: 16 * 1024,
+  /** Orders for replicas that a coordinator has in flight, and answers to orders that wait on a control stream. */
+  replicaOrdersMax: 8,
+  /** Orders for replicas that a coordinator remembers after their end, for people. */
+  replicaOrdersKeptMax: 64,
+  /** Models whose demand a coordinator measures, and whose days it remembers; the one asked for longest ago is forgotten. */
+  demandModelsMax: 128,
   /** Length of what a node says why it is paused, in UTF-16 code units. */
   pauseReasonLengthMax: 256,
   /** A log file that is larger is put aside and compressed. */
@@ -165,6 +179,8 @@ export const LIMITS = {
   joinMs: 10_000,
   /** Heartbeats on a control stream. */
   heartbeatIntervalMs: 500,
+  /** Longest predicted time for writing or reading a KV state, which holds up the answers beside it. */
+  kvStallMs: 250,
   /** No frame on a control stream for this long: the node gets no new work. */
   suspectAfterMs: 1500,
   /** No frame on a control stream for this long: the node is lost. */
@@ -173,10 +189,18 @@ export const LIMITS = {
   forgottenAfterMs: 600_000,
   /** Load reports are sent on change, at most this often. */
   loadReportIntervalMs: 250,
+  /** A link on which nothing long went is probed this often at most. */
+  linkProbeIntervalMs: 600_000,
   /** A node looks this often whether its owner's policy lets it serve; what is set, and pauses, are noticed at once. */
   policyLookMs: 2000,
   /** A task may wait for a slot this long. */
   queuedMs: 60_000,
+  /** From an order for a replica to the node's answer that it was accepted or refused. */
+  replicaAnswerMs: 5000,
+  /** From an accepted order to the model in memory. */
+  replicaLoadMs: 600_000,
+  /** The same, when the model is fetched from members first. */
+  replicaFetchMs: 4 * 3_600_000,
   /** A coordinator keeps an unused attempt stream to a node in reserve this long. */
   reserveStreamMs: 15_000,
   /** A node waits this long for `attempt.start` on an attempt stream. */
@@ -285,6 +309,9 @@ const relations: readonly [boolean, string][] = [
   [LIMITS.reattachMs < LIMITS.heldAttemptMs, 'a node holds an attempt for as long as a restart takes'],
   [LIMITS.checkpointMs < LIMITS.heldAttemptMs, 'what a checkpoint lacks is still held by the node'],
   [LIMITS.resultRetentionMs <= LIMITS.taskRetentionMs, 'a result is part of its task'],
+  [LIMITS.replicaAnswerMs > LIMITS.lostAfterMs, 'a node that does not answer an order is lost first'],
+  [LIMITS.replicaLoadMs < LIMITS.replicaFetchMs, 'a replica that is fetched is loaded as well'],
+  [LIMITS.kvStallMs < LIMITS.heartbeatIntervalMs, 'a KV state holds up answers for less than a heartbeat'],
   [LIMITS.shutdownGraceMs < LIMITS.shutdownMs, 'time is left to say why an answer was ended'],
   [LIMITS.helloMs < LIMITS.joinMs, 'a join takes longer than a hello'],
 ]

@@ -19,7 +19,16 @@ export const LoadReportSchema = Type.Object({
   cordoned: Type.Boolean(),
   /** No new work, and what runs is to be handed over: the node is about to leave. */
   draining: Type.Boolean(),
+  /** Its link may be probed: it is not billed by volume, as far as it is known. */
+  mayProbe: Type.Optional(Type.Boolean()),
   /** Why the policy of its owner takes no new work, in words for people. */
   paused: Type.Optional(text(LIMITS.pauseReasonLengthMax)),
+  /**
+   * What its owner lets this coordinator order: to `load` models that are on the disk, or to `fetch` models from members as
+   * well. Nothing when absent.
+   */
+  replicas: Type.Optional(Type.Enum(['load', 'fetch'])),
 })
+/** What the owner of a node lets coordinators order. */
+export type ReplicaConsent = NonNullable<LoadReport['replicas']> | 'off'
 export type LoadReport = Static<typeof LoadReportSchema>

@@ -10,7 +10,7 @@ export const WIRE_HISTORY: readonly { version: number; date: string; change: str
     version: 2,
     date: '2026-11-21',
     change:
-      'attempts can be attached to, prepared and committed; log probabilities, JSON output; drain, cordon; tiers; work',
+      'attempts can be attached to, prepared and committed; log probabilities, JSON output; drain, cordon; tiers; work; replicas',
   },
 ]
 

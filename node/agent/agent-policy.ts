@@ -1,5 +1,5 @@
 /** What the owner's policy means to an agent: it closes and opens the executor, and shows coordinators why. */
-import type { LoadReport, PeerId } from '../../mesh/protocol/index.ts'
+import type { Access, LoadReport, ModelDigest, PeerId, ReplicaConsent } from '../../mesh/protocol/index.ts'
 import type { Member } from '../../mesh/network/index.ts'
 import type { Executor } from '../executor/index.ts'
 import type { ModelHost } from '../models/index.ts'
@@ -7,6 +7,16 @@ import type { PolicyStatus, Usage } from '../policy/index.ts'
 import type { NodeAgentComponents } from './types.ts'
 
 type Load = Omit<LoadReport, 'sequence'>
+
+/** What it is told of the machine. */
+export interface PolicyFacts {
+  /** What coordinators may order where there is no policy. */
+  readonly withoutPolicy: ReplicaConsent
+  /** What this machine takes more while it answers, by rule of thumb. */
+  readonly estimatedWatts: () => number
+  /** Load reports say something else now. */
+  readonly onLoad: () => void
+}
 
 export interface AgentPolicy {
   /** The executor is as the policy wants it when it resolves. */
@@ -16,8 +26,14 @@ export interface AgentPolicy {
   used(use: Partial<Usage>): void
   /** `host` when others may use its model. */
   permitted(host: ModelHost | undefined): ModelHost | undefined
-  /** Why this coordinator may begin nothing here. */
-  refusalOf(coordinator: Member): string | undefined
+  /** Whether others may use the model; by its digest alone where it is not here. */
+  isPermitted(digest: ModelDigest, host: ModelHost | undefined): boolean
+  /** What coordinators may order. */
+  consent(): ReplicaConsent
+  /** Whom it serves, for the record; absent when everyone. */
+  access(): Access | undefined
+  /** Why this coordinator may begin nothing here for `tenant`. */
+  refusalOf(coordinator: Member, tenant: string | undefined): string | undefined
   /** `load` with what the policy says to `coordinator`. */
   shownTo(coordinator: PeerId, load: Load): Load
 }
@@ -26,6 +42,7 @@ export interface AgentPolicy {
 export function agentPolicy(
   { policy, transport, onPolicy = () => {} }: NodeAgentComponents,
   executor: Executor,
+  { withoutPolicy, estimatedWatts, onLoad }: PolicyFacts,
   onChange: () => void,
 ): AgentPolicy {
   const apply = (): void => {
@@ -37,11 +54,11 @@ export function agentPolicy(
     onChange()
     onPolicy()
   }
-  const refusalOf = ({ peerId, certificate }: Member): string | undefined =>
+  const memberRefusalOf = ({ peerId, certificate }: Member): string | undefined =>
     policy?.refusalOf({ peerId, name: certificate.name })
   return {
     start: async () => {
-      policy?.listen({ changed: apply, isServing: () => executor.running > 0 })
+      policy?.listen({ changed: apply, isServing: () => executor.running > 0, probing: onLoad, estimatedWatts })
       await policy?.start()
     },
     stop: async () => policy?.stop(),
@@ -51,15 +68,19 @@ export function agentPolicy(
       host === undefined || policy === undefined || policy.allows(host.file.digest, host.file.aliases)
         ? host
         : undefined,
-    refusalOf,
-    shownTo: (coordinator, load) => {
+    isPermitted: (digest, host) => policy === undefined || policy.allows(digest, host?.file.aliases ?? []),
+    consent: () => policy?.replicas ?? withoutPolicy,
+    access: () => policy?.access,
+    refusalOf: (coordinator, tenant) => memberRefusalOf(coordinator) ?? policy?.tenantRefusalOf(tenant),
+    shownTo: (coordinator, shown) => {
+      const load = policy?.mayProbe ? { ...shown, mayProbe: true } : shown
       const reason = policy?.status().reason
       if (reason !== undefined) return { ...load, paused: reason }
       const member =
         coordinator === transport.self.peerId
           ? transport.self
           : transport.members().find(({ peerId }) => peerId === coordinator)
-      const refusal = member && refusalOf(member)
+      const refusal = member && memberRefusalOf(member)
       return refusal === undefined ? load : { ...load, cordoned: true, draining: true, paused: refusal }
     },
   }

@@ -24,12 +24,14 @@ import {
   type Logger,
   type Random,
 } from '../../mesh/runtime/index.ts'
-import type { FrameChannel, Member, PeerTransport } from '../../mesh/network/index.ts'
+import { RoundTrips, type FrameChannel, type Member, type PeerTransport } from '../../mesh/network/index.ts'
 
 type ControlFrame = typeof INBOUND.controlNode extends FrameSet<infer F> ? F : never
 type ControlChannel = FrameChannel<ControlFrame>
 type Held = Extract<Frame, { type: 'control.held' }>['attempts']
 type ControlRelease = Extract<Frame, { type: 'control.release' }>
+type ControlOrder = Extract<Frame, { type: 'control.order' }>
+type ControlOutcome = Extract<Frame, { type: 'control.outcome' }>
 export type Directive = Extract<Frame, { type: 'control.directive' }>['directive']
 
 /** Connecting, hello and opening the stream. */
@@ -62,6 +64,8 @@ export interface ControlOrders {
   /** `coordinator` does not want these attempts any more. */
   released(coordinator: PeerId, attempts: ControlRelease['attempts']): void
   directed(directive: Directive): void
+  /** `coordinator` wants a replica here; what becomes of it is told by `outcome` of its link. */
+  ordered(coordinator: PeerId, order: ControlOrder): void
 }
 
 export interface ControlLinkComponents {
@@ -86,17 +90,27 @@ export class ControlLink {
   #mustReport = false
   #mustReportNow = false
   #mustTellHeld = false
+  /** What is to be told of orders that came on this stream. */
+  #outcomes: ControlOutcome[] = []
   #beatMs: number = LIMITS.heartbeatIntervalMs
   #heardAtMs = 0
+  /** Of the present stream. */
+  #roundTrips = new RoundTrips()
   #sequence = 0
   #wakeWriter: () => void = () => {}
   #wakeRetry: () => void = () => {}
+  #overrun: () => void = () => {}
   #loop: Promise<void> | undefined
 
   constructor(components: ControlLinkComponents, peer: PeerId) {
     this.peer = peer
     this.#components = components
     this.#log = components.log.scope('control', { coordinator: peer })
+  }
+
+  /** There and back on the control stream, in ms; `undefined` until it is known. */
+  get roundTripMs(): number | undefined {
+    return this.#roundTrips.ms
   }
 
   get state(): LinkState {
@@ -125,6 +139,13 @@ export class ControlLink {
   /** Other attempts are held than before, or one of them has ended. */
   tellHeld(): void {
     this.#mustTellHeld = true
+    this.#wakeWriter()
+  }
+
+  /** What becomes of an order. More of them than are read end the stream: nobody orders that much. */
+  outcome(outcome: ControlOutcome): void {
+    if (this.#outcomes.length >= 2 * LIMITS.replicaOrdersMax) return this.#overrun()
+    this.#outcomes.push(outcome)
     this.#wakeWriter()
   }
 
@@ -177,6 +198,7 @@ export class ControlLink {
     const channel = await withDeadline(clock, OPEN_MS, late, this.#stopping.signal, (signal) =>
       transport.open(this.peer, 'control', INBOUND.controlNode, { signal }),
     )
+    this.#roundTrips = new RoundTrips()
     const over = new AbortController()
     const signal = AbortSignal.any([over.signal, channel.closed, this.#stopping.signal])
     const stopSweep = this.#watchSilence(channel)
@@ -186,6 +208,8 @@ export class ControlLink {
       if (member === undefined) throw new SkeinError('STREAM_TRUNCATED', `${this.peer} is not connected any more`)
       if (!member.certificate.roles.includes('coordinator'))
         throw new SkeinError('FORBIDDEN', `${this.peer} is no coordinator`)
+      this.#overrun = () =>
+        channel.abort(new SkeinError('FRAME_UNEXPECTED', 'the coordinator sends orders faster than it reads answers'))
       await Promise.race([this.#read(channel, signal), this.#write(channel, signal)])
       await channel.close()
     } catch (thrown) {
@@ -219,7 +243,11 @@ export class ControlLink {
         case 'control.directive':
           this.#components.orders.directed(frame.directive)
           break
+        case 'control.order':
+          this.#components.orders.ordered(this.peer, frame)
+          break
         case 'control.heartbeat':
+          this.#roundTrips.hear(frame.sequence, frame.echo, this.#heardAtMs)
           break
         case 'control.goodbye':
           this.#log.info({ reason: frame.reason }, 'the coordinator said goodbye')
@@ -231,6 +259,7 @@ export class ControlLink {
   async #write(channel: ControlChannel, signal: AbortSignal): Promise<void> {
     const { clock } = this.#components
     this.#mustAnnounce = this.#mustTellHeld = this.#mustReport = true
+    this.#outcomes = []
     let sentAtMs = clock.nowMs()
     let reportedAtMs = Number.NEGATIVE_INFINITY
     while (!signal.aborted) {
@@ -251,7 +280,7 @@ export class ControlLink {
     signal.throwIfAborted()
   }
 
-  /** The frame to be sent now, the most important first: the record, what is held, the goodbye, the load, a heartbeat. */
+  /** The frame to be sent now, the most important first: record, what is held, outcomes, goodbye, load, a heartbeat. */
   #due(nowMs: number, sentAtMs: number, reportedAtMs: number): Frame | undefined {
     const { source } = this.#components
     if (this.#mustAnnounce) {
@@ -262,14 +291,22 @@ export class ControlLink {
       this.#mustTellHeld = false
       return { type: 'control.held', attempts: source.held() }
     }
+    const outcome = this.#outcomes.shift()
+    if (outcome !== undefined) return outcome
     if (this.#goodbye !== undefined) return { type: 'control.goodbye', reason: this.#goodbye }
     const mayReport = this.#mustReportNow || nowMs - reportedAtMs >= LIMITS.loadReportIntervalMs
     if (this.#mustReport && mayReport) {
       this.#mustReport = this.#mustReportNow = false
       return { type: 'control.load', load: { ...source.load(this.peer), sequence: this.#sequence++ } }
     }
-    if (nowMs - sentAtMs >= this.#beatMs) return { type: 'control.heartbeat', sequence: this.#sequence++ }
+    if (nowMs - sentAtMs >= this.#beatMs) return this.#heartbeat(nowMs)
     return undefined
+  }
+
+  #heartbeat(nowMs: number): Frame {
+    const sequence = this.#sequence++
+    const echo = this.#roundTrips.send(sequence, nowMs)
+    return { type: 'control.heartbeat', sequence, ...(echo && { echo }) }
   }
 
   #pause(ms: number): Promise<void> {

@@ -2,7 +2,7 @@
  * A control link to every coordinator: those that are connected, this process itself when it is one, and those that the
  * DHT names. Whoever the DHT names is believed only after its certificate was seen.
  */
-import { asSkeinError, SkeinError, type PeerId } from '../../mesh/protocol/index.ts'
+import { asSkeinError, SkeinError, type ControlOutcome, type PeerId } from '../../mesh/protocol/index.ts'
 import { withDeadline, type CancelTimer } from '../../mesh/runtime/index.ts'
 import { discoveryKey, type Discovery, type Member } from '../../mesh/network/index.ts'
 import { ControlLink, type ControlLinkComponents, type LinkState } from './control-link.ts'
@@ -37,8 +37,12 @@ export class CoordinatorLinks {
     void this.#find()
   }
 
-  list(): { peerId: PeerId; state: LinkState }[] {
-    return Array.from(this.#links.values(), ({ peer, state }) => ({ peerId: peer, state }))
+  list(): { peerId: PeerId; state: LinkState; roundTripMs?: number }[] {
+    return Array.from(this.#links.values(), ({ peer, state, roundTripMs }) => ({
+      peerId: peer,
+      state,
+      ...(roundTripMs !== undefined && { roundTripMs }),
+    }))
   }
 
   announce(): void {
@@ -51,6 +55,11 @@ export class CoordinatorLinks {
 
   tellHeld(): void {
     for (const link of this.#links.values()) link.tellHeld()
+  }
+
+  /** Tells `coordinator`, if it is still there, what becomes of its order. */
+  outcome(coordinator: PeerId, outcome: ControlOutcome): void {
+    this.#links.get(coordinator)?.outcome(outcome)
   }
 
   /** Goodbye on every stream. Bounded, does not throw. */

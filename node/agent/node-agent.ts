@@ -13,6 +13,7 @@ import {
   PriceSchema,
   SkeinError,
   type Hardware,
+  type LoadReport,
   type PeerId,
 } from '../../mesh/protocol/index.ts'
 import { sleep, type CancelTimer, type Logger } from '../../mesh/runtime/index.ts'
@@ -33,10 +34,13 @@ import {
 import { probeDevices, type EngineDevices } from '../engines/index.ts'
 import { Executor } from '../executor/index.ts'
 import { Digests, ModelSet, type ModelProblem, type ModelSetComponents, type ModelSetInit } from '../models/index.ts'
+import { watchOthers } from '../policy/index.ts'
 import { Announcer } from './announcer.ts'
 import type { ControlOrders, ControlSource, Directive } from './control-link.ts'
 import { CoordinatorLinks } from './coordinator-links.ts'
+import { agentEnergy, type AgentEnergy } from './agent-energy.ts'
 import { agentPolicy, type AgentPolicy } from './agent-policy.ts'
+import { ReplicaOrders, type ReplicaOrdersComponents } from './replica-orders.ts'
 import type { ModelStatus, NodeAgent, NodeAgentComponents, NodeAgentInit, NodeStatus } from './types.ts'
 
 /** The first record waits this long for GPUs and digests: small files and absent tools are done by then. */
@@ -88,6 +92,7 @@ interface Parts extends Pick<Kept, 'issuer' | 'cordon'> {
   readonly announcer: Announcer
   readonly links: CoordinatorLinks
   readonly policy: AgentPolicy
+  readonly orders: ReplicaOrders
 }
 
 class Agent implements NodeAgent {
@@ -97,6 +102,7 @@ class Agent implements NodeAgent {
   readonly #log: Logger
   readonly #power: PowerSource
   #hardware: Hardware
+  readonly #energy: AgentEnergy
   #powerState: PowerState = 'unknown'
   #parts: Parts | undefined
   #cancelPower: CancelTimer = () => {}
@@ -109,6 +115,7 @@ class Agent implements NodeAgent {
     this.#log = components.log.scope('node')
     this.#power = components.power ?? createPowerSource(components.clock)
     this.#hardware = hardwareOf((components.hostFacts ?? hostFacts)())
+    this.#energy = agentEnergy(components, () => this.#hardware, init.threads)
   }
 
   async start(): Promise<void> {
@@ -159,6 +166,7 @@ class Agent implements NodeAgent {
     const hosts = this.#parts?.models.hosts() ?? []
     return hosts.map((host) => ({
       path: host.file.path,
+      isAdapted: host.file.adapters !== undefined,
       capability: host.capability,
       loadedShare: host.loadedShare,
       running: host.running,
@@ -186,10 +194,12 @@ class Agent implements NodeAgent {
     const parts = this.#parts
     if (parts === undefined) return
     parts.announcer.stop()
+    const ordersStopped = parts.orders.stop()
     await parts.executor.drain(this.#init.graceMs ?? LIMITS.shutdownGraceMs)
     await Promise.all([
       parts.links.stop('the node is stopping'),
       parts.models.stop(),
+      ordersStopped,
       parts.issuer.settled(),
       parts.cordon.settled(),
       parts.policy.stop(),
@@ -235,6 +245,7 @@ class Agent implements NodeAgent {
         this.#components.onModels?.()
       },
       onLoad: () => onLoad(false),
+      isOpen: () => !executor.isCordoned && !executor.isDraining,
     })
     const executor = new Executor({
       clock,
@@ -243,10 +254,16 @@ class Agent implements NodeAgent {
       host: (digest) => policy.permitted(models.host(digest)),
       onLoad,
       onHeld: () => links.tellHeld(),
-      refusalOf: (member) => policy.refusalOf(member),
+      refusalOf: (member, tenant) => policy.refusalOf(member, tenant),
       onUse: (use) => policy.used(use),
     })
-    const policy: AgentPolicy = agentPolicy(this.#components, executor, () => {
+    const facts = {
+      withoutPolicy: this.#init.replicas ?? 'load',
+      estimatedWatts: () => this.#energy.estimatedWatts(),
+      // before the first link there is nobody to tell
+      onLoad: () => announcer.newest && onLoad(false),
+    }
+    const policy: AgentPolicy = agentPolicy(this.#components, executor, facts, () => {
       // Before the first record and the first link there is nobody to tell.
       if (announcer.newest === undefined) return
       announcer.changed()
@@ -269,16 +286,46 @@ class Agent implements NodeAgent {
           memoryFreeBytes: memoryFreeBytes(),
           cordoned: executor.isCordoned,
           draining: executor.isDraining,
+          ...this.#consented(policy),
         }),
       held: () => executor.held(),
     }
+    const tell: ReplicaOrdersComponents['tell'] = (coordinator, outcome) => links.outcome(coordinator, outcome)
+    const replicas = this.#replicaOrders(models, executor, policy, tell)
     const orders: ControlOrders = {
       released: (coordinator, attempts) => executor.release(coordinator, attempts),
       directed: (directive) => this.#directed(directive, executor, cordon),
+      ordered: (coordinator, order) => replicas.ordered(coordinator, order),
     }
     const components = { clock, random, log, transport, discovery, source, orders, onRevocations }
     const links: CoordinatorLinks = new CoordinatorLinks(components)
-    return { models, executor, announcer, links, issuer, cordon, policy }
+    return { models, executor, announcer, links, issuer, cordon, policy, orders: replicas }
+  }
+
+  /** For the load report. */
+  #consented(policy: AgentPolicy): Pick<LoadReport, 'replicas'> {
+    const consent = policy.consent()
+    if (consent === 'off') return {}
+    return { replicas: this.#components.fetchModel === undefined ? 'load' : consent }
+  }
+
+  #replicaOrders(
+    models: ModelSet,
+    executor: Executor,
+    policy: AgentPolicy,
+    tell: ReplicaOrdersComponents['tell'],
+  ): ReplicaOrders {
+    const { clock, log, fetchModel } = this.#components
+    return new ReplicaOrders({
+      ...{ clock, log, models, tell },
+      ...(fetchModel && { fetch: fetchModel }),
+      consent: () => this.#consented(policy).replicas ?? 'off',
+      isPermitted: (digest, host) => policy.isPermitted(digest, host),
+      closedBecause: () => {
+        if (executor.isDraining) return 'the node is draining'
+        return executor.isCordoned ? 'the node takes no new work' : undefined
+      },
+    })
   }
 
   async #openKept(): Promise<Kept> {
@@ -297,9 +344,9 @@ class Agent implements NodeAgent {
   #createModels(
     { digests, measurements }: Kept,
     probe: Promise<void>,
-    listener: Pick<ModelSetComponents, 'onCapability' | 'onLoad'>,
+    listener: Pick<ModelSetComponents, 'onCapability' | 'onLoad' | 'isOpen'>,
   ): ModelSet {
-    const { clock, random, log, createEngine } = this.#components
+    const { clock, random, log, createEngine, watchOthers: watch = watchOthers } = this.#components
     const fingerprint = async (): Promise<string> => {
       await probe
       return hardwareFingerprint(this.#hardware)
@@ -308,6 +355,8 @@ class Agent implements NodeAgent {
       {
         ...{ clock, random, log, createEngine, digests, measurements, memoryFreeBytes, ...listener },
         hardwareFingerprint: fingerprint,
+        watchOthers: watch,
+        energy: this.#energy,
       },
       modelSetInit(this.#init, this.#components.transport.self.peerId),
     )
@@ -316,6 +365,7 @@ class Agent implements NodeAgent {
   #content(models: ModelSet, policy: AgentPolicy): CapabilityContent {
     const { transport, addresses = () => [] } = this.#components
     const { name, labels, tier = 'edge', price } = this.#init
+    const access = policy.access()
     return {
       meshId: transport.self.certificate.meshId,
       peerId: transport.self.peerId,
@@ -327,6 +377,7 @@ class Agent implements NodeAgent {
       ...(price !== undefined && { price }),
       labels: { ...labels },
       addresses: addresses().slice(0, 32),
+      ...(access && { access }),
     }
   }
 
@@ -342,9 +393,12 @@ class Agent implements NodeAgent {
   }
 }
 
-function modelSetInit({ models, upstream, slots, threads, contextTokens }: NodeAgentInit, owner: PeerId): ModelSetInit {
+function modelSetInit(init: NodeAgentInit, owner: PeerId): ModelSetInit {
+  const { dataDir, models, adapted, upstream, slots, threads, contextTokens, kvStatesBytesMax = 0 } = init
   return {
     specs: models,
+    ...(adapted && { adapted }),
+    kvStates: { dir: join(dataDir, 'kv-states'), bytesMax: kvStatesBytesMax },
     ...(upstream && { upstream: { ...upstream, owner } }),
     ...(slots !== undefined && { slots }),
     ...(threads !== undefined && { threads }),

@@ -3,17 +3,19 @@ import type {
   CapabilityRecord,
   Hardware,
   ModelCapability,
+  ModelDigest,
   PeerId,
   Price,
+  ReplicaConsent,
   Signed,
   SkeinError,
   Tier,
 } from '../../mesh/protocol/index.ts'
 import type { Clock, Logger, Random, Startable } from '../../mesh/runtime/index.ts'
 import type { Discovery, PeerTransport } from '../../mesh/network/index.ts'
-import type { HostFacts, PowerSource, PowerState, RunCommand } from '../capability/index.ts'
+import type { EnergyMeter, HostFacts, PowerSource, PowerState, RunCommand, WatchOthers } from '../capability/index.ts'
 import type { CreateEngine, EngineDevices } from '../engines/index.ts'
-import type { ModelProblem, UpstreamModelsInit } from '../models/index.ts'
+import type { AdaptedModel, ModelProblem, UpstreamModelsInit } from '../models/index.ts'
 import type { OwnerPolicy, PolicyStatus } from '../policy/index.ts'
 import type { LinkState } from './control-link.ts'
 
@@ -36,18 +38,24 @@ export interface NodeAgentComponents {
   readonly policy?: OwnerPolicy
   /** The policy's verdict, or what is wrong with it, has changed. */
   readonly onPolicy?: () => void
+  /** Brings a model into this machine's store, from members; gives its path. Absent where nothing can be fetched. */
+  readonly fetchModel?: (digest: ModelDigest, signal: AbortSignal) => Promise<string>
   /** Addresses at which this peer can be dialled, for the record. */
   readonly addresses?: () => readonly string[]
   /** For tests: other machines than this one. */
   readonly power?: PowerSource
   readonly runCommand?: RunCommand
   readonly hostFacts?: () => HostFacts
+  readonly watchOthers?: WatchOthers
+  readonly energy?: EnergyMeter
 }
 
 export interface NodeAgentInit {
   readonly dataDir: string
   /** Files, directories of `.gguf` files, `echo:` labels. */
   readonly models: readonly string[]
+  /** Models that are another one with adapters. */
+  readonly adapted?: readonly AdaptedModel[]
   /** Servers on this machine that run models already; none when absent. */
   readonly upstream?: UpstreamModelsInit
   readonly name: string
@@ -56,16 +64,22 @@ export interface NodeAgentInit {
   /** CPU threads of each engine; the engine's default when absent. */
   readonly threads?: number
   readonly contextTokens?: number
+  /** Of KV states in files, for each loaded model; none are kept when 0 or absent. */
+  readonly kvStatesBytesMax?: number
   readonly labels?: Readonly<Record<string, string>>
   /** `edge` when absent. */
   readonly tier?: Tier
   readonly price?: Price
+  /** What coordinators may order where no policy says it; `load` when absent. */
+  readonly replicas?: ReplicaConsent
   /** Time for running attempts to end at `stop`, in ms. */
   readonly graceMs?: number
 }
 
 export interface ModelStatus {
   readonly path: string
+  /** Whether the model is more than the file at `path`, which then does not have its digest. */
+  readonly isAdapted: boolean
   readonly capability: ModelCapability
   readonly loadedShare: number
   readonly running: number
@@ -86,7 +100,12 @@ export interface NodeStatus {
   readonly power: PowerState
   /** Absent without a policy. */
   readonly policy?: PolicyStatus
-  readonly coordinators: readonly { readonly peerId: PeerId; readonly state: LinkState }[]
+  readonly coordinators: readonly {
+    readonly peerId: PeerId
+    readonly state: LinkState
+    /** There and back on its control stream; absent until it is known. */
+    readonly roundTripMs?: number
+  }[]
 }
 
 export interface NodeAgent extends Startable {

@@ -6,7 +6,12 @@
  * Two things are held back: the bytes of an unfinished character (the detokeniser shows them as one U+FFFD at the end),
  * and the longest end of the text that may still become a stop string. What is released does not depend on how the text
  * is cut into tokens: of two stop strings the one that is complete first wins.
+ *
+ * A thought in front of the answer is released with its marks, and no stop string is looked for in it.
  */
+import { ThoughtScanner, type ThoughtMarks, type ThoughtSpan } from '../../mesh/protocol/index.ts'
+
+import type { PlainCallText } from './plain-calls.ts'
 
 /** The text of consecutive tokens; each unfinished or broken character becomes U+FFFD. */
 export type Detokenize = (ids: readonly number[]) => string
@@ -18,16 +23,31 @@ const PENDING_TOKENS_MAX = 64
 export class AnswerText {
   readonly #detokenize: Detokenize
   readonly #stops: StopMatcher
+  readonly #thoughts: ThoughtScanner | undefined
+  readonly #calls: PlainCallText | undefined
   /** Tokens in front of the pending ones: a detokeniser may drop the space in front of a text's first word. */
   #context: readonly number[] = []
   #contextLength = 0
   #pending: number[] = []
   /** UTF-16 code units of the pending tokens' text that went on to the stop matcher. */
   #passed = 0
+  #tokens = 0
+  #thoughtTokens = 0
 
-  constructor(detokenize: Detokenize, stop: readonly string[]) {
+  /**
+   * @param thought where the answer has one, in which no stop string is looked for.
+   * @param calls what writes the calls of tools in the markup that is ours, of a model that has another.
+   */
+  constructor(detokenize: Detokenize, stop: readonly string[], thought?: ThoughtMarks, calls?: PlainCallText) {
+    this.#calls = calls
     this.#detokenize = detokenize
     this.#stops = new StopMatcher(stop)
+    this.#thoughts = thought && new ThoughtScanner(thought)
+  }
+
+  /** Tokens of the thought and its marks, up to and with the one that ends it. */
+  get thoughtTokens(): number {
+    return this.#thoughtTokens
   }
 
   /** True once a stop string was complete: the answer ended in front of it. */
@@ -38,13 +58,14 @@ export class AnswerText {
   /** Takes the next token of the answer and gives the text that it releases. */
   push(id: number): string {
     if (this.stopped) return ''
+    this.#tokens++
     this.#pending.push(id)
     const text = this.#pendingText()
     const isWhole = !text.endsWith(REPLACEMENT) || this.#pending.length >= PENDING_TOKENS_MAX
     const fresh = text.slice(this.#passed, isWhole ? text.length : text.length - 1)
     this.#passed += fresh.length
     if (isWhole) this.#settle()
-    return this.#stops.push(fresh)
+    return this.#release(fresh)
   }
 
   /** The end of the answer, other than by a stop string: gives what was held back. */
@@ -52,7 +73,22 @@ export class AnswerText {
     if (this.stopped) return ''
     const fresh = this.#pendingText().slice(this.#passed)
     this.#settle()
-    return this.#stops.push(fresh) + this.#stops.end()
+    const released = this.#release(fresh) + this.#stops.push(this.#calls?.end() ?? '')
+    return released + this.#pass(this.#thoughts?.end() ?? []) + this.#stops.end()
+  }
+
+  #release(written: string): string {
+    const fresh = this.#calls ? this.#calls.push(written) : written
+    if (this.#thoughts === undefined) return this.#stops.push(fresh)
+    const wasThinking = this.#thoughts.phase === 'thought'
+    const released = this.#pass(this.#thoughts.push(fresh))
+    if (this.#thoughts.phase === 'thought' || wasThinking || this.#thoughts.closedAt !== undefined)
+      this.#thoughtTokens = this.#tokens
+    return released
+  }
+
+  #pass(spans: readonly ThoughtSpan[]): string {
+    return spans.map(({ kind, text }) => (kind === 'said' ? this.#stops.push(text) : text)).join('')
   }
 
   #pendingText(): string {

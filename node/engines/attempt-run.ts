@@ -1,8 +1,17 @@
 /** What all engines keep of one running attempt: its answer so far, its text, its times, and the events it owes. */
-import { LIMITS, SkeinError, type FinishReason, type TokenLogprob } from '../../mesh/protocol/index.ts'
+import {
+  LIMITS,
+  SkeinError,
+  thoughtMarks,
+  type FinishReason,
+  type Prompt,
+  type Thinking,
+  type TokenLogprob,
+} from '../../mesh/protocol/index.ts'
 import { PushQueue, type CancelTimer, type Clock } from '../../mesh/runtime/index.ts'
 import { AnswerText, type Detokenize } from './answer-text.ts'
 import type { GenerationEvent, GenerationRequest } from './engine.ts'
+import { PlainCallText } from './plain-calls.ts'
 
 /** How often `progress` is to be called: half of what the port promises, which forgives a late timer. */
 export const PROGRESS_INTERVAL_MS = 500
@@ -16,8 +25,14 @@ export interface AttemptRunInit {
   /** Ids are below it. */
   readonly vocabularySize: number
   readonly detokenize: Detokenize
+  /** How the model's answers show its thoughts. */
+  readonly thinking?: Thinking | undefined
+  /** The model writes calls as bare JSON. */
+  readonly hasPlainCalls?: boolean
   readonly clock: Clock
 }
+
+const hasTools = (prompt: Prompt): boolean => prompt.kind === 'chat' && prompt.tools !== undefined
 
 export class AttemptRun {
   readonly request: GenerationRequest
@@ -27,6 +42,7 @@ export class AttemptRun {
   readonly answer: number[] = []
   cachedTokens = 0
   readonly #text: AnswerText
+  readonly #hasThought: boolean
   readonly #contextTokens: number
   readonly #vocabularySize: number
   readonly #clock: Clock
@@ -47,7 +63,10 @@ export class AttemptRun {
     this.#vocabularySize = init.vocabularySize
     this.#clock = init.clock
     this.#createdMs = init.clock.nowMs()
-    this.#text = new AnswerText(init.detokenize, init.request.stop)
+    const thought = thoughtMarks(init.thinking, init.request.prompt)
+    this.#hasThought = thought !== undefined
+    const calls = init.hasPlainCalls && hasTools(init.request.prompt) ? new PlainCallText() : undefined
+    this.#text = new AnswerText(init.detokenize, init.request.stop, thought, calls)
     this.#replay(init.request.generated)
     init.request.hold?.catch((error: unknown) => this.fail(error))
   }
@@ -124,14 +143,16 @@ export class AttemptRun {
     const nowMs = this.#clock.nowMs()
     const admittedMs = this.#admittedMs ?? nowMs
     const firstTokenMs = this.#firstTokenMs ?? nowMs
+    const text = this.#text.end()
     this.events.push({
       type: 'end',
       finishReason,
-      text: this.#text.end(),
+      text,
       usage: {
         promptTokens: this.promptTokens,
         cachedTokens: this.cachedTokens,
         completionTokens: this.answer.length,
+        ...(this.#hasThought && { thoughtTokens: this.#text.thoughtTokens }),
       },
       timing: {
         waitMs: Math.round(admittedMs - this.#createdMs),

@@ -90,6 +90,24 @@ export interface LoadRequest {
   readonly contextTokens?: number
   /** CPU threads; when absent all but one of those that the process may use, and one for the smallest models. */
   readonly threads?: number
+  /** What changes the weights of the model, in the order in which they are applied. */
+  readonly adapters?: readonly AdapterFile[]
+  /** Where KV states of sequences are kept while others need these; nowhere when absent. */
+  readonly kvStates?: KvStatesPlace
+}
+
+/** A GGUF file of low-rank changes to another model's weights. */
+export interface AdapterFile {
+  readonly path: string
+  /** How much of the change is applied; 1 is what it was trained for. */
+  readonly scale: number
+}
+
+export interface KvStatesPlace {
+  /** Made and deleted by the engine: nothing in it outlives its process. */
+  readonly dir: string
+  /** Of all files together; more than 0. */
+  readonly bytesMax: number
 }
 
 /** What an engine found out about a model by loading it. */
@@ -113,6 +131,28 @@ export interface EngineStats {
   readonly prefillTokensPending: number
   /** Resident memory of the engine's process in bytes. */
   readonly memoryBytes: number
+  /** Of an engine that keeps KV states in files. */
+  readonly kv?: KvStats
+}
+
+/** What became of KV states since the model was loaded, and what that was decided by. */
+export interface KvStats {
+  /** Now. */
+  readonly states: number
+  readonly bytes: number
+  readonly saved: number
+  readonly restored: number
+  /** Were not what had been written, or were not taken in. */
+  readonly refused: number
+  /** The longest that writing or reading one held up the answers beside it. */
+  readonly stallMsMax: number
+  readonly bytesPerToken: number
+  /** Absent until a prompt was prefilled. */
+  readonly prefillTokensPerSecond?: number
+  readonly writeBytesPerSecond: number
+  readonly readBytesPerSecond: number
+  /** How often which reason decided; `pays` is yes, all others are no. */
+  readonly decisions: Readonly<Record<'save' | 'restore', Record<string, number>>>
 }
 
 export interface Engine {

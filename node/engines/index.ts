@@ -7,7 +7,8 @@ export { createEngine, type CreateEngine, type CreateEngineInit, type EngineComp
 export { ChildEngine, probeDevices, type ChildEngineComponents, type ChildEngineInit } from './child/child-engine.ts'
 export { EchoEngine, type EchoEngineComponents } from './echo/echo-engine.ts'
 export { echoDigest, echoFeatures, isEchoPath, parseEchoPath, type EchoOptions } from './echo/echo-path.ts'
-export { readGguf, type GgufSummary } from './gguf/gguf-reader.ts'
+export { readGguf, readGgufShapes, type GgufSummary, type Shape } from './gguf/gguf-reader.ts'
+export { thinkingOf } from './llama/thinking.ts'
 export type { EngineDevices } from './llama/library.ts'
 export { describeOnnx, type OnnxModel } from './onnx/onnx-model.ts'
 export { mayHaveAccelerator } from './accelerators.ts'
@@ -22,6 +23,7 @@ export {
   type NamedServer,
   type UpstreamAddress,
 } from './upstream/address.ts'
+export { UPSTREAM_THINKING } from './upstream/dialects.ts'
 export { UpstreamClient } from './upstream/http.ts'
 export { probeServer, type UpstreamModel, type UpstreamServer } from './upstream/probe.ts'
 export { UpstreamEngine, type UpstreamEngineInit } from './upstream/upstream-engine.ts'

@@ -135,7 +135,7 @@ export class Attempt {
     const { signal } = this.#ending
     let final: FinalFrame
     try {
-      final = await this.#generate(signal)
+      final = await this.#generate(slot, signal)
     } catch (thrown) {
       final = failedFrame(this.#fence, asSkeinError(signal.aborted ? signal.reason : thrown, 'ENGINE_FAILED'))
     } finally {
@@ -150,7 +150,7 @@ export class Attempt {
     await this.#stream?.flushed
   }
 
-  async #generate(signal: AbortSignal): Promise<FinalFrame> {
+  async #generate(slot: Slot, signal: AbortSignal): Promise<FinalFrame> {
     const { start, host, generated } = this.#init!
     const engine = await this.#engine(host, signal)
     const { taskId, fence, prompt, sampling, stop, maxTokens, logprobs, format, hold } = start
@@ -169,6 +169,7 @@ export class Attempt {
       for await (const event of engine.generate(request, signal)) {
         if (event.type === 'end') {
           this.#read(event.usage.promptTokens)
+          if (isPlain(start)) slot.showed(shownBy(event, generated.length))
           return endFrame(this.#fence, event)
         }
         this.#take(event)
@@ -247,6 +248,26 @@ export class Attempt {
     } finally {
       cancel()
     }
+  }
+}
+
+/** Log probabilities and grammars take time of their own, and one that was held has waited: they show nothing of the model. */
+const isPlain = ({ logprobs, format, hold }: AttemptStart): boolean =>
+  logprobs === undefined && format === undefined && !hold
+
+/** @param from tokens of the answer that were made elsewhere: here they were prefilled. */
+function shownBy(
+  { usage, timing }: Extract<GenerationEvent, { type: 'end' }>,
+  from: number,
+): Parameters<Slot['showed']>[0] {
+  const { promptTokens, cachedTokens, completionTokens } = usage
+  return {
+    prefillTokens: promptTokens - cachedTokens + from,
+    prefillMs: timing.prefillMs,
+    // the first one belongs to the prefill
+    decodeTokens: completionTokens - from - 1,
+    decodeMs: timing.decodeMs,
+    contextTokens: promptTokens + completionTokens,
   }
 }
 

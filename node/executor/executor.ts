@@ -37,8 +37,8 @@ export interface ExecutorComponents {
   readonly onLoad: (isUrgent: boolean) => void
   /** What `held` says changed. */
   readonly onHeld: () => void
-  /** Why this coordinator may begin nothing here; `undefined` when it may. Everyone may when absent. */
-  readonly refusalOf?: (coordinator: Member) => string | undefined
+  /** Why this coordinator may begin nothing here for `tenant`; `undefined` when it may. Everyone may when absent. */
+  readonly refusalOf?: (coordinator: Member, tenant: string | undefined) => string | undefined
   /** An attempt has begun, or tokens were read or made. */
   readonly onUse?: (use: { readonly requests?: number; readonly tokens?: number }) => void
 }
@@ -71,8 +71,8 @@ export class Executor {
     })
     this.#work = new WorkService({
       ...components,
-      admit: (coordinator) => {
-        this.#refuse(coordinator)
+      admit: (coordinator, tenant) => {
+        this.#refuse(coordinator, tenant)
         this.#refuseWhenClosed()
       },
       onUse: (use) => components.onUse?.(use),
@@ -163,7 +163,7 @@ export class Executor {
         throw new SkeinError('STALE_FENCING_TOKEN', `fence ${first.fence} of ${first.taskId} is not the newest`)
       if (first.type === 'attempt.attach') await this.#attach(channel, first)
       else {
-        this.#refuse(member)
+        this.#refuse(member, first.tenant)
         await this.#start(channel, first)
       }
     } catch (thrown) {
@@ -255,10 +255,10 @@ export class Executor {
     return host
   }
 
-  /** @throws SkeinError NODE_DRAINING when this coordinator may begin nothing here. */
-  #refuse(coordinator: Member): void {
-    const refusal = this.#components.refusalOf?.(coordinator)
-    if (refusal !== undefined) throw new SkeinError('NODE_DRAINING', refusal)
+  /** @throws SkeinError NOT_SERVED when this coordinator may begin nothing here for `tenant`. */
+  #refuse(coordinator: Member, tenant: string | undefined): void {
+    const refusal = this.#components.refusalOf?.(coordinator, tenant)
+    if (refusal !== undefined) throw new SkeinError('NOT_SERVED', refusal)
   }
 
   #refuseWhenClosed(): void {

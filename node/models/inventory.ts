@@ -12,6 +12,7 @@ import {
   type ModelDigest,
   type ModelFeature,
   type SamplingDefaults,
+  type Thinking,
 } from '../../mesh/protocol/index.ts'
 import type { Logger } from '../../mesh/runtime/index.ts'
 import {
@@ -21,9 +22,12 @@ import {
   isEchoPath,
   parseEchoPath,
   readGguf,
+  thinkingOf,
+  type AdapterFile,
   type GgufSummary,
   type OnnxModel,
 } from '../engines/index.ts'
+import { adaptedModel, type AdaptedModel } from './adapters.ts'
 import type { Digests } from './digests.ts'
 
 const EXTENSION = /\.(?:gguf|onnx)$/i
@@ -49,11 +53,17 @@ export interface ModelFile {
   readonly quantization: string
   readonly hasChatTemplate: boolean
   readonly sampling: SamplingDefaults
+  /** What changes its weights: a model of its own, which is no file. */
+  readonly adapters?: readonly AdapterFile[]
+  /** Of a model whose chat template shows thoughts. */
+  readonly thinking?: Thinking
   /** What its head promises, as `LoadedModel` has it; what engines of its kind mostly do, when absent. */
   readonly features?: readonly ModelFeature[]
   readonly isGenerator?: boolean
   /** A server of its own loads it when it is asked: it is not asked without need. */
   readonly isOnDemand?: boolean
+  /** It waits on the disk until somebody asks, however much memory is free. */
+  readonly restsAtFirst?: boolean
 }
 
 export interface ModelProblem {
@@ -108,6 +118,22 @@ export class Inventory {
     }
   }
 
+  /** Models with their adapters. Ends early when `signal` aborts. */
+  async *adapted(models: readonly AdaptedModel[], signal: AbortSignal): AsyncGenerator<ModelFile, void, undefined> {
+    const { digests } = this.#components
+    for (const model of models) {
+      if (signal.aborted) return
+      try {
+        const base = await this.#inspectGguf(resolve(model.base), signal)
+        const adapters = model.adapters.map(({ path, scale }) => ({ path: resolve(path), scale }))
+        const found = await adaptedModel({ ...model, adapters }, base, digests, signal)
+        if (this.#isNew(found)) yield found
+      } catch (thrown) {
+        if (!signal.aborted) this.report(model.name, asSkeinError(thrown, 'MODEL_FILE_INVALID'))
+      }
+    }
+  }
+
   /** The model of an echo label, unless it is malformed. */
   #echo(label: string): ModelFile[] {
     try {
@@ -153,15 +179,24 @@ export class Inventory {
     try {
       // The head first: what is no model is told at once, not after gigabytes were hashed.
       if (ONNX.test(path)) return await this.#inspectOnnx(path, signal)
-      const summary = await readGguf(path)
-      if (summary.splitFiles > 1)
-        throw new SkeinError('MODEL_FILE_INVALID', `${path}: one part of a split model; merge it with llama-gguf-split`)
-      const { digest } = await this.#components.digests.of(path, signal)
-      return ggufModel(path, summary, digest)
+      return await this.#inspectGguf(path, signal)
     } catch (thrown) {
       if (!signal.aborted) this.report(path, asSkeinError(thrown, 'MODEL_FILE_INVALID'))
       return undefined
     }
+  }
+
+  async #inspectGguf(path: string, signal: AbortSignal): Promise<ModelFile> {
+    const summary = await readGguf(path)
+    if (summary.splitFiles > 1)
+      throw new SkeinError('MODEL_FILE_INVALID', `${path}: one part of a split model; merge it with llama-gguf-split`)
+    if (summary.isAdapter)
+      throw new SkeinError(
+        'MODEL_FILE_INVALID',
+        `${path}: an adapter, which is served with the model that it changes: --adapter NAME=MODEL,${path}`,
+      )
+    const { digest } = await this.#components.digests.of(path, signal)
+    return ggufModel(path, summary, digest)
   }
 
   async #inspectOnnx(path: string, signal: AbortSignal): Promise<ModelFile> {
@@ -209,6 +244,7 @@ function onnxModel({ path, summary, features, text }: OnnxModel, digest: ModelDi
 function ggufModel(path: string, summary: GgufSummary, digest: ModelDigest): ModelFile {
   const { sizeBytes, parameters, quantization, trainContextTokens, chatTemplate, sampling, name = '' } = summary
   const names = [basename(path).replace(EXTENSION, ''), name]
+  const thinking = chatTemplate === undefined ? undefined : thinkingOf(chatTemplate)
   const aliases = [...new Set(names.map(alias).filter((text) => text !== ''))]
   return {
     engine: 'llama',
@@ -221,6 +257,7 @@ function ggufModel(path: string, summary: GgufSummary, digest: ModelDigest): Mod
     quantization,
     hasChatTemplate: chatTemplate !== undefined,
     sampling,
+    ...(thinking && { thinking }),
     ...(summary.isEmbedder && { features: ['embed'] as const, isGenerator: false }),
   }
 }
@@ -240,8 +277,10 @@ function echoModel(label: string): ModelFile {
     quantization: 'none',
     hasChatTemplate: true,
     sampling: {},
+    ...(options.thinking && { thinking: options.thinking }),
     features: echoFeatures(options),
     isGenerator: !options.isMute,
+    ...(options.restsAtFirst && { restsAtFirst: true }),
   }
 }
 

@@ -9,19 +9,13 @@ import {
   type EngineKind,
   type LoadReport,
   type ModelCapability,
-  type ModelSpeed,
 } from '../../mesh/protocol/index.ts'
-import {
-  sleep,
-  withDeadline,
-  type CancelTimer,
-  type Clock,
-  type Logger,
-  type Random,
-} from '../../mesh/runtime/index.ts'
-import { measureModel, type MeasurementKey, type Measurements } from '../capability/index.ts'
-import type { CreateEngine, Engine, LoadedModel } from '../engines/index.ts'
+import { sleep, withDeadline, type Clock, type Logger, type Random } from '../../mesh/runtime/index.ts'
+import type { DeliveredSpeed, Measurements, WatchOthers } from '../capability/index.ts'
+import type { CreateEngine, Engine, KvStatesPlace, LoadedModel } from '../engines/index.ts'
+import { Company } from './company.ts'
 import type { ModelFile } from './inventory.ts'
+import { SpeedKeeper, type EnergyOfModel, type Subject } from './speed-keeper.ts'
 import { Waiters } from './waiters.ts'
 
 /** Back-off between loads after crashes: doubled from the first up to the last, with jitter. */
@@ -29,9 +23,6 @@ const RELOAD_MS_MIN = 500
 const RELOAD_MS_MAX = 30_000
 /** An engine that lived this long is not in a crash loop. */
 const HEALTHY_MS = 60_000
-/** How long a model must be unused before it is measured after a request. */
-const IDLE_BEFORE_MEASURE_MS = 2000
-const MEASUREMENTS_FAILED_MAX = 3
 /** Reading a model from a disk, in bytes per ms: a SATA SSD. Until it was loaded once. */
 const LOAD_BYTES_PER_MS = 500_000
 const LOAD_MS_LEAST = 300
@@ -55,6 +46,14 @@ export interface ModelHostComponents {
   readonly measurements: Measurements
   /** Resolves when the hardware has been probed. */
   readonly hardwareFingerprint: () => Promise<string>
+  /** Whether this node may serve now, as its owner and the policy say; always when absent. */
+  readonly isOpen?: () => boolean
+  /** What other programs take of the processors; not known when absent. */
+  readonly watchOthers?: WatchOthers
+  /** What an answer of a model costs in energy; nothing is said of it when absent. */
+  readonly energy?: EnergyOfModel
+  /** Those who use other models of this node; nobody when absent. */
+  readonly company?: Company
   /** What is announced about the model changed. */
   readonly onCapability: () => void
   /** Its load changed. */
@@ -71,10 +70,14 @@ export interface ModelHostInit {
   readonly slots?: number
   readonly threads?: number
   readonly contextTokens?: number
+  /** Where engines keep KV states, each in a folder of its own; nowhere when absent. */
+  readonly kvStates?: KvStatesPlace
 }
 
 /** The right to run one attempt, or one piece of work; `release` may be called more than once. */
 export interface Slot {
+  /** What the attempt showed of the model's speed; before `release`. */
+  showed(speed: DeliveredSpeed): void
   release(): void
 }
 
@@ -91,14 +94,10 @@ export class ModelHost {
   #failure: SkeinError | undefined
   #share = 0
   #loadMs: number
-  #speed: ModelSpeed | undefined
+  readonly #speed: SpeedKeeper
+  readonly #company: Company
   #running = 0
   #crash: SkeinError | undefined
-  #measuring: AbortController | undefined
-  #measurementsFailed = 0
-  #cancelIdle: CancelTimer = () => {}
-  /** The last measurement on its way to the disk. */
-  #keeping: Promise<void> = Promise.resolve()
   #loop: Promise<void> | undefined
   /** Ends with `rest`. */
   #residence: AbortController | undefined
@@ -113,6 +112,32 @@ export class ModelHost {
     this.#log = components.log.scope('model', { model: file.aliases[0] })
     this.#loadMs = LOAD_MS_LEAST + file.sizeBytes / LOAD_BYTES_PER_MS
     this.#lastUsedMs = components.clock.nowMs()
+    this.#company = components.company ?? new Company()
+    this.#speed = this.#createSpeed()
+  }
+
+  #createSpeed(): SpeedKeeper {
+    const { clock, measurements, hardwareFingerprint, energy, onCapability } = this.#components
+    const { isOpen = () => true, watchOthers = async () => async () => undefined } = this.#components
+    return new SpeedKeeper(
+      {
+        ...{ clock, measurements, hardwareFingerprint, isOpen, watchOthers, energy },
+        log: this.#log,
+        company: this.#company,
+        subject: () => this.#subject(),
+        onSpeed: onCapability,
+        onSettled: () => this.#waiters.notify(),
+        onCrash: (engine, error) => this.crashed(engine, error),
+      },
+      this.file.digest,
+    )
+  }
+
+  #subject(): Subject | undefined {
+    const [engine, loaded] = [this.#engine, this.#loaded]
+    const isMeasurable = this.isGenerator && !this.file.isOnDemand
+    if (!this.#isResident || engine === undefined || loaded === undefined) return undefined
+    return isMeasurable && this.#running === 0 ? { engine, loaded } : undefined
   }
 
   get isResident(): boolean {
@@ -181,10 +206,11 @@ export class ModelHost {
         ...(loaded?.features ?? file.features ?? FEATURES[file.engine]),
       ],
       ...(Object.keys(file.sampling).length > 0 && { sampling: file.sampling }),
+      ...(file.thinking && { thinking: file.thinking }),
       residency: this.residency,
       loadMs: this.#loadMs,
       slots: this.slots,
-      ...(this.#speed === undefined ? {} : { speed: this.#speed }),
+      ...(this.#speed.speed && { speed: this.#speed.speed }),
       numerics: loaded?.numerics ?? { engineBuild: '', flashAttention: false, batchTokens: 0, threads: 0 },
     }
   }
@@ -206,7 +232,6 @@ export class ModelHost {
   /** Unloads it, when nobody uses it; it can be started again. Says whether it did. Bounded, does not throw. */
   async rest(): Promise<boolean> {
     if (this.#running > 0 || this.#loop === undefined) return false
-    this.#cancelIdle()
     // at once: who comes from now on waits for it to be loaded again
     this.#isResident = false
     this.#residence!.abort(new SkeinError('ENGINE_FAILED', 'the model is being unloaded'))
@@ -225,8 +250,9 @@ export class ModelHost {
   acquire(): Slot | undefined {
     if (this.#running >= this.slots || this.#failure || this.#stopping.signal.aborted) return undefined
     this.#running++
-    this.#cancelIdle()
-    this.#measuring?.abort(new SkeinError('NO_FREE_SLOT', 'a request came'))
+    this.#speed.giveWay(new SkeinError('NO_FREE_SLOT', 'a request came'))
+    const presence = this.#company.enter()
+    const showed = this.#speed.watch(presence)
     this.#components.onLoad()
     if (this.#loop === undefined) {
       this.#refusal = undefined
@@ -234,14 +260,16 @@ export class ModelHost {
     }
     let held = true
     return {
+      showed,
       release: () => {
         if (!held) return
         held = false
         this.#running--
+        presence.leave()
         this.#lastUsedMs = this.#components.clock.nowMs()
         this.#waiters.notify()
         this.#components.onLoad()
-        this.#measureWhenIdle(IDLE_BEFORE_MEASURE_MS)
+        this.#speed.whenIdle()
         if (this.#running === 0) this.#components.onIdle(this)
       },
     }
@@ -257,7 +285,18 @@ export class ModelHost {
       () => {
         const reason = this.#failure ?? this.#refusal
         if (reason) throw reason
-        return this.#isResident && this.#measuring === undefined ? this.#engine : undefined
+        return this.#isResident && !this.#speed.isMeasuring ? this.#engine : undefined
+      },
+      AbortSignal.any([signal, this.#stopping.signal]),
+    )
+  }
+
+  /** Resolves when it is in memory. @throws SkeinError why it will not be; the signal's reason. */
+  async resident(signal: AbortSignal): Promise<void> {
+    await this.#waiters.until(
+      () => {
+        if (this.#failure) throw this.#failure
+        return this.#isResident ? true : undefined
       },
       AbortSignal.any([signal, this.#stopping.signal]),
     )
@@ -285,12 +324,12 @@ export class ModelHost {
 
   /** Unloads; attempts that still run there end with an error. Bounded, does not throw. */
   async stop(): Promise<void> {
-    this.#stopping.abort(new SkeinError('NODE_DRAINING', 'the node is stopping'))
-    this.#cancelIdle()
-    this.#measuring?.abort(this.#stopping.signal.reason)
+    const stopped = new SkeinError('NODE_DRAINING', 'the node is stopping')
+    this.#stopping.abort(stopped)
+    const settled = this.#speed.stop(stopped)
     this.#waiters.notify()
     await this.#loop
-    await this.#keeping
+    await settled
   }
 
   /** Load, wait for a crash, back off, again, until `signal` aborts or it is beyond hope. Does not throw. */
@@ -315,7 +354,7 @@ export class ModelHost {
 
   async #loadOnce(signal: AbortSignal): Promise<void> {
     const { clock, log, createEngine } = this.#components
-    const { slots, threads, contextTokens } = this.#init
+    const { slots, threads, contextTokens, kvStates } = this.#init
     const beganMs = clock.nowMs()
     this.#share = 0
     const engine: Engine = createEngine(this.file.engine, {
@@ -330,6 +369,8 @@ export class ModelHost {
       slots: slots ?? SLOTS[this.file.engine],
       ...(threads === undefined ? {} : { threads }),
       ...(contextTokens === undefined ? {} : { contextTokens }),
+      ...(kvStates !== undefined && this.file.engine === 'llama' && kvStates.bytesMax > 0 && { kvStates }),
+      ...(this.file.adapters && { adapters: this.file.adapters }),
     }
     const loading = engine.load(request, (share) => (this.#share = Math.min(1, Math.max(0, share))))
     this.#loaded = await Promise.race([loading, aborted(signal)])
@@ -340,7 +381,7 @@ export class ModelHost {
     this.#log.info({ loadMs: Math.round(this.#loadMs), contextTokens: this.#loaded.contextTokens }, 'resident')
     this.#waiters.notify()
     this.#components.onCapability()
-    this.#measureWhenIdle(0)
+    this.#speed.whenIdle(true)
   }
 
   /** Whether loading again is of no use: the file or this machine would have to change. */
@@ -361,58 +402,12 @@ export class ModelHost {
     this.#engine = undefined
     this.#crash = undefined
     this.#isResident = false
-    this.#measuring?.abort(new SkeinError('ENGINE_CRASHED', 'the engine is unloaded'))
+    this.#speed.giveWay(new SkeinError('ENGINE_CRASHED', 'the engine is unloaded'))
     if (engine === undefined) return
     const late = (): SkeinError => new SkeinError('ENGINE_FAILED', `the engine did not unload within ${UNLOAD_MS} ms`)
     await withDeadline(this.#components.clock, UNLOAD_MS, late, undefined, (signal) =>
       Promise.race([engine.unload(), aborted(signal)]),
     ).catch((thrown: unknown) => this.#log.warn({ reason: asSkeinError(thrown).message }, 'unload failed'))
-  }
-
-  #measureWhenIdle(delayMs: number): void {
-    this.#cancelIdle()
-    if (this.file.isOnDemand) return
-    if (!this.isGenerator || this.#speed || this.#running > 0 || this.#measurementsFailed >= MEASUREMENTS_FAILED_MAX)
-      return
-    if (delayMs === 0) void this.#measure()
-    else this.#cancelIdle = this.#components.clock.timer(delayMs, () => void this.#measure())
-  }
-
-  /** Takes the kept measurement, or makes one. Does not throw. */
-  async #measure(): Promise<void> {
-    const engine = this.#engine
-    const loaded = this.#loaded
-    if (!this.#isResident || engine === undefined || loaded === undefined || this.#running > 0 || this.#measuring)
-      return
-    const { clock, measurements, hardwareFingerprint } = this.#components
-    const key: MeasurementKey = {
-      digest: this.file.digest,
-      hardwareFingerprint: await hardwareFingerprint(),
-      engineBuild: loaded.numerics.engineBuild,
-      threads: loaded.numerics.threads,
-      slots: loaded.slots,
-    }
-    this.#speed = measurements.get(key)
-    if (this.#speed) return this.#components.onCapability()
-    // Looked at again: the fingerprint may have taken its time.
-    if (engine !== this.#engine || !this.#isResident || this.#running > 0 || this.#measuring) return
-    const measuring = (this.#measuring = new AbortController())
-    try {
-      this.#speed = await measureModel(engine, clock, { slots: loaded.slots, signal: measuring.signal })
-      this.#log.info({ speed: this.#speed }, 'measured')
-      this.#keeping = measurements.put(key, this.#speed)
-      this.#components.onCapability()
-    } catch (thrown) {
-      const error = asSkeinError(thrown, 'ENGINE_FAILED')
-      if (error.code === 'ENGINE_CRASHED') this.crashed(engine, error)
-      if (!measuring.signal.aborted) {
-        this.#measurementsFailed++
-        this.#log.warn({ code: error.code }, `not measured: ${error.message}`)
-      }
-    } finally {
-      this.#measuring = undefined
-      this.#waiters.notify()
-    }
   }
 }
 

@@ -1,18 +1,22 @@
 /** All models of this node: the inventory, and a host for each model that it found. */
+import { rm } from 'node:fs/promises'
 import {
   asSkeinError,
   LIMITS,
+  SkeinError,
   type LoadReport,
   type ModelCapability,
   type ModelDigest,
 } from '../../mesh/protocol/index.ts'
 import { Inventory, type ModelFile, type ModelProblem } from './inventory.ts'
+import type { AdaptedModel } from './adapters.ts'
+import { Company } from './company.ts'
 import type { Digests } from './digests.ts'
 import { ModelHost, type ModelHostComponents, type ModelHostInit } from './model-host.ts'
 import { Residency } from './residency.ts'
 import { UpstreamModels, type UpstreamModelsInit } from './upstream-models.ts'
 
-export type ModelSetComponents = Omit<ModelHostComponents, 'onProblem' | 'onWanted' | 'onIdle'> & {
+export type ModelSetComponents = Omit<ModelHostComponents, 'onProblem' | 'onWanted' | 'onIdle' | 'company'> & {
   readonly digests: Digests
   /** Memory that this machine could give now, in bytes. */
   readonly memoryFreeBytes: () => number
@@ -21,6 +25,7 @@ export type ModelSetComponents = Omit<ModelHostComponents, 'onProblem' | 'onWant
 export interface ModelSetInit extends ModelHostInit {
   /** Files, directories of `.gguf` files, `echo:` labels. */
   readonly specs: readonly string[]
+  readonly adapted?: readonly AdaptedModel[]
   /** Servers that run already, and the peer id of this node; none when absent. */
   readonly upstream?: UpstreamModelsInit & { readonly owner: string }
 }
@@ -33,6 +38,7 @@ export class ModelSet {
   readonly #stopping = new AbortController()
   readonly #upstream: UpstreamModels | undefined
   readonly #residency: Residency
+  readonly #company = new Company()
 
   constructor(components: ModelSetComponents, init: ModelSetInit) {
     this.#components = components
@@ -48,7 +54,10 @@ export class ModelSet {
   /** Finds the models, and loads those that fit as soon as they are known. Resolves when all were looked at; does not throw. */
   async scan(): Promise<void> {
     const { signal } = this.#stopping
+    // of a process that was killed together with its engines
+    await this.#discardKvStates()
     for await (const file of this.#inventory.scan(this.#init.specs, signal)) this.#add(file)
+    for await (const file of this.#inventory.adapted(this.#init.adapted ?? [], signal)) this.#add(file)
     // after the files: a model that this node can run itself is not asked of a server
     if (!signal.aborted) this.#upstream?.start()
   }
@@ -58,6 +67,7 @@ export class ModelSet {
     const onProblem = (error: unknown): void => this.#inventory.report(file.path, asSkeinError(error))
     const residency = this.#residency
     const listener = {
+      company: this.#company,
       onProblem,
       onWanted: (wanted: ModelHost) => residency.wanted(wanted),
       onIdle: (idle: ModelHost) => residency.idle(idle),
@@ -70,6 +80,23 @@ export class ModelSet {
     this.#hosts.set(file.digest, host)
     residency.add(host)
     this.#components.onCapability()
+  }
+
+  /**
+   * Loads a model that is on the disk, for a coordinator. Resolves when it is in memory.
+   *
+   * @throws SkeinError MODEL_NOT_FOUND, NO_FREE_SLOT; what loading it throws; the signal's reason.
+   */
+  async ordered(digest: ModelDigest, signal: AbortSignal): Promise<void> {
+    const host = this.#hosts.get(digest)
+    if (host === undefined) throw new SkeinError('MODEL_NOT_FOUND', 'this node does not have the model')
+    await this.#residency.ordered(host)
+    await host.resident(signal)
+  }
+
+  /** A model has come into the store at `path`: it is one of this node's from now on. Does not throw. */
+  async include(path: string): Promise<void> {
+    for await (const file of this.#inventory.scan([path], this.#stopping.signal)) this.#found(file)
   }
 
   #found(file: ModelFile): void {
@@ -113,6 +140,16 @@ export class ModelSet {
     this.#stopping.abort()
     this.#residency.stop()
     await Promise.all([this.#upstream?.stop(), ...this.hosts().map((host) => host.stop())])
+    await this.#discardKvStates()
+  }
+
+  /** What people said is not to outlive the process. Does not throw. */
+  async #discardKvStates(): Promise<void> {
+    const { kvStates } = this.#init
+    if (kvStates === undefined) return
+    await rm(kvStates.dir, { recursive: true, force: true }).catch((thrown: unknown) =>
+      this.#components.log.warn({ reason: asSkeinError(thrown).message }, 'KV states were not deleted'),
+    )
   }
 
   #usable(): ModelHost[] {

@@ -22,6 +22,8 @@ const ENGINE_BYTES: Readonly<Record<EngineKind, number>> = {
 const COPIES: Readonly<Record<EngineKind, number>> = { llama: 1, onnx: 2, upstream: 0, echo: 0 }
 /** Engines whose small models load within a second: they wait on the disk until somebody asks, and go back after this. */
 const IDLE_MS: Partial<Record<EngineKind, number>> = { onnx: 600_000 }
+/** What was used within this time may be used again: an order of a coordinator takes no room from it. */
+const UNUSED_MS = 600_000
 /** A model that is wanted waits this long for others to have nothing to do. */
 const ROOM_MS = 20_000
 /** A model that got something to do just as it was to leave is asked again after this. */
@@ -60,7 +62,7 @@ export class Residency {
   /** A model was found: it is loaded when it fits beside the others, unless it waits until somebody asks. */
   add(host: Resident): void {
     this.#hosts.add(host)
-    if (IDLE_MS[host.file.engine] !== undefined) return
+    if (IDLE_MS[host.file.engine] !== undefined || host.file.restsAtFirst === true) return
     const needBytes = this.#needBytes(host)
     // an engine that has the machine to itself looks for itself, and refuses with its numbers
     if (needBytes === 0 || needBytes <= this.#freeBytes() || this.#others(host).length === 0) return host.start()
@@ -88,6 +90,18 @@ export class Residency {
     if (this.#wanted.has(host)) return
     this.#wanted.add(host)
     this.#turn = this.#turn.then(() => this.#load(host)).finally(() => this.#wanted.delete(host))
+  }
+
+  /**
+   * A coordinator orders a model that is on the disk: unlike somebody who waits for it, it only gets room that is free, or
+   * that models take which were not used for a while. Resolves when it is being loaded.
+   *
+   * @throws SkeinError NO_FREE_SLOT with the numbers; the reason of a stop.
+   */
+  ordered(host: Resident): Promise<void> {
+    const ordering = this.#turn.then(() => this.#loadOrdered(host))
+    this.#turn = ordering.catch(() => {})
+    return ordering
   }
 
   /** A model has nothing to do. */
@@ -124,6 +138,26 @@ export class Residency {
     } catch (thrown) {
       host.refuse(thrown as SkeinError)
     }
+  }
+
+  async #loadOrdered(host: Resident): Promise<void> {
+    this.#stopping.signal.throwIfAborted()
+    if (!this.#hosts.has(host)) throw new SkeinError('MODEL_NOT_FOUND', `${host.file.aliases[0]} is gone`)
+    if (host.residency !== 'disk') return
+    const before = this.#components.clock.nowMs() - UNUSED_MS
+    const unused = this.#others(host)
+      .filter(({ running, residency, lastUsedMs }) => running === 0 && residency === 'resident' && lastUsedMs < before)
+      .sort((a, b) => a.lastUsedMs - b.lastUsedMs)
+    // first of all whether it would do: nothing is unloaded in vain
+    const freedBytes = unused.reduce((sum, each) => sum + this.#needBytes(each), 0)
+    if (!this.#hasRoom(host) && this.#needBytes(host) > this.#freeBytes() + freedBytes) throw this.#tooLarge(host)
+    for (const victim of unused) {
+      if (this.#hasRoom(host)) break
+      await this.#unload(victim)
+    }
+    if (!this.#hasRoom(host)) throw this.#tooLarge(host)
+    this.#stopping.signal.throwIfAborted()
+    host.start()
   }
 
   async #unload(host: Resident): Promise<boolean> {

@@ -10,6 +10,8 @@ import { sleep, type Clock, type Logger } from '../../mesh/runtime/index.ts'
 import {
   probeServer,
   readGguf,
+  thinkingOf,
+  UPSTREAM_THINKING,
   upstreamDigest,
   UpstreamClient,
   upstreamPath,
@@ -225,6 +227,9 @@ function modelFile(
     ),
   ]
   const { contextTokens = weights?.head.trainContextTokens ?? CONTEXT_TOKENS } = model
+  const template = weights?.head.chatTemplate
+  // of one that its server renders nothing is known before it thinks
+  const thinking = weights ? template && thinkingOf(template) : model.completes ? UPSTREAM_THINKING : undefined
   return {
     engine: 'upstream',
     path: upstreamPath({ url, model: model.name, ...(weights && { weights: weights.path }) }),
@@ -236,6 +241,7 @@ function modelFile(
     quantization: weights?.head.quantization ?? (model.quantization || server.kind),
     hasChatTemplate: weights ? weights.head.chatTemplate !== undefined : model.completes,
     sampling: weights?.head.sampling ?? {},
+    ...(thinking && { thinking }),
     features: model.embeds === true ? ['embed'] : [],
     isGenerator: model.completes,
     isOnDemand: model.isOnDemand,

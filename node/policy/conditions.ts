@@ -195,7 +195,8 @@ export const CONDITIONS: readonly Condition[] = [
   },
   {
     name: 'metered',
-    senses: ({ metered: wish }) => (wish === 'pause' ? ['metered'] : []),
+    // who lets models be fetched wants none fetched over such a link, whether it may serve or not
+    senses: ({ metered: wish, replicas }) => (wish === 'pause' || replicas === 'fetch' ? ['metered'] : []),
     isSensed: true,
     judge: metered,
   },
@@ -204,10 +205,3 @@ export const CONDITIONS: readonly Condition[] = [
 /** Everything that these settings ask for. */
 export const sensesOf = (settings: PolicySettings): ReadonlySet<Sense> =>
   new Set(CONDITIONS.flatMap(({ senses }) => senses(settings)))
-
-/** Names of one thing that people may use: `home`, or `llama*` for all that begin so; everything fits an empty list. */
-export const isListed = (list: readonly string[], names: readonly string[]): boolean =>
-  list.length === 0 ||
-  list.some((entry) =>
-    entry.endsWith('*') ? names.some((name) => name.startsWith(entry.slice(0, -1))) : names.includes(entry),
-  )

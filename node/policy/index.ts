@@ -6,6 +6,7 @@ export { POLICY_FILE, policyTemplate, readPolicy, type ReadPolicy } from './poli
 export { VALID_POLICY_FILE } from './policy-source.ts'
 export { clockText } from './hours.ts'
 export { pathOf, SETTINGS, type PolicySettings, type Setting } from './settings.ts'
+export { watchOthers } from './senses/processes.ts'
 export { FileSenses } from './senses/file-senses.ts'
 export { NOTHING_KNOWN, type Observations, type Sense, type Senses } from './senses/senses.ts'
 export { SystemSenses } from './senses/system-senses.ts'

@@ -5,17 +5,28 @@
  */
 import { watch } from 'node:fs'
 import { join } from 'node:path'
-import { LIMITS, type ModelDigest, type PeerId, type SkeinError } from '../../mesh/protocol/index.ts'
+import {
+  isListed,
+  isServed,
+  LIMITS,
+  type Access,
+  type ModelDigest,
+  type PeerId,
+  type ReplicaConsent,
+  type SkeinError,
+} from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Logger, Startable } from '../../mesh/runtime/index.ts'
-import { isListed, sensesOf, type Usage } from './conditions.ts'
+import { sensesOf, type Usage } from './conditions.ts'
 import { localTime } from './hours.ts'
 import { PAUSE_FILE, readPause, type Pause } from './pause-file.ts'
 import { POLICY_FILE } from './policy-file.ts'
 import { PolicySource } from './policy-source.ts'
-import type { Observations, Senses } from './senses/senses.ts'
+import type { Observations, Sense, Senses } from './senses/senses.ts'
 import { DailyUsage, USAGE_FILE } from './usage.ts'
 import { handsOver, judge, reasonOf, SERVES, type Verdict } from './verdict.ts'
 
+/** After its start, when it has other things to do. */
+const METERED_FIRST_MS = 10_000
 /** Looks between two writes of what was used. */
 const SAVE_EVERY = 5
 const HOUR_MS = 3_600_000
@@ -31,6 +42,10 @@ export interface PolicyListener {
   changed(): void
   /** Whether an answer runs here: what the machine takes then is the mesh's. */
   isServing(): boolean
+  /** `mayProbe` is another now. */
+  probing?(): void
+  /** What this machine takes while it answers by rule of thumb, in watts; where it tells nothing itself. */
+  estimatedWatts?(): number
 }
 
 export interface PolicyStatus {
@@ -45,6 +60,8 @@ export interface PolicyStatus {
   /** What the policy asks for and this machine does not tell. */
   readonly unknown: readonly string[]
   readonly usage: Usage
+  /** Where a quota of energy holds: what it is counted by. */
+  readonly wattsSource?: 'measured' | 'owner' | 'estimated'
 }
 
 export class OwnerPolicy implements Startable {
@@ -61,6 +78,10 @@ export class OwnerPolicy implements Startable {
   #pause: Pause | undefined
   #told = ''
   #measuredAtMs = 0
+  #wattsSource: PolicyStatus['wattsSource']
+  /** As last asked, and when; `undefined` before. */
+  #metered: Observations['metered'] | undefined
+  #meteredAtMs = 0
   #looks = 0
   #isLooking = false
   #mustLookAgain = false
@@ -85,6 +106,7 @@ export class OwnerPolicy implements Startable {
     this.#usage = await DailyUsage.open(join(this.#dataDir, USAGE_FILE), this.#log)
     await this.#source.open()
     this.#measuredAtMs = this.#components.clock.nowMs()
+    this.#meteredAtMs = this.#measuredAtMs - LIMITS.linkProbeIntervalMs + METERED_FIRST_MS
     this.#watch()
     await this.#look()
   }
@@ -109,7 +131,13 @@ export class OwnerPolicy implements Startable {
       ...(problem !== undefined && { problem }),
       unknown: this.#verdict.unknown,
       usage: this.#usageNow(),
+      ...(this.#wattsSource !== undefined && { wattsSource: this.#wattsSource }),
     }
+  }
+
+  /** What its owner says that it takes more while it answers, in watts; `undefined` when nothing is said. */
+  get ownerWatts(): number | undefined {
+    return this.#source.policy.settings.watts || undefined
   }
 
   /** Why `coordinator` is not served, whatever the hour; `undefined` when it is. */
@@ -119,9 +147,35 @@ export class OwnerPolicy implements Startable {
     return isServed ? undefined : 'its owner does not serve this coordinator'
   }
 
+  /** Whom it serves, for coordinators to know before they ask; absent when everyone. */
+  get access(): Access | undefined {
+    const { tenants } = this.#source.policy.settings
+    return tenants.length === 0 ? undefined : { tenants: [...tenants] }
+  }
+
+  /** Why a task of `tenant` is not served, whatever the hour; `undefined` when it is. */
+  tenantRefusalOf(tenant: string | undefined): string | undefined {
+    const { tenants } = this.#source.policy.settings
+    return isServed({ tenants: [...tenants] }, tenant) ? undefined : 'its owner does not serve this tenant'
+  }
+
   /** Whether others may use a model of these names. */
   allows(digest: ModelDigest, aliases: readonly string[]): boolean {
     return isListed(this.#source.policy.settings.models, [digest, digest.replace('sha256:', ''), ...aliases])
+  }
+
+  /** Whether a coordinator may send some kilobytes to see how wide the link is. */
+  get mayProbe(): boolean {
+    const { whenUnknown } = this.#source.policy.settings
+    return this.#metered === false || (this.#metered === 'unknown' && whenUnknown === 'serve')
+  }
+
+  /** What coordinators may order now: nothing is fetched over a metered link. */
+  get replicas(): ReplicaConsent {
+    const { replicas, whenUnknown } = this.#source.policy.settings
+    if (replicas !== 'fetch') return replicas
+    const metered = this.#observed?.metered ?? 'unknown'
+    return metered === false || (metered === 'unknown' && whenUnknown === 'serve') ? 'fetch' : 'load'
   }
 
   /** An attempt began, or tokens were read or made. A quota that this uses up holds at once. */
@@ -176,8 +230,10 @@ export class OwnerPolicy implements Startable {
 
   async #sense(): Promise<void> {
     const { clock, senses } = this.#components
-    const { settings } = this.#source.policy
-    const [observations, pause] = await Promise.all([senses.read(sensesOf(settings)), readPause(this.#dataDir)])
+    const wanted = this.#wanted()
+    const [sensed, pause] = await Promise.all([senses.read(wanted), readPause(this.#dataDir)])
+    this.#tookMetered(wanted, sensed)
+    const observations = { ...sensed, watts: this.#watts(sensed.watts) }
     const nowMs = clock.nowMs()
     const tookMs = nowMs - this.#measuredAtMs
     this.#measuredAtMs = nowMs
@@ -192,6 +248,34 @@ export class OwnerPolicy implements Startable {
     this.#judge()
   }
 
+  /** Now and then whether the link is metered, too: it is not probed then. */
+  #wanted(): ReadonlySet<Sense> {
+    const wanted = sensesOf(this.#source.policy.settings)
+    const isDue = this.#components.clock.nowMs() - this.#meteredAtMs >= LIMITS.linkProbeIntervalMs
+    return isDue ? new Set([...wanted, 'metered' as const]) : wanted
+  }
+
+  #tookMetered(wanted: ReadonlySet<Sense>, { metered }: Observations): void {
+    if (!wanted.has('metered')) return
+    const before = this.mayProbe
+    this.#metered = metered
+    this.#meteredAtMs = this.#components.clock.nowMs()
+    if (this.mayProbe !== before) this.#listener.probing?.()
+  }
+
+  /** What counts for a quota of energy: what is metered, else what its owner says, else a rule of thumb. */
+  #watts(metered: Observations['watts']): Observations['watts'] {
+    if (this.#source.policy.settings.wattHoursPerDay === 0) {
+      this.#wattsSource = undefined
+      return metered
+    }
+    const assumed = this.ownerWatts ?? this.#listener.estimatedWatts?.() ?? 'unknown'
+    if (metered !== 'unknown') this.#wattsSource = 'measured'
+    else if (assumed === 'unknown') this.#wattsSource = undefined
+    else this.#wattsSource = this.ownerWatts === undefined ? 'estimated' : 'owner'
+    return metered === 'unknown' ? assumed : metered
+  }
+
   #judge(): void {
     const observations = this.#observed
     if (observations === undefined || this.#isStopped) return
@@ -200,8 +284,9 @@ export class OwnerPolicy implements Startable {
     const facts = { wallMs: senses.wallMs(), observations, usage: this.#usageNow(), pause: this.#pause }
     this.#verdict = judge(settings, facts, this.#verdict, clock.nowMs())
     const { reason, handsOver: isHandingOver, problem } = this.status()
-    const { coordinators, models } = settings
-    const said = JSON.stringify([reason, isHandingOver, problem?.message, coordinators, models])
+    const { coordinators, tenants, models } = settings
+    const lists = [coordinators, tenants, models, this.replicas]
+    const said = JSON.stringify([reason, isHandingOver, problem?.message, ...lists])
     const isNew = said !== this.#told
     const isFirst = this.#told === ''
     this.#told = said

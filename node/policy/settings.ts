@@ -3,7 +3,7 @@
  * `skein config show` lists. Every default lets the node serve.
  */
 import { Type, type Static, type TSchema } from 'typebox'
-import { checker, LIMITS } from '../../mesh/protocol/index.ts'
+import { checker, LIMITS, type ReplicaConsent } from '../../mesh/protocol/index.ts'
 import { isZone, parseWindow, type Window } from './hours.ts'
 
 /** The policy in force. */
@@ -16,6 +16,8 @@ export interface PolicySettings {
   readonly requestsPerDay: number
   readonly tokensPerDay: number
   readonly wattHoursPerDay: number
+  /** What the machine takes more while it answers; 0 when its owner does not say. */
+  readonly watts: number
   readonly whenUsedUp: 'finish' | 'hand-over'
   readonly powerSource: 'any' | 'mains'
   /** Percent; 0 is no bound. */
@@ -32,8 +34,12 @@ export interface PolicySettings {
   readonly metered: 'serve' | 'no-pulls' | 'pause'
   /** Names and peer ids of those that are served; everyone when empty. */
   readonly coordinators: readonly string[]
+  /** Names of tenants, and beginnings of them with a `*`; everyone when empty. */
+  readonly tenants: readonly string[]
   /** Names, digests, and beginnings of them with a `*`; all models when empty. */
   readonly models: readonly string[]
+  /** What coordinators may order when a model is in demand. */
+  readonly replicas: ReplicaConsent
   readonly reopenAfterMs: number
   readonly whenUnknown: 'serve' | 'pause'
 }
@@ -64,7 +70,9 @@ function as<S extends TSchema>(schema: S): (raw: unknown) => Static<S> | undefin
 
 const number = (maximum: number): ((raw: unknown) => number | undefined) => as(Type.Number({ minimum: 0, maximum }))
 const whole = as(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }))
-const texts = as(Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { maxItems: LIMITS.policyListMax }))
+const textsOf = (maxLength: number) =>
+  as(Type.Array(Type.String({ minLength: 1, maxLength }), { maxItems: LIMITS.policyListMax }))
+const texts = textsOf(256)
 const oneOf = <const T extends string>(...words: readonly T[]): ((raw: unknown) => T | undefined) =>
   ((fits) => (raw: unknown) => (fits(raw) ? (raw as T) : undefined))(checker(Type.Enum([...words])))
 
@@ -162,6 +170,16 @@ export const SETTINGS: readonly Setting[] = [
     read: oneOf('finish', 'hand-over'),
   },
   {
+    table: 'energy',
+    key: 'watts',
+    field: 'watts',
+    byDefault: 0,
+    allowed: 'a number from 0 to 100000',
+    comment:
+      'Watts that this machine takes more while it answers. Counts where it cannot tell itself; 0 is by rule of thumb.',
+    read: number(100_000),
+  },
+  {
     table: 'power',
     key: 'source',
     field: 'powerSource',
@@ -244,12 +262,33 @@ export const SETTINGS: readonly Setting[] = [
   },
   {
     table: 'access',
+    key: 'tenants',
+    field: 'tenants',
+    byDefault: [],
+    allowed: `${LIST} of up to ${LIMITS.tenantLengthMax} characters: names, or beginnings of them that end with *`,
+    comment:
+      'Tenants (API keys) that are served, as coordinators name them, "key:*" for all that begin so; all when empty.',
+    read: textsOf(LIMITS.tenantLengthMax),
+  },
+  {
+    table: 'access',
     key: 'models',
     field: 'models',
     byDefault: [],
     allowed: `${LIST}: names or digests, or beginnings of them that end with *`,
     comment: 'Models that others may use, by name or digest, "llama*" for all that begin so; all when empty.',
     read: texts,
+  },
+  {
+    table: 'access',
+    key: 'replicas',
+    field: 'replicas',
+    byDefault: 'load',
+    allowed: '"off", "load" or "fetch"',
+    comment:
+      'A model in demand: coordinators may have nothing done about it here; have it loaded if it is on the disk; or also ' +
+      'have it fetched from other members, unless the link is metered.',
+    read: oneOf('off', 'load', 'fetch'),
   },
 ]
 

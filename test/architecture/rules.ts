@@ -50,8 +50,13 @@ export const ZONES: readonly ZoneRule[] = [
     reason: 'It runs plans on nodes. It does not know HTTP, nor who asked.',
   },
   {
+    folder: 'coordinator/residency',
+    imports: [...MESH, 'coordinator/scheduler', 'coordinator/directory'],
+    reason: 'It weighs demand against the directory and orders replicas; tasks, and who asked, it is told of.',
+  },
+  {
     folder: 'coordinator/admission',
-    imports: [...MESH, 'coordinator/dispatch', 'coordinator/directory', 'coordinator/ledger'],
+    imports: [...MESH, 'coordinator/dispatch', 'coordinator/directory', 'coordinator/residency', 'coordinator/ledger'],
     reason: 'It turns a request into a task and a view of the mesh; how tasks are placed is behind dispatch.',
   },
   {
@@ -67,6 +72,7 @@ export const ZONES: readonly ZoneRule[] = [
       'coordinator/admission',
       'coordinator/dispatch',
       'coordinator/directory',
+      'coordinator/residency',
       'coordinator/scheduler',
       'coordinator/ledger',
     ],

@@ -10,6 +10,15 @@
 import { parseArgs } from 'node:util'
 import { asModelDigest, GREEDY, type Prompt } from '../../mesh/protocol/index.ts'
 import { createLogger, SystemClock } from '../../mesh/runtime/index.ts'
+import {
+  createPowerSource,
+  estimatedEnergy,
+  estimateWatts,
+  hardwareOf,
+  hostFacts,
+  measureEnergy,
+  SystemEnergy,
+} from '../../node/capability/index.ts'
 import { createEngine, type Engine } from '../../node/engines/index.ts'
 import { ensureModel, MODEL_NAMES } from '../fixtures/models/index.ts'
 import { LlamaServer } from './llama-server.ts'
@@ -160,12 +169,26 @@ async function measure(engine: Engine): Promise<void> {
     if (sequences === 1) stepMs = 1000 / rate
     print(`decode x ${sequences}  ${rate.toFixed(1)} tokens/s`)
   }
+  await energyOf(engine, 1000 / stepMs)
   const { rate, tokens } = await prefillRate(engine)
   print(`prefill     ${rate.toFixed(0)} tokens/s (${tokens} tokens)`)
   const times = await commitTimes(engine)
   print(
     `commit      ${spread(times)}, ${(median(times) / stepMs).toFixed(1)} decode steps with ${COMMIT_TOKENS} tokens`,
   )
+}
+
+/** As a node announces it: metered above the idle machine, or by rule of thumb. */
+async function energyOf(engine: Engine, tokensPerSecond: number): Promise<void> {
+  const meter = new SystemEnergy({ clock, power: createPowerSource(clock), hasNvidia: () => true })
+  const decode = [{ sequences: 1, tokensPerSecond }]
+  const speed = { prefillTokensPerSecond: 0, decode, measuredAtMs: 0 }
+  const { signal } = new AbortController()
+  const threads = values.threads === undefined ? undefined : Number(values.threads)
+  const energy =
+    (await measureEnergy(engine, clock, meter, { speed, signal })) ??
+    estimatedEnergy(speed, estimateWatts(hardwareOf(hostFacts()), threads), 'estimated')
+  if (energy) print(`energy      ${energy.joulesPerToken.toPrecision(2)} J/token (${energy.source})`)
 }
 
 async function compareWith(program: string, engine: Engine, model: string, threads: number): Promise<void> {

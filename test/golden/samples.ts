@@ -44,6 +44,9 @@ export const SAMPLES: readonly Frame[] = [
   { type: 'control.held', attempts: [{ taskId: TASK, fence: 3 * 2 ** 20 + 7, index: 41, ended: true }] },
   { type: 'control.release', attempts: [{ taskId: TASK, fence: 3 * 2 ** 20 + 7 }] },
   { type: 'control.directive', directive: 'drain' },
+  { type: 'control.order', order: 3 * 2 ** 20 + 7, digest: DIGEST, fetch: true },
+  { type: 'control.outcome', order: 3 * 2 ** 20 + 7, state: 'accepted' },
+  { type: 'control.outcome', order: 8, state: 'refused', code: 'NO_FREE_SLOT', message: 'no memory is free' },
   {
     type: 'attempt.start',
     taskId: TASK,
@@ -127,6 +130,7 @@ export const SAMPLES: readonly Frame[] = [
       cordoned: true,
       draining: true,
       paused: 'outside its hours until 18:00',
+      replicas: 'fetch',
     },
   },
   { type: 'model.find', text: 'hf:owner/repository' },

@@ -1,11 +1,16 @@
-/** A process that holds an engine process, for tests that kill it: prints the child's id once it generates. */
+/**
+ * A process that holds an engine process, for tests that kill it: prints the child's id once it generates. An argument is
+ * the folder of its KV states.
+ */
 import { SystemClock, silentLogger } from '../../mesh/runtime/index.ts'
 import { GREEDY } from '../../mesh/protocol/index.ts'
 import { ChildEngine, echoDigest } from '../../node/engines/index.ts'
 
 const path = 'echo:?tps=50'
 const engine = new ChildEngine({ engine: 'echo' }, { log: silentLogger })
-await engine.load({ path, digest: echoDigest(path), slots: 1 })
+const [, , dir] = process.argv
+const place = dir === undefined ? {} : { kvStates: { dir, bytesMax: 1 } }
+await engine.load({ path, digest: echoDigest(path), slots: 1, ...place })
 const request = {
   id: 'endless',
   prompt: { kind: 'text' as const, text: 'geese' },

@@ -2,10 +2,11 @@
 import Schema from 'typebox/schema'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
+  answeredCalls,
   asModelDigest,
   GREEDY,
   ToolCallParser,
-  type AnsweredPart,
+  type AnsweredCall,
   type ChatMessage,
   type Prompt,
   type Sampling,
@@ -47,11 +48,11 @@ async function load(name: ModelName): Promise<{ engine: Engine; model: LoadedMod
 const generate = (engine: Engine, overrides: Partial<GenerationRequest> = {}): Promise<Answer> =>
   collect(engine.generate(request({ prompt, sampling: sampling(), maxTokens: 400, ...overrides }), never))
 
-function read(text: string): { calls: Extract<AnsweredPart, { kind: 'call' }>['call'][]; content: string } {
+function read(text: string): { calls: AnsweredCall[]; content: string } {
   const parser = new ToolCallParser()
   const parts = [...parser.push(text), ...parser.end()]
   return {
-    calls: parts.flatMap((part) => (part.kind === 'call' ? [part.call] : [])),
+    calls: answeredCalls(parts),
     content: parts.map((part) => (part.kind === 'content' ? part.text : '')).join(''),
   }
 }
@@ -293,4 +294,73 @@ describe('tools that cannot be held to', () => {
     expect(await codeOf(generate(engine, { prompt: { kind: 'chat', messages } }))).toBe('INVALID_REQUEST')
     await engine.unload()
   }, 60_000)
+})
+
+describe('a model that writes calls as bare JSON', () => {
+  let engine: Engine
+  let target: Engine
+  beforeAll(async () => {
+    ;[engine, target] = (await Promise.all([load('tools-plain'), load('tools-plain')])).map(
+      (loaded) => loaded.engine,
+    ) as [Engine, Engine]
+  }, 60_000)
+  afterAll(() => Promise.all([engine.unload(), target.unload()]))
+
+  it('makes one valid call when it must, told in our markup, whatever is drawn', async () => {
+    for (let seed = 0; seed < 4; seed++) {
+      const answer = await generate(engine, { format: FORCED, sampling: sampling({ temperature: 1.4, seed }) })
+      expect(answer.finishReason, answer.text).toBe('stop')
+      const { calls, content } = read(answer.text)
+      expect(content).toBe('')
+      expect(calls).toHaveLength(1)
+      expectFits(calls[0]!)
+    }
+  }, 60_000)
+
+  it('is free until it begins one, and held from there on', async () => {
+    const generated = bytes('\n{"name": "')
+    const { text, finishReason } = await generate(engine, { generated, sampling: sampling({ temperature: 1.2 }) })
+    const { calls, content } = read(text)
+    expect(content).toBe('')
+    expect(finishReason).toBe('stop')
+    expect(calls).toHaveLength(1)
+    expectFits(calls[0]!)
+    const other = await generate(engine, { generated: bytes('{"x": "'), maxTokens: 40 })
+    expect(other.finishReason).toBe('length')
+    await expect(generate(engine, { generated: bytes('{"name": "other"') })).rejects.toMatchObject({
+      code: 'INVALID_REQUEST',
+      param: 'tools',
+    })
+  })
+
+  it('answers in JSON where it does not call', async () => {
+    const content = { kind: 'json-schema', schema: '{"enum":["yes","no"]}' } as const
+    const format: ToolFormat = { kind: 'tool-calls', choice: 'auto', callsMax: 1, content }
+    for (let seed = 0; seed < 6; seed++) {
+      const { text } = await generate(engine, { format, sampling: sampling({ temperature: 2, seed }) })
+      const { calls } = read(text)
+      if (calls.length > 0) expectFits(calls[0]!)
+      else expect(['yes', 'no']).toContain(JSON.parse(text))
+    }
+  }, 60_000)
+
+  it('goes on wherever it is moved, to the same answer', async () => {
+    const whole = await generate(engine, { format: FORCED })
+    for (let position = 0; position <= whole.ids.length; position += 3) {
+      const tail = await generate(target, { format: FORCED, generated: whole.ids.slice(0, position) })
+      expect(whole.releases.slice(0, position).join('') + tail.text, `moved at ${position}`).toBe(whole.text)
+    }
+  }, 120_000)
+
+  it('is shown its earlier calls one by one', async () => {
+    const toolCalls = ['1', '2'].map((id) => ({ id, name: 'say', arguments: '{"text": "x"}' }))
+    const messages: ChatMessage[] = [
+      asked,
+      { role: 'assistant', content: '', toolCalls },
+      { role: 'tool', content: 'done', toolCallId: '1' },
+      { role: 'tool', content: 'done', toolCallId: '2' },
+    ]
+    const answer = await generate(engine, { prompt: { kind: 'chat', messages, tools }, maxTokens: 2 })
+    expect(answer.usage.promptTokens).toBeGreaterThan(100)
+  })
 })

@@ -111,6 +111,26 @@ describe('an answer over a wire that breaks', () => {
     expect(wire.count).toBe(cuts.length + 1)
   })
 
+  it('has the thought in front of it once, and asks for none where none is wanted', async () => {
+    running.twin.thought = { open: '<think>', close: '</think>', isOpen: false }
+    running.twin.script = async function* () {
+      yield started()
+      for (const [index, text] of ['<think>', ...WORDS, '</think>', 'Yes.'].entries()) {
+        yield tokens(index, text)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      yield end()
+    }
+    wire.cuts = [900, 1500]
+    let thought = ''
+    const listening = { ...listener(), thought: (text: string) => void (thought += text) }
+    await wire.client.generate({ ...ASK, think: false }, listening)
+    running.twin.thought = undefined
+    expect(thought).toBe(WORDS.join('').trim())
+    expect(listening.heard.text).toBe('Yes.')
+    expect(running.twin.calls[0]!.request.prompt).toMatchObject({ thinking: { isOn: false } })
+  })
+
   it('says to which node it moved, once', async () => {
     speaks()
     const listening = listener()

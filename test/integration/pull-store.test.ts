@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { asModelDigest, SkeinError, type ErrorCode } from '../../mesh/protocol/index.ts'
 import { defaultModels } from '../../node/models/store/index.ts'
+import { writeAdapter } from '../fixtures/models/adapter.ts'
 import { HubDouble, sha256Of } from './pull.hub.ts'
 import { createBench, modelBytes, QuotaDisk, type Bench } from './pull.harness.ts'
 
@@ -191,5 +192,25 @@ describe('the store', () => {
     expect((await bench.store.list()).map(({ name }) => name)).toEqual(['a', 'b'])
     expect(await readdir(odd)).toEqual(['notes.txt'])
     expect(await readdir(join(blobs, 'else'))).toEqual(['x.gguf'])
+  })
+})
+
+describe('an adapter', () => {
+  it('is pulled and taken over like a model, marked, and never served unasked', async () => {
+    const file = join(bench.dataDir, 'style.gguf')
+    await writeAdapter(file, { token: 200 })
+    const bytes = await readFile(file)
+    hub.addModel(ID, 'word-lora.gguf', bytes)
+    await bench.pull(`${REFERENCE}:word-lora.gguf`)
+    await expectStored(bytes, 'word-lora')
+    await bench.pull(file, { name: 'style' })
+    expect((await bench.store.list()).map(({ name, kind }) => [name, kind])).toEqual([
+      ['style', 'adapter'],
+      ['word-lora', 'adapter'],
+    ])
+    hub.addModel('owner/other-GGUF', 'm-Q4_K_M.gguf', modelBytes(MIB))
+    const { model } = await bench.pull('hf:owner/other-GGUF')
+    expect(model.kind).toBeUndefined()
+    expect(await defaultModels(bench.dataDir)).toEqual([model.path])
   })
 })

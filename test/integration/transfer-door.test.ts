@@ -10,10 +10,20 @@ import { clock, digestOf, MIB, random, startPuller, startSharer, type Puller, ty
 const bytes = modelBytes(9 * MIB)
 const never = new AbortController().signal
 
-async function openDoor(isHidden: boolean): Promise<{ sharer: Sharer; puller: Puller; door: LocalDoor }> {
+async function openDoor(
+  isHidden: boolean,
+  isBusy = false,
+): Promise<{ sharer: Sharer; puller: Puller; door: LocalDoor }> {
   const sharer = await startSharer('one', { files: [{ name: 'm-Q8_0', bytes }], isHidden })
   const puller = await startPuller([sharer])
-  const door = new LocalDoor({ random, log: silentLogger, asker: puller.asker })
+  const door = new LocalDoor({
+    clock,
+    random,
+    log: silentLogger,
+    asker: puller.asker,
+    isBusy: () => isBusy,
+    busyBytesPerSecond: 16 * MIB,
+  })
   await door.start()
   after(() => door.stop())
   return { sharer, puller, door }
@@ -30,6 +40,21 @@ describe('the door for commands', () => {
       isHidden ? { direct: 0, stream: bytes.length } : { direct: bytes.length, stream: 0 },
     )
     members.close()
+  })
+
+  it('has a command take its time while answers stream on this machine', async () => {
+    const { puller, door } = await openDoor(false, true)
+    const asker = new DoorAsker(clock, door.address!)
+    const members = new MeshMembers({ clock, asker })
+    const components = { clock, random, store: puller.store, hub: { endpoint: new URL('http://127.0.0.1:1') }, members }
+    const beganMs = clock.nowMs()
+    await pull(components, 'm-Q8_0', { keepFree: { bytes: 0 }, onEvent: () => {} }, never)
+    // two chunks of four MiB before the last one, at 16 MiB in a second
+    expect(clock.nowMs() - beganMs).toBeGreaterThanOrEqual(499)
+    members.close()
+    // one that is gone holds nobody up
+    await door.stop()
+    await asker.pace(1, never)
   })
 
   it('tells a command why not', async () => {

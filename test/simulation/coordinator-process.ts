@@ -1,12 +1,14 @@
 /** The coordinator's machine: its ledger, and the processes that run on it one after the other. */
-import { parseCapabilityRecord, readCanonical, SkeinError, type TaskId } from '../../mesh/protocol/index.ts'
+import { parseCapabilityRecord, readCanonical, SkeinError, type Frame, type TaskId } from '../../mesh/protocol/index.ts'
 import { MemoryDiscovery, type MemoryPeerTransport } from '../../mesh/network/index.ts'
 import type { Clock } from '../../mesh/runtime/index.ts'
+import { echoDigest } from '../../node/engines/index.ts'
 import { createCoordinator, type Coordinator } from '../../coordinator/index.ts'
 import { MemoryLedger, type Ledger, type LedgerEvent } from '../../coordinator/ledger/index.ts'
 import type { MachineComponents } from './node-process.ts'
 import { tapped, type Tap } from './tap.ts'
-import { Choices, ProcessClock } from './world.ts'
+import type { NodePlan, Scenario } from './scenario.ts'
+import { Choices, EPOCH_MS, ProcessClock } from './world.ts'
 
 /** An SSD's flush. */
 const COMMIT_MS = 2
@@ -16,6 +18,8 @@ const ANSWER_MS_MAX = 3
 export class CoordinatorMachine {
   readonly #components: MachineComponents
   readonly #budgetMicros: number
+  /** What was learned of the days. */
+  readonly #peaks: unknown
   /** Of its disk: shared by all lives. */
   #memory: MemoryLedger | undefined
   #transport: MemoryPeerTransport | undefined
@@ -26,9 +30,13 @@ export class CoordinatorMachine {
   #commitMs = COMMIT_MS
   #diskFull: string | undefined
 
-  constructor(components: MachineComponents, budgetMicros: number) {
+  constructor(
+    components: MachineComponents,
+    { budgetMicros, hasPeaks, nodes }: Pick<Scenario, 'budgetMicros' | 'hasPeaks' | 'nodes'>,
+  ) {
     this.#components = components
     this.#budgetMicros = budgetMicros
+    this.#peaks = hasPeaks ? peaksOf(nodes) : undefined
   }
 
   get transport(): MemoryPeerTransport {
@@ -82,6 +90,7 @@ export class CoordinatorMachine {
       discovery: new MemoryDiscovery(network, transport.self.peerId),
       ledger: this.#ledger(this.#memory, clock, random),
       budgetMicros: this.#budgetMicros,
+      profileStore: { load: async () => this.#peaks, save: async () => {} },
       membership: { isAuthority: false, invite: refused, revoke: refused },
       openRecord: async (peer, signed) => {
         const record = parseCapabilityRecord(readCanonical(signed.payload))
@@ -172,19 +181,34 @@ export class CoordinatorMachine {
     const { observe, nameOf } = this.#components
     return {
       out: (stream, frame) => {
+        if (frame.type === 'control.order') observe({ type: 'ordered', node: nameOf(stream.peer), frame })
         if (stream.protocol === 'attempt')
           observe({ type: 'sent', stream: stream.number, node: nameOf(stream.peer), frame })
         return [frame]
       },
-      in: (stream, frame) => {
+      in: (stream, any) => {
+        const frame = any as Frame
+        if (frame.type === 'control.outcome') observe({ type: 'outcome', node: nameOf(stream.peer), frame })
         if (stream.protocol === 'attempt')
           observe({ type: 'got', stream: stream.number, node: nameOf(stream.peer), frame })
       },
       over: (stream) => {
         if (stream.protocol === 'attempt') observe({ type: 'stream over', stream: stream.number })
+        else if (stream.protocol === 'control') observe({ type: 'control over', node: nameOf(stream.peer) })
       },
     }
   }
+}
+
+const DAY_MS = 86_400_000
+
+/** As of a coordinator that saw ten requests in every quarter of an hour of the days before. */
+function peaksOf(nodes: readonly NodePlan[]): unknown {
+  const all = (value: number): number[] => new Array<number>(96).fill(value)
+  const last = Math.floor(EPOCH_MS / DAY_MS) - 1
+  const days = { requests: all(10), prefillTokens: all(100), decodeTokens: all(900), seen: all(2), busy: all(2) }
+  const digests = new Set(nodes.map(({ model }) => echoDigest(model)))
+  return { models: [...digests].map((digest) => ({ digest, days: { ...days, last: all(last) } })) }
 }
 
 const refused = (): Promise<never> => Promise.reject(new SkeinError('NOT_THE_AUTHORITY', 'not simulated'))

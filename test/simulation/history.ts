@@ -79,7 +79,7 @@ class History {
       log: (name) => this.#logger(name),
       nameOf: (peer) => this.#nameOf(peer as PeerId),
     }
-    this.#coordinator = new CoordinatorMachine(machine, scenario.budgetMicros)
+    this.#coordinator = new CoordinatorMachine(machine, scenario)
     this.#nodes = scenario.nodes.map((plan) => new NodeMachine(machine, plan))
     this.#faults = new Faults({
       world: this.#world,

@@ -225,6 +225,26 @@ export const MUTATIONS: readonly Mutation[] = [
       },
     ],
   },
+  {
+    name: 'orders: the consent of the owner',
+    patches: [
+      {
+        file: 'coordinator/residency/choice.ts',
+        guard: "if (consent === 'off') return 'its owner takes no orders'",
+        without: '',
+      },
+    ],
+  },
+  {
+    name: 'orders: rented machines',
+    patches: [
+      {
+        file: 'coordinator/residency/choice.ts',
+        guard: "if (node.isCloud || node.price !== undefined) return 'rented'",
+        without: '',
+      },
+    ],
+  },
 ]
 
 /** `source` without the guard. Throws a RangeError unless it stands there exactly once. */

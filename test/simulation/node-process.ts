@@ -3,6 +3,7 @@ import { canonicalBytes, type AnyFrame, type Frame } from '../../mesh/protocol/i
 import { MemoryDiscovery, type MemoryNetwork, type MemoryPeerTransport } from '../../mesh/network/index.ts'
 import type { Clock, Logger } from '../../mesh/runtime/index.ts'
 import { createEngine, type CreateEngine, type Engine } from '../../node/engines/index.ts'
+import { NO_METER } from '../../node/capability/index.ts'
 import { createNodeAgent, type NodeAgent } from '../../node/index.ts'
 import { BOAST, Liar } from './lies.ts'
 import type { Observation } from './record.ts'
@@ -58,7 +59,7 @@ export class NodeMachine {
   start(): void {
     if (this.agent) return
     const { world, network, log, observe, seed } = this.#components
-    const { name, model, slots, isCloud, price } = this.plan
+    const { name, model, slots, isCloud, price, refusesOrders } = this.plan
     const clock = (this.#clock = new ProcessClock(world))
     const transport = this.#transport
       ? network.revive(this.#transport, clock.io)
@@ -96,6 +97,8 @@ export class NodeMachine {
         }),
         power: { read: async () => 'mains' },
         runCommand: () => Promise.reject(new SkeinError('NOT_FOUND', 'no tools here')),
+        watchOthers: async () => async () => undefined,
+        energy: NO_METER,
         hostFacts: () => ({
           cpuModel: 'simulated',
           architecture: 'x64',
@@ -111,6 +114,7 @@ export class NodeMachine {
         models: [model],
         slots,
         graceMs: GRACE_MS,
+        replicas: refusesOrders ? 'off' : 'load',
         ...(isCloud && { tier: 'cloud' as const }),
         ...(price && { price }),
       },

@@ -1,5 +1,5 @@
 /** What happens in a history, as the checkers and the reader of a replay see it. */
-import type { AnyFrame, ErrorCode, Frame, TaskId } from '../../mesh/protocol/index.ts'
+import type { AnyFrame, ControlOrder, ControlOutcome, ErrorCode, Frame, TaskId } from '../../mesh/protocol/index.ts'
 import type { TaskEvent } from '../../coordinator/admission/index.ts'
 import type { LedgerEvent, LedgerTask } from '../../coordinator/ledger/index.ts'
 import type { ClientPlan, NodePlan } from './scenario.ts'
@@ -16,6 +16,10 @@ export type Observation =
   | { readonly type: 'sent'; readonly stream: number; readonly node: string; readonly frame: Frame }
   | { readonly type: 'got'; readonly stream: number; readonly node: string; readonly frame: AnyFrame }
   | { readonly type: 'stream over'; readonly stream: number }
+  /** The coordinator ordered a replica, heard what became of it, or closed the control stream of a node. */
+  | { readonly type: 'ordered'; readonly node: string; readonly frame: ControlOrder }
+  | { readonly type: 'outcome'; readonly node: string; readonly frame: ControlOutcome }
+  | { readonly type: 'control over'; readonly node: string }
   /** The same at a node: `life` counts its processes. */
   | {
       readonly type: 'node sent'

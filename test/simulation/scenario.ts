@@ -14,6 +14,8 @@ export interface NodePlan {
   readonly joinsAtMs: number
   readonly isCloud: boolean
   readonly price?: Price
+  /** Its owner takes no orders for replicas. */
+  readonly refusesOrders: boolean
   /** Empty for an honest node. */
   readonly lies: readonly Lie[]
 }
@@ -70,6 +72,8 @@ export interface PlannedFault {
 
 export interface Scenario {
   readonly seed: number
+  /** The coordinator has learned that every quarter of an hour is busy: models that rest are ordered. */
+  readonly hasPeaks: boolean
   readonly nodes: readonly NodePlan[]
   readonly clients: readonly ClientPlan[]
   readonly faults: readonly PlannedFault[]
@@ -108,12 +112,17 @@ export function scenarioOf(seed: number): Scenario {
   const activeMs = choices.whole(8, 25) * 1000
   // not every kind of fault in every history: many of one kind meet what a mixture would cover up
   const kinds = FAULTS.filter(() => choices.chance(0.35))
+  const residency = new Choices(seed, 'residency')
+  const hasPeaks = residency.chance(0.4)
+  const rest = hasPeaks ? `&rest=1&load=${residency.pick([50, 1000, 3000])}` : ''
   const models = ['a', 'b'].map(
-    (name) => `echo:${name}?tps=${choices.pick([8, 20, 40, 100])}&prefill=${choices.pick([50, 400, 2000])}&ctx=400`,
+    (name) =>
+      `echo:${name}?tps=${choices.pick([8, 20, 40, 100])}&prefill=${choices.pick([50, 400, 2000])}&ctx=400${rest}`,
   )
   const isJoinStorm = choices.chance(0.1)
   const nodes = Array.from({ length: choices.whole(1, 5) }, (_, i) => ({
     ...nodePlan(choices, i, models, activeMs),
+    refusesOrders: residency.chance(0.3),
     ...(isJoinStorm && { joinsAtMs: activeMs >> 1 }),
   }))
   const hasLiar = nodes.some((node) => node.lies.length > 0)
@@ -124,6 +133,7 @@ export function scenarioOf(seed: number): Scenario {
   if (choices.chance(0.25)) faults.push(...storm(choices, nodes.length, activeMs))
   return {
     seed,
+    hasPeaks,
     nodes,
     clients: Array.from({ length: count }, (_, i) => clientPlan(choices, i, nodes, activeMs, hasLiar)),
     faults: [...faults].sort((a, b) => a.atMs - b.atMs),
@@ -138,7 +148,12 @@ export function scenarioOf(seed: number): Scenario {
   }
 }
 
-function nodePlan(choices: Choices, index: number, models: readonly string[], activeMs: number): NodePlan {
+function nodePlan(
+  choices: Choices,
+  index: number,
+  models: readonly string[],
+  activeMs: number,
+): Omit<NodePlan, 'refusesOrders'> {
   const isLiar = index > 0 && choices.chance(0.2)
   const isCloud = index > 0 && choices.chance(0.3)
   return {

@@ -11,6 +11,12 @@ export function describe(seen: Observation): string {
       return `coordinator < ${seen.node} #${seen.stream} ${frameText(seen.frame)}`
     case 'stream over':
       return `coordinator closes #${seen.stream}`
+    case 'ordered':
+      return `coordinator > ${seen.node} order ${seen.frame.order} of ${seen.frame.digest.slice(7, 15)}`
+    case 'outcome':
+      return `coordinator < ${seen.node} order ${seen.frame.order} ${seen.frame.state} ${seen.frame.code ?? ''}`
+    case 'control over':
+      return `coordinator closes the control stream of ${seen.node}`
     case 'node sent':
       return `${seen.node}.${seen.life} > #${seen.stream} ${frameText(seen.frame)}`
     case 'node got':

@@ -6,7 +6,7 @@ import { SkeinError } from '../../mesh/protocol/index.ts'
 import { SeededRandom, TimerQueue, type CancelTimer, type Clock } from '../../mesh/runtime/index.ts'
 
 /** Wall clock at the beginning of every history. */
-const EPOCH_MS = 1_800_000_000_000
+export const EPOCH_MS = 1_800_000_000_000
 /** More events in one millisecond mean that something goes round in a circle. */
 const STEPS_PER_MS_MAX = 20_000
 

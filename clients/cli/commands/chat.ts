@@ -5,6 +5,7 @@ import { asSkeinError, SkeinError } from '../../../mesh/protocol/index.ts'
 import { createContext, type Context } from '../context.ts'
 import type { ChatMessage, CoordinatorClient } from '../coordinator-client.ts'
 import { Interrupted } from '../interrupt.ts'
+import { ThoughtDisplay } from '../thoughts.ts'
 import { addGenerateOptions, type GenerateOptions } from './run.ts'
 
 const HELP = `/model NAME  use another model    /clear  forget the conversation
@@ -110,22 +111,33 @@ class Chat {
     const messages: ChatMessage[] = [...this.#messages, { role: 'user', content: text }]
     this.#answer = new AbortController()
     let answer = ''
+    let thought = ''
+    const isShown = this.#options.showThinking === true || process.stderr.isTTY === true
+    const thoughts = new ThoughtDisplay(output, isShown)
     const take = (piece: string): void => {
+      thoughts.end()
       answer += piece
       output.answer(piece)
     }
+    const think = (piece: string): void => {
+      thought += piece
+      thoughts.thought(piece)
+    }
     try {
       const init = { ...this.#options, model: this.#model, messages }
-      await this.#client.generate(init, { text: take, status: output.note }, this.#answer.signal)
+      const listener = { text: take, thought: think, status: output.note }
+      await this.#client.generate(init, listener, this.#answer.signal)
     } catch (thrown) {
       if (thrown instanceof Interrupted) output.note(' [stopped]')
       else output.note(`\n${asSkeinError(thrown).message}`)
     } finally {
       this.#answer = undefined
     }
+    thoughts.end()
     output.answer('\n')
     // A stopped or broken answer stays in the conversation as far as it came; one that never began leaves no trace.
-    if (answer !== '') this.#messages = [...messages, { role: 'assistant', content: answer }]
+    const thoughtOf = thought === '' ? {} : { reasoning_content: thought }
+    if (answer !== '') this.#messages = [...messages, { role: 'assistant', content: answer, ...thoughtOf }]
   }
 
   #clear(): void {

@@ -2,8 +2,9 @@
 import { homedir } from 'node:os'
 import { Option, type Command } from 'commander'
 import { SystemClock, SystemRandom } from '../../../mesh/runtime/index.ts'
+import type { ModelView, ReplicaView } from '../../../coordinator/index.ts'
 import { addClientOptions, createContext, type ClientOptions, type Context } from '../context.ts'
-import { formatBytes, formatDuration, table } from '../output.ts'
+import { formatBytes, formatDuration, formatEnergy, table } from '../output.ts'
 import { findServers } from '../upstream-options.ts'
 
 interface ModelsOptions extends ClientOptions {
@@ -36,10 +37,41 @@ async function listMesh({ output, client }: Context): Promise<void> {
     formatBytes(model.sizeBytes),
     String(model.contextTokens),
     model.features.join(' '),
-    model.resident ? 'resident' : 'on disk',
+    stateOf(model.replicas),
+    energyOf(model),
     model.nodes.map((node) => node.name).join(', '),
   ])
-  output.line(table([['NAME', 'QUANTIZATION', 'SIZE', 'CONTEXT', 'FEATURES', 'STATE', 'NODES'], ...rows]))
+  output.line(table([['NAME', 'QUANTIZATION', 'SIZE', 'CONTEXT', 'FEATURES', 'STATE', 'ENERGY', 'NODES'], ...rows]))
+  for (const { aliases, digest, replicas } of models) {
+    const line = orderLine(replicas)
+    if (line !== undefined) output.line(`${aliases[0] ?? digest}: ${line}`)
+  }
+}
+
+/** Of the node where an answer takes the least. */
+function energyOf({ nodes }: ModelView): string {
+  const known = nodes.flatMap(({ energy }) => energy ?? [])
+  return formatEnergy(known.sort((a, b) => a.joulesPerToken - b.joulesPerToken)[0])
+}
+
+/** In memory, being loaded, on disk: at how many nodes, where that is not one alone. */
+function stateOf({ resident, loading, onDisk }: ReplicaView): string {
+  const states = [
+    [resident, 'resident'],
+    [loading, 'loading'],
+    [onDisk, 'on disk'],
+  ] as const
+  const parts = states.filter(([count]) => count > 0)
+  if (parts.length === 0) return 'away'
+  if (parts.length === 1 && parts[0]![0] === 1) return parts[0]![1]
+  return parts.map(([count, what]) => `${count} ${what}`).join(', ')
+}
+
+/** Why another replica is on its way, or why there is none. */
+function orderLine({ order, hindrance }: ReplicaView): string | undefined {
+  if (order !== undefined)
+    return `${order.node.name} is to ${order.fetch ? 'fetch and load' : 'load'} it: ${order.reason}`
+  return hindrance === undefined ? undefined : `another replica is wanted, but ${hindrance}`
 }
 
 async function listServers({ output }: Context): Promise<void> {
@@ -82,7 +114,7 @@ async function listStore({ output, dataDir }: Context): Promise<void> {
     model.name,
     model.isPresent ? formatBytes(model.sizeBytes) : 'missing',
     model.digest.slice('sha256:'.length, 'sha256:'.length + 12),
-    model.quantization,
+    model.kind === undefined ? model.quantization : `${model.quantization} ${model.kind}`,
     ago(model.lastUsedAtMs),
     printable(model.source),
   ])

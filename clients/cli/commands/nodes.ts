@@ -2,7 +2,7 @@
 import { Option, type Command } from 'commander'
 import type { NodeView } from '../../../coordinator/index.ts'
 import { addClientOptions, createContext, type ClientOptions } from '../context.ts'
-import { formatBytes, table, type Output } from '../output.ts'
+import { formatBytes, formatEnergy, table, type Output } from '../output.ts'
 
 export function registerNodes(program: Command): void {
   addClientOptions(program.command('nodes').description('list the members of the mesh'))
@@ -22,18 +22,20 @@ export function registerNodes(program: Command): void {
 }
 
 function render(nodes: readonly NodeView[], output: Output): string {
-  const rows = [['NAME', 'STATE', 'MODELS', 'SPEED (prefill / decode tok/s)', 'SLOTS', 'HARDWARE']]
+  const rows = [['NAME', 'STATE', 'MODELS', 'SPEED (prefill / decode tok/s)', 'ENERGY', 'SLOTS', 'LINK', 'HARDWARE']]
   for (const node of nodes) {
-    const state = node.eligible ? 'eligible' : `${node.state}: ${node.reasons.join(', ')}`
+    const served = node.access?.tenants ? ` for ${node.access.tenants.join(', ')}` : ''
+    const state = node.eligible ? `eligible${served}` : `${node.state}: ${node.reasons.join(', ')}`
     const first = [`${node.name}${node.isSelf ? ' (this)' : ''}`, state]
-    if (node.models.length === 0) rows.push([...first, '-', '-', '-', hardware(node)])
+    if (node.models.length === 0) rows.push([...first, '-', '-', '-', '-', link(node), hardware(node)])
     node.models.forEach((model, i) =>
       rows.push([
         ...(i === 0 ? first : ['', '']),
         `${model.name}${model.residency === 'resident' ? '' : ` (${model.residency})`}`,
         speed(model.speed),
+        formatEnergy(model.speed?.energy),
         `${model.slotsInUse}/${model.slots}`,
-        i === 0 ? hardware(node) : '',
+        ...(i === 0 ? [link(node), hardware(node)] : ['', '']),
       ]),
     )
   }
@@ -52,4 +54,14 @@ function hardware(node: NodeView): string {
   const { cpu, memoryBytes, gpus } = node.hardware
   const names = gpus.map((gpu) => `${gpu.name} ${formatBytes(gpu.memoryBytes)}`)
   return [`${cpu.threads} threads`, formatBytes(memoryBytes), ...names].join(', ')
+}
+
+/** `2.3 ms, 11 MiB/s`. */
+function link({ link: known }: NodeView): string {
+  const { roundTripMs, bytesPerSecond } = known ?? {}
+  const parts = [
+    ...(roundTripMs === undefined ? [] : [`${Number(roundTripMs.toPrecision(2))} ms`]),
+    ...(bytesPerSecond === undefined ? [] : [`${formatBytes(bytesPerSecond)}/s`]),
+  ]
+  return parts.join(', ') || '-'
 }

@@ -3,12 +3,15 @@ import { Argument, InvalidArgumentError, Option, type Command } from 'commander'
 import { SkeinError } from '../../../mesh/protocol/index.ts'
 import { addClientOptions, createContext, type ClientOptions } from '../context.ts'
 import { interruptSignal } from '../interrupt.ts'
+import { ThoughtDisplay } from '../thoughts.ts'
 
 export interface GenerateOptions extends ClientOptions {
   readonly system?: string
   readonly maxTokens?: number
   readonly temperature?: number
   readonly seed?: number
+  readonly think: boolean
+  readonly showThinking?: true
 }
 
 const whole = (text: string): number => {
@@ -28,6 +31,8 @@ export function addGenerateOptions(command: Command): Command {
     .addOption(new Option('--max-tokens <n>', 'end the answer after so many tokens').argParser(whole))
     .addOption(new Option('--temperature <t>', '0 is greedy').argParser(decimal))
     .addOption(new Option('--seed <n>', 'same seed, same draws').argParser(whole))
+    .addOption(new Option('--no-think', 'ask the model to answer without thinking first, if it can'))
+    .addOption(new Option('--show-thinking', 'show what the model thinks, on stderr'))
 }
 
 export function registerRun(program: Command): void {
@@ -42,13 +47,22 @@ export function registerRun(program: Command): void {
     const prompt = words.length > 0 ? words.join(' ') : await readStdin()
     const system = options.system === undefined ? [] : [{ role: 'system' as const, content: options.system }]
     let text = ''
+    let thought = ''
+    const thoughts = new ThoughtDisplay(output, options.showThinking === true)
     const take = (piece: string): void => {
+      thoughts.end()
       if (output.json) text += piece
       else output.answer(piece)
     }
+    const think = (piece: string): void => {
+      if (output.json) thought += piece
+      else thoughts.thought(piece)
+    }
     const init = { ...options, model, messages: [...system, { role: 'user' as const, content: prompt }] }
-    const result = await client().generate(init, { text: take, status: output.note }, interruptSignal())
-    if (output.json) output.value({ text, ...result })
+    const listener = { text: take, thought: think, status: output.note }
+    const result = await client().generate(init, listener, interruptSignal())
+    thoughts.end()
+    if (output.json) output.value({ text, ...(thought === '' ? {} : { thought }), ...result })
     else output.answer('\n')
   })
 }

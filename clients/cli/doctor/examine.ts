@@ -5,6 +5,7 @@ import type { StoredModel } from '../../../node/models/store/index.ts'
 import { DEFAULT_HTTP } from '../coordinator-client.ts'
 import { formatBytes } from '../output.ts'
 import { failure, ok, runChecks, skipped, type Check, type Finding } from './check.ts'
+import { checkEnergy } from './energy-check.ts'
 import { checkGpu } from './gpu-check.ts'
 import type { Machine } from './machine.ts'
 import {
@@ -67,6 +68,7 @@ export function examine(around: Surroundings): Promise<Finding[]> {
     one('memory', () => checkMemory(machine)),
     one('open files', () => checkOpenFiles(machine)),
     one('time', () => checkTimeZone(machine)),
+    one('energy', () => checkEnergy(machine)),
     { name: 'engine', withinMs: ENGINE_MS, run: () => checkEngineAndFit(around) },
     {
       name: 'models',

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path'
 import type { Command, Option } from 'commander'
 import { SkeinError } from '../../../mesh/protocol/index.ts'
+import { absoluteAdapter } from '../adapter-options.ts'
 
 export interface GivenSetting {
   readonly flag: string
@@ -42,7 +43,9 @@ export async function serviceArguments(given: readonly GivenSetting[]): Promise<
   for (const { flag, value } of given) {
     if (value?.startsWith('-')) throw new SkeinError('USAGE', `${flag} ${value}: begins with a dash`)
     args.push(flag)
-    if (value !== undefined) args.push(flag === '--model' && (await isPath(value)) ? resolve(value) : value)
+    if (value === undefined) continue
+    if (flag === '--adapter') args.push(await absoluteAdapter(value, isPath, (path) => resolve(path)))
+    else args.push(flag === '--model' && (await isPath(value)) ? resolve(value) : value)
   }
   return args
 }

@@ -65,7 +65,17 @@ export const HelloRefused = defineFrame(
 // control: node to coordinator, long-lived
 export const ControlAnnounce = defineFrame(0x20, 'control.announce', Type.Object({ capability: SignedSchema }))
 export const ControlLoad = defineFrame(0x21, 'control.load', Type.Object({ load: LoadReportSchema }))
-export const ControlHeartbeat = defineFrame(0x22, 'control.heartbeat', Type.Object({ sequence: count() }))
+export const ControlHeartbeat = defineFrame(
+  0x22,
+  'control.heartbeat',
+  Type.Object({
+    sequence: count(),
+    /** The last heartbeat of the other side that was not sent back yet, and how long it was kept here. */
+    echo: Type.Optional(Type.Object({ sequence: count(), heldMs: count(3_600_000) })),
+    /** Of no meaning: how long it takes shows how wide the link is. */
+    probe: Type.Optional(bytes(LIMITS.linkProbeBytesMax)),
+  }),
+)
 /** The final frame, of either side. */
 export const ControlGoodbye = defineFrame(0x23, 'control.goodbye', Type.Object({ reason: text(256) }))
 /** The coordinator took the announcement; `sequence` is the record's. */
@@ -108,6 +118,30 @@ export const ControlDirective = defineFrame(
   'control.directive',
   Type.Object({ directive: Type.Enum(['cordon', 'uncordon', 'drain']) }),
 )
+/** From the coordinator: have this model in memory, please. The node answers with `control.outcome`. */
+export const ControlOrder = defineFrame(
+  0x29,
+  'control.order',
+  Type.Object({
+    /** Number of the order, never given twice by a coordinator. */
+    order: count(),
+    digest: modelDigest(),
+    /** Fetch it from members when it is not on the disk. */
+    fetch: Type.Boolean(),
+  }),
+)
+/** What becomes of an order: `accepted`, then `done` or `failed`; or `refused`, or `done` at once. */
+export const ControlOutcome = defineFrame(
+  0x2a,
+  'control.outcome',
+  Type.Object({
+    order: count(),
+    state: Type.Enum(['accepted', 'refused', 'done', 'failed']),
+    /** Why, of what was refused or has failed. */
+    code: Type.Optional(text(48)),
+    message: Type.Optional(text(1024)),
+  }),
+)
 
 // attempt: coordinator to node, one stream each
 export const AttemptStart = defineFrame(
@@ -130,6 +164,8 @@ export const AttemptStart = defineFrame(
     format: Type.Optional(OutputFormatSchema),
     /** Prefill, answer `attempt.prepared`, and make no token before `attempt.commit`. */
     hold: Type.Optional(Type.Boolean()),
+    /** Whose task it is, as its coordinator knows its clients. */
+    tenant: Type.Optional(text(LIMITS.tenantLengthMax)),
   }),
 )
 /** In place of `attempt.start`: goes on with an attempt whose stream was lost, from token `from` on. */
@@ -278,7 +314,13 @@ export const ModelGoodbye = defineFrame(0x49, 'model.goodbye', Type.Object({}))
 export const WorkStart = defineFrame(
   0x50,
   'work.start',
-  Type.Object({ taskId: taskId(), digest: modelDigest(), work: WorkSchema }),
+  Type.Object({
+    taskId: taskId(),
+    digest: modelDigest(),
+    work: WorkSchema,
+    /** Whose request it is, as its coordinator knows its clients. */
+    tenant: Type.Optional(text(LIMITS.tenantLengthMax)),
+  }),
 )
 /** Not wanted any more. */
 export const WorkCancel = defineFrame(0x51, 'work.cancel', Type.Object({}))
@@ -319,6 +361,8 @@ export const FRAMES = [
   ControlHeld,
   ControlRelease,
   ControlDirective,
+  ControlOrder,
+  ControlOutcome,
   AttemptStart,
   AttemptAttach,
   AttemptCommit,
@@ -351,6 +395,8 @@ export type Frame = FrameOf<(typeof FRAMES)[number]>
 export type JoinRequest = FrameOf<typeof JoinRequest>
 export type ControlHeld = FrameOf<typeof ControlHeld>
 export type ControlDirective = FrameOf<typeof ControlDirective>
+export type ControlOrder = FrameOf<typeof ControlOrder>
+export type ControlOutcome = FrameOf<typeof ControlOutcome>
 export type AttemptStart = FrameOf<typeof AttemptStart>
 export type AttemptAttach = FrameOf<typeof AttemptAttach>
 export type AttemptCommit = FrameOf<typeof AttemptCommit>
@@ -368,13 +414,21 @@ export const INBOUND = {
   joinCaller: frameSet(JoinGranted, JoinRefused),
   helloAcceptor: frameSet(HelloCertificate, HelloAccepted, HelloRefused),
   helloCaller: frameSet(HelloCertificate, HelloRefused),
-  controlCoordinator: frameSet(ControlAnnounce, ControlLoad, ControlHeartbeat, ControlHeld, ControlGoodbye),
+  controlCoordinator: frameSet(
+    ControlAnnounce,
+    ControlLoad,
+    ControlHeartbeat,
+    ControlHeld,
+    ControlOutcome,
+    ControlGoodbye,
+  ),
   controlNode: frameSet(
     ControlWelcome,
     ControlHeartbeat,
     ControlRevocations,
     ControlRelease,
     ControlDirective,
+    ControlOrder,
     ControlGoodbye,
   ),
   attemptNode: frameSet(AttemptStart, AttemptAttach, AttemptCommit, AttemptCancel),

@@ -2,6 +2,8 @@
  * An engine in a process of its own, behind the same port. A native crash, an abort or an out-of-memory kill ends the
  * attempts that run there, never the agent; the next `load` starts a fresh process.
  */
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { asSkeinError, LIMITS, SkeinError, type EngineKind, type WorkResult } from '../../../mesh/protocol/index.ts'
 import { PushQueue, type Logger } from '../../../mesh/runtime/index.ts'
 import { eventsOf } from '../attempt-run.ts'
@@ -10,6 +12,7 @@ import type {
   EngineStats,
   GenerationEvent,
   GenerationRequest,
+  KvStats,
   LoadedModel,
   LoadRequest,
   WorkRequest,
@@ -44,6 +47,9 @@ const EVENTS_MAX = 2 * LIMITS.generatedTokensMax
 /** At once: whoever asks has slots to count, far fewer. Bounds what lies in the channel to a process that is busy. */
 const WORKS_MAX = LIMITS.workStreamsPerConnectionMax
 
+/** Engine processes that were given a folder: each has one of its own. */
+let folders = 0
+
 export class ChildEngine implements Engine {
   readonly #engine: EngineKind
   readonly #log: Logger
@@ -56,6 +62,7 @@ export class ChildEngine implements Engine {
   #absence = new SkeinError('ENGINE_FAILED', 'no model is loaded')
   #prefillTokensPending = 0
   #memoryBytes = 0
+  #kv: KvStats | undefined
 
   constructor(init: ChildEngineInit, components: ChildEngineComponents) {
     this.#engine = init.engine
@@ -70,17 +77,19 @@ export class ChildEngine implements Engine {
 
   async load(request: LoadRequest, onProgress?: (share: number) => void): Promise<LoadedModel> {
     if (this.#process !== undefined) throw new SkeinError('MODEL_LOAD_FAILED', 'this engine has a model already')
+    const own = withOwnFolder(request)
     const child: EngineProcess = new EngineProcess(this.#log, {
       message: (message) => {
         if (this.#process === child) this.#receive(message)
       },
       exit: (error) => this.#onExit(child, error),
+      ended: () => this.#clear(own),
     })
     this.#process = child
     try {
       return await new Promise<LoadedModel>((resolve, reject) => {
         this.#pendingLoad = { onProgress, resolve, reject }
-        child.send({ type: 'load', engine: this.#engine, request })
+        child.send({ type: 'load', engine: this.#engine, request: own })
       })
     } catch (error) {
       await this.#drop(child, asSkeinError(error, 'MODEL_LOAD_FAILED'))
@@ -139,6 +148,7 @@ export class ChildEngine implements Engine {
       running: this.#attempts.size + this.#works.size,
       prefillTokensPending: this.#attempts.size === 0 ? 0 : this.#prefillTokensPending,
       memoryBytes: this.#memoryBytes,
+      ...(this.#kv && { kv: this.#kv }),
     }
   }
 
@@ -164,11 +174,20 @@ export class ChildEngine implements Engine {
     this.#process = undefined
     this.#absence = error
     this.#memoryBytes = 0
+    this.#kv = undefined
     this.#pendingLoad?.reject(error)
     for (const attempt of this.#attempts.values()) attempt.fail(error)
     this.#attempts.clear()
     for (const work of this.#works.values()) work.reject(error)
     this.#works.clear()
+  }
+
+  /** What the process kept in files, which it could not delete when it was killed. Does not throw. */
+  async #clear({ kvStates }: LoadRequest): Promise<void> {
+    if (kvStates === undefined) return
+    await rm(kvStates.dir, { recursive: true, force: true }).catch((thrown: unknown) =>
+      this.#log.warn({ reason: asSkeinError(thrown).message }, 'KV states were not deleted'),
+    )
   }
 
   /** A process that was dropped is not `#process` any more when it ends: what is left is an end that nobody wanted. */
@@ -193,6 +212,7 @@ export class ChildEngine implements Engine {
       case 'events':
         this.#prefillTokensPending = message.prefillTokensPending
         this.#memoryBytes = message.memoryBytes
+        this.#kv = message.kv
         for (const item of message.items) this.#deliver(item)
         return
       case 'worked': {
@@ -221,6 +241,11 @@ export class ChildEngine implements Engine {
     this.#attempts.delete(item.id)
   }
 }
+
+const withOwnFolder = (request: LoadRequest): LoadRequest =>
+  request.kvStates === undefined
+    ? request
+    : { ...request, kvStates: { ...request.kvStates, dir: join(request.kvStates.dir, `engine-${++folders}`) } }
 
 /**
  * The engine's own list of accelerators, asked of a process that is made for it.

@@ -1,4 +1,5 @@
 /** Runs an engine for the process at the other end of the channel, and sends what all attempts bring in one message. */
+import { rmSync } from 'node:fs'
 import { asSkeinError, SkeinError, type EngineKind } from '../../../mesh/protocol/index.ts'
 import type { Clock, Logger } from '../../../mesh/runtime/index.ts'
 import { EchoEngine } from '../echo/echo-engine.ts'
@@ -23,6 +24,8 @@ export class ChildHost {
   readonly #works = new Map<string, AbortController>()
   #engine: Engine | undefined
   #outbox: AttemptItem[] = []
+  /** Of files that are not to outlive this process. */
+  #folder: string | undefined
 
   constructor(components: ChildHostComponents) {
     this.#components = components
@@ -52,6 +55,16 @@ export class ChildHost {
     }
   }
 
+  /** At once, since the process is about to end. What cannot be deleted is left to the next start. */
+  discardFiles(): void {
+    if (this.#folder === undefined) return
+    try {
+      rmSync(this.#folder, { recursive: true, force: true })
+    } catch {
+      // nobody is left to be told
+    }
+  }
+
   async #answer(work: () => Promise<ToParent>): Promise<void> {
     try {
       this.#components.send(await work())
@@ -64,6 +77,7 @@ export class ChildHost {
     const { send } = this.#components
     const engine = await this.#create(message.engine)
     this.#engine = engine
+    this.#folder = message.request.kvStates?.dir
     const model = await engine.load(message.request, (share) => send({ type: 'progress', share }))
     return { type: 'loaded', model }
   }
@@ -134,8 +148,9 @@ export class ChildHost {
   }
 
   #flush(): void {
-    const { prefillTokensPending, memoryBytes } = this.#engine!.stats()
-    this.#components.send({ type: 'events', items: this.#outbox, prefillTokensPending, memoryBytes })
+    const { prefillTokensPending, memoryBytes, kv } = this.#engine!.stats()
+    const items = this.#outbox
+    this.#components.send({ type: 'events', items, prefillTokensPending, memoryBytes, ...(kv && { kv }) })
     this.#outbox = []
   }
 }

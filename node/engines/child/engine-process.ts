@@ -10,6 +10,8 @@ export interface EngineProcessHandlers {
   message(message: ToParent): void
   /** Called once, with ENGINE_CRASHED, also after `kill`. */
   exit(error: SkeinError): void
+  /** Puts away what the process left; `kill` waits for it. Does not throw. */
+  ended?(): Promise<void>
 }
 
 /** Run from source the file is TypeScript, from `dist` it is JavaScript. */
@@ -34,7 +36,7 @@ export class EngineProcess {
     this.#child.on('message', (message) => handlers.message(message as ToParent))
     this.#ended = new Promise((resolve) => {
       const onEnd = (why: string): void => {
-        resolve()
+        void Promise.resolve(handlers.ended?.()).then(resolve)
         handlers.exit(new SkeinError('ENGINE_CRASHED', `the engine process ended (${why})`))
       }
       this.#child.once('exit', (code, signal) => onEnd(signal ?? `exit code ${code}`))

@@ -1,6 +1,7 @@
 /**
  * Entry of the engine process. It dies with its parent, whatever becomes of that: the channel closes, and it kills
- * itself. Killing, not exiting: `exit` waits for native threads, and there is nothing to save.
+ * itself. Killing, not exiting: `exit` waits for native threads, and there is nothing to save. What it kept in files of what
+ * people said goes first.
  */
 import { writeFileSync } from 'node:fs'
 import { SystemClock, createLogger } from '../../../mesh/runtime/index.ts'
@@ -15,7 +16,6 @@ try {
 } catch {
   // another system, or not allowed
 }
-process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
 
 const host = new ChildHost({
   clock: new SystemClock(),
@@ -23,3 +23,7 @@ const host = new ChildHost({
   send: (message) => process.send?.(message),
 })
 process.on('message', (message) => host.receive(message as ToChild))
+process.on('disconnect', () => {
+  host.discardFiles()
+  process.kill(process.pid, 'SIGKILL')
+})

@@ -6,7 +6,7 @@ import {
   type EngineKind,
   type WorkResult,
 } from '../../../mesh/protocol/index.ts'
-import type { GenerationEvent, GenerationRequest, LoadedModel, LoadRequest, WorkRequest } from '../engine.ts'
+import type { GenerationEvent, GenerationRequest, KvStats, LoadedModel, LoadRequest, WorkRequest } from '../engine.ts'
 import type { EngineDevices } from '../llama/library.ts'
 
 export type ToChild =
@@ -34,6 +34,7 @@ export type ToParent =
       readonly items: readonly AttemptItem[]
       readonly prefillTokensPending: number
       readonly memoryBytes: number
+      readonly kv?: KvStats
     }
 
 export type AttemptItem =

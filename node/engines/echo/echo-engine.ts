@@ -149,6 +149,7 @@ export class EchoEngine implements Engine {
       contextTokens: this.#contextTokens,
       vocabularySize: pieces.length,
       detokenize: (ids) => textOf(ids).join(''),
+      thinking: options.thinking,
       clock: this.#clock,
     })
     const input = conversation(request.prompt, prompt, textOf(request.generated))

@@ -1,6 +1,12 @@
 /** The echo engine's "model file": a label such as `echo:?tps=50&ctx=4096` that says how it behaves. */
 import { createHash } from 'node:crypto'
-import { asModelDigest, SkeinError, type ModelDigest, type ModelFeature } from '../../../mesh/protocol/index.ts'
+import {
+  asModelDigest,
+  SkeinError,
+  type ModelDigest,
+  type ModelFeature,
+  type Thinking,
+} from '../../../mesh/protocol/index.ts'
 
 export interface EchoOptions {
   /** `tps`: tokens per second and sequence; unpaced when absent. */
@@ -17,10 +23,14 @@ export interface EchoOptions {
   readonly isCached?: true
   /** `load`: ms that loading takes; none when absent. */
   readonly loadMs?: number
+  /** `rest=1`: its node leaves it on the disk until somebody asks for it. */
+  readonly restsAtFirst?: true
   /** `work=1`: it embeds, classifies and infers (`echo-work.ts`). */
   readonly doesWork?: true
   /** `mute=1`: it makes no text. */
   readonly isMute?: true
+  /** `think`: a text that begins with `<think>` has a thought (1), or each begins within one (2). */
+  readonly thinking?: Thinking
   /** `item`: ms that each text, or tensor, of work takes; a turn of the event loop for all when absent. */
   readonly itemMs?: number
 }
@@ -34,8 +44,10 @@ const KEYS = {
   answer: 100_000_000,
   cache: 1,
   load: 3_600_000,
+  rest: 1,
   work: 1,
   mute: 1,
+  think: 2,
   item: 3_600_000,
 } as const
 
@@ -49,6 +61,12 @@ export const echoFeatures = ({ doesWork, isMute }: EchoOptions): ModelFeature[] 
   ...(isMute ? [] : (['logprobs'] as const)),
   ...(doesWork ? (['embed', 'classify', 'infer'] as const) : []),
 ]
+
+const thinkingOf = (isOpen: boolean): Thinking => ({
+  open: '<think>',
+  close: '</think>',
+  opens: { unsaid: isOpen, on: isOpen, off: false },
+})
 
 /** @throws SkeinError MODEL_FILE_INVALID for a label that is none, an unknown key or a number out of range. */
 export function parseEchoPath(path: string): EchoOptions {
@@ -79,8 +97,10 @@ export function parseEchoPath(path: string): EchoOptions {
     ...(answerTokens === undefined ? {} : { answerTokens }),
     ...(values.has('cache') ? { isCached: true } : {}),
     ...(loadMs === undefined ? {} : { loadMs }),
+    ...(values.has('rest') ? { restsAtFirst: true } : {}),
     ...(values.has('work') ? { doesWork: true } : {}),
     ...(values.has('mute') ? { isMute: true } : {}),
+    ...(values.has('think') ? { thinking: thinkingOf(whole('think') === 2) } : {}),
     ...(itemMs === undefined ? {} : { itemMs }),
   }
 }

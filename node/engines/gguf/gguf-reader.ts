@@ -28,9 +28,14 @@ export interface GgufSummary {
   readonly sampling: SamplingDefaults
   /** Made for embeddings, not for text: the file says how vectors of tokens become one. */
   readonly isEmbedder: boolean
+  /** Low-rank changes to the weights of another model, and no model by itself. */
+  readonly isAdapter: boolean
   /** 1 for a model in one file. */
   readonly splitFiles: number
 }
+
+/** Sizes of a tensor, fastest dimension first. */
+export type Shape = readonly number[]
 
 const MAGIC = 0x46554747
 /** Magic, version, and the numbers of tensors and of keys. */
@@ -52,6 +57,8 @@ const SHOWN_LENGTH_MAX = 64
 const TEXT_BYTES_MAX: ReadonlyMap<string, number> = new Map([
   ['general.architecture', 256],
   ['general.name', 4096],
+  ['general.type', 256],
+  ['adapter.type', 256],
   ['tokenizer.chat_template', 1024 * 1024],
 ])
 /** Numbers that are kept, and of an array its length. */
@@ -131,32 +138,36 @@ interface TensorTotals {
   readonly bytesByType: Map<string, number>
 }
 
-async function readTensors(cursor: ByteCursor, tensors: number): Promise<TensorTotals> {
+type OnTensor = (name: string, shape: Shape) => void
+
+async function readTensors(cursor: ByteCursor, tensors: number, onTensor: OnTensor): Promise<TensorTotals> {
   const totals: TensorTotals = { parameters: 0, endBytes: 0, bytesByType: new Map() }
-  for (let i = 0; i < tensors; i++) await readTensor(cursor, totals)
+  for (let i = 0; i < tensors; i++) await readTensor(cursor, totals, onTensor)
   if (!Number.isSafeInteger(totals.parameters)) throw cursor.fail('its tensors have more elements than can be counted')
   return totals
 }
 
-async function readTensor(cursor: ByteCursor, totals: TensorTotals): Promise<void> {
+async function readTensor(cursor: ByteCursor, totals: TensorTotals, onTensor: OnTensor): Promise<void> {
   const name = shown(await cursor.text('the name of a tensor', NAME_BYTES_MAX))
   const dimensions = await cursor.u32()
   if (dimensions < 1 || dimensions > DIMENSIONS_MAX)
     throw cursor.fail(`the tensor ${name} has ${dimensions} dimensions`)
-  let elements = 1
-  for (let i = 0; i < dimensions; i++) elements *= await cursor.u64(`a dimension of ${name}`)
+  const shape: number[] = []
+  for (let i = 0; i < dimensions; i++) shape.push(await cursor.u64(`a dimension of ${name}`))
+  const elements = shape.reduce((product, size) => product * size, 1)
   const type = await cursor.u32()
   const offset = await cursor.u64(`the offset of ${name}`)
   const known = TENSOR_TYPES[type]
   if (known === undefined) throw cursor.fail(`the tensor ${name} has the unknown type ${type}`)
   const [typeName, blockElements, blockBytes] = known
   const bytes = Math.ceil(elements / blockElements) * blockBytes
+  onTensor(name, shape)
   totals.parameters += elements
   totals.endBytes = Math.max(totals.endBytes, offset + bytes)
   totals.bytesByType.set(typeName, (totals.bytesByType.get(typeName) ?? 0) + bytes)
 }
 
-async function readHead(cursor: ByteCursor): Promise<GgufSummary> {
+async function readHead(cursor: ByteCursor, onTensor: OnTensor = () => {}): Promise<GgufSummary> {
   if (cursor.sizeBytes < PREAMBLE_BYTES) throw cursor.fail(`not a GGUF file: it has ${cursor.sizeBytes} bytes`)
   if ((await cursor.u32()) !== MAGIC) throw cursor.fail('not a GGUF file: it does not begin with "GGUF"')
   const version = await cursor.u32()
@@ -164,7 +175,7 @@ async function readHead(cursor: ByteCursor): Promise<GgufSummary> {
   const tensors = await cursor.u64('the number of tensors', TENSORS_MAX)
   const pairs = await cursor.u64('the number of metadata keys', PAIRS_MAX)
   const values = await readPairs(cursor, pairs)
-  const totals = await readTensors(cursor, tensors)
+  const totals = await readTensors(cursor, tensors, onTensor)
   const summary = summaryOf(cursor, values, totals)
   // the first part of a split model may have its metadata alone
   if (tensors === 0 && summary.splitFiles === 1) throw cursor.fail('has no tensors')
@@ -189,6 +200,10 @@ function summaryOf(cursor: ByteCursor, values: Values, totals: TensorTotals): Gg
   // llama.cpp would stop its process over such a model, not refuse it
   if (number(`${architecture}.attention.causal`) === 0 && !isEmbedder)
     throw cursor.fail('neither generates text nor makes embeddings; models that rank are not served')
+  const isAdapter = text('general.type') === 'adapter'
+  const adapterType = text('adapter.type') ?? 'of no type'
+  if (isAdapter && adapterType !== 'lora')
+    throw cursor.fail(`an adapter, ${shown(adapterType)}; those of the type lora are served`)
   const name = text('general.name')
   const chatTemplate = text('tokenizer.chat_template')
   const [mostOf = 'unknown'] = [...totals.bytesByType].sort((a, b) => b[1] - a[1])[0] ?? []
@@ -200,6 +215,7 @@ function summaryOf(cursor: ByteCursor, values: Values, totals: TensorTotals): Gg
     trainContextTokens,
     vocabularySize: number('tokenizer.ggml.tokens') ?? 0,
     isEmbedder,
+    isAdapter,
     splitFiles: number('split.count') ?? 1,
     sampling: samplingOf(number),
     ...(name === undefined ? {} : { name }),
@@ -232,3 +248,16 @@ function checkDataFits(cursor: ByteCursor, alignment: string | number | undefine
 /** @throws SkeinError MODEL_FILE_INVALID, naming the file and what is wrong with it. */
 export const readGguf = (path: string): Promise<GgufSummary> =>
   readHeadOf(path, (file) => readHead(new ByteCursor(file)))
+
+/**
+ * The same, and the shapes of its tensors by their names.
+ *
+ * @throws SkeinError as `readGguf`.
+ */
+export const readGgufShapes = (
+  path: string,
+): Promise<{ readonly summary: GgufSummary; readonly shapes: ReadonlyMap<string, Shape> }> =>
+  readHeadOf(path, async (file) => {
+    const shapes = new Map<string, Shape>()
+    return { summary: await readHead(new ByteCursor(file), (name, shape) => shapes.set(name, shape)), shapes }
+  })

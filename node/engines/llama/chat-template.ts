@@ -12,6 +12,8 @@ import {
   SkeinError,
   type ChatMessage,
   type Prompt,
+  type Thinking,
+  type ThinkingWish,
   type Tool,
   type ToolCall,
 } from '../../../mesh/protocol/index.ts'
@@ -36,12 +38,39 @@ const PLAIN_TEMPLATE = `{{ bos_token }}{% for message in messages %}
 {% endfor %}{% if add_generation_prompt %}### Assistant
 {% endif %}`
 
-/** Whether a model with this template can be given tools, and calls them in the markup that is ours. */
-export const showsTools = (template: string): boolean => /\btools\b/.test(template) && template.includes(CALL_OPEN)
+/** How a model calls tools: in the markup that is ours, or as bare JSON (`plain-calls.ts`). */
+export type CallSyntax = 'tagged' | 'plain'
 
-type Turn = Pick<ChatMessage, 'content' | 'name' | 'toolCalls' | 'toolCallId'> & {
+/** As Llama 3's template tells the model to write one. */
+const PLAIN_CALL = /\{\s*"name":[^{}]*"parameters":/
+
+/** How a model with this template calls tools, if it can be given any. */
+export function callSyntaxOf(template: string): CallSyntax | undefined {
+  if (!/\btools\b/.test(template)) return undefined
+  if (template.includes(CALL_OPEN)) return 'tagged'
+  // behind a thought a bare call could not be told from what is said
+  const isThinking = THOUGHT_MARKS.some(({ close }) => template.includes(close))
+  return PLAIN_CALL.test(template) && !isThinking ? 'plain' : undefined
+}
+
+type Turn = Pick<ChatMessage, 'content' | 'name' | 'thought' | 'toolCalls' | 'toolCallId'> & {
   readonly role: 'system' | 'user' | 'assistant' | 'tool'
 }
+
+/** Marks that templates put around thoughts. */
+export const THOUGHT_MARKS: readonly Pick<Thinking, 'open' | 'close'>[] = [
+  { open: '<think>', close: '</think>' },
+  { open: '[THINK]', close: '[/THINK]' },
+  { open: '<|START_THINKING|>', close: '<|END_THINKING|>' },
+  { open: '<seed:think>', close: '</seed:think>' },
+]
+
+/** The names under which templates look for what a request says of thinking; they think where they can unless told not to. */
+const wished = ({ isOn, effort }: ThinkingWish = {}): Readonly<Record<string, unknown>> => ({
+  enable_thinking: isOn ?? true,
+  ...(isOn !== undefined && { thinking: isOn }),
+  ...(effort !== undefined && { reasoning_effort: effort }),
+})
 
 /** How the messages are put to a template, since not all take them as they come. */
 interface Arrangement {
@@ -49,10 +78,13 @@ interface Arrangement {
   readonly isJoined: boolean
   /** Templates without a system role. */
   readonly hasSystem: boolean
+  /** Templates that take one tool call in a message. */
+  readonly isSplit?: true
 }
 const ARRANGEMENTS: readonly Arrangement[] = [
   { isJoined: false, hasSystem: true },
   { isJoined: false, hasSystem: false },
+  { isJoined: false, hasSystem: true, isSplit: true },
   { isJoined: true, hasSystem: true },
   { isJoined: true, hasSystem: false },
 ]
@@ -65,6 +97,10 @@ const asUser = (system: Turn): Turn => ({
 export class ChatTemplate {
   /** Whether it shows tools. */
   readonly hasTools: boolean
+  /** Of one that shows tools. */
+  readonly callSyntax: CallSyntax | undefined
+  /** How its answers show what the model thinks; absent when they do not. */
+  readonly thinking: Thinking | undefined
   readonly #run: (variables: Readonly<Record<string, unknown>>) => string
   readonly #isPlain: IsPlain
   /** Whether it writes the beginning of an answer when it is asked to. */
@@ -76,10 +112,13 @@ export class ChatTemplate {
    * @throws SkeinError MODEL_LOAD_FAILED when it is no template.
    */
   constructor(source: string | undefined, variables: TemplateVariables, now: () => number, isPlain: IsPlain) {
-    this.#run = compile(source ?? PLAIN_TEMPLATE, { ...variables, enable_thinking: true }, now)
+    this.#run = compile(source ?? PLAIN_TEMPLATE, { ...variables, ...wished() }, now)
     this.#isPlain = isPlain
     this.#opensAnswers = this.#doesOpenAnswers()
-    this.hasTools = source !== undefined && showsTools(source) && this.#doesShowTools()
+    const syntax = source === undefined ? undefined : callSyntaxOf(source)
+    this.hasTools = syntax !== undefined && this.#doesShowTools()
+    this.callSyntax = this.hasTools ? syntax : undefined
+    this.thinking = source === undefined ? undefined : this.#thoughts(source)
   }
 
   /** @throws SkeinError ENGINE_FAILED when the template refuses the messages. */
@@ -89,7 +128,7 @@ export class ChatTemplate {
     for (const tools of prompt.tools ? [prompt.tools] : [undefined, []])
       for (const arrangement of ARRANGEMENTS) {
         try {
-          return this.#render(arranged(prompt.messages, arrangement, this.hasTools), tools)
+          return this.#render(arranged(prompt.messages, arrangement, this.hasTools), tools, prompt.thinking)
         } catch (error) {
           refusal = error
         }
@@ -97,7 +136,7 @@ export class ChatTemplate {
     throw new SkeinError('ENGINE_FAILED', "the model's chat template refuses these messages", { cause: refusal })
   }
 
-  #render(turns: readonly Turn[], tools: readonly Tool[] | undefined): ChatPiece[] {
+  #render(turns: readonly Turn[], tools: readonly Tool[] | undefined, thinking?: ThinkingWish): ChatPiece[] {
     const told = new Placeholders(this.#isPlain)
     const contents = turns.filter(({ content }) => content !== '').length
     const calls = turns.flatMap(({ toolCalls = [] }) => toolCalls)
@@ -106,6 +145,7 @@ export class ChatTemplate {
     const end = this.#opensAnswers ? undefined : told.content(' ')
     if (end !== undefined) messages.push({ role: 'assistant', content: end })
     const text = this.#run({
+      ...wished(thinking),
       messages,
       ...(tools && { tools: tools.map((tool) => toolOf(tool, told)) }),
       ...(end === undefined && { add_generation_prompt: true }),
@@ -123,6 +163,22 @@ export class ChatTemplate {
     } catch {
       return true
     }
+  }
+
+  #thoughts(source: string): Thinking | undefined {
+    const marks = THOUGHT_MARKS.find(({ close }) => source.includes(close))
+    if (marks === undefined) return undefined
+    const opens = (thinking?: ThinkingWish): boolean => {
+      const prompt = { kind: 'chat' as const, messages: [{ role: 'user' as const, content: 'x' }] }
+      try {
+        const pieces = this.render({ ...prompt, ...(thinking && { thinking }) })
+        const text = pieces.map((piece) => piece.text).join('')
+        return text.trimEnd().endsWith(marks.open)
+      } catch {
+        return false
+      }
+    }
+    return { ...marks, opens: { unsaid: opens(), on: opens({ isOn: true }), off: opens({ isOn: false }) } }
   }
 
   #doesShowTools(): boolean {
@@ -205,7 +261,7 @@ export function strftime(format: string, date: Date): string {
 
 function arranged(
   messages: readonly ChatMessage[],
-  { isJoined, hasSystem }: Arrangement,
+  { isJoined, hasSystem, isSplit }: Arrangement,
   hasTools: boolean,
 ): readonly Turn[] {
   const turns = messages.map((message): Turn => {
@@ -215,6 +271,7 @@ function arranged(
     // of a model that knows no tools a result is what the user says
     return { ...message, role: role === 'tool' && !hasTools ? 'user' : role }
   })
+  if (isSplit) return split(turns)
   if (!isJoined) return turns
   const joined: Turn[] = []
   for (const turn of turns) {
@@ -225,19 +282,43 @@ function arranged(
   return joined
 }
 
+/** Each call in a message of its own, with its result behind it. */
+function split(turns: readonly Turn[]): readonly Turn[] {
+  const results = new Map(turns.flatMap((turn) => (turn.toolCallId === undefined ? [] : [[turn.toolCallId, turn]])))
+  return turns.flatMap((turn): readonly Turn[] => {
+    const { toolCalls = [], toolCallId } = turn
+    if (toolCallId !== undefined && results.get(toolCallId) !== turn) return []
+    if (toolCalls.length === 0) return [turn]
+    return toolCalls.flatMap((call, i) => {
+      const result = results.get(call.id)
+      if (result) results.delete(call.id)
+      const said = { ...turn, content: i === 0 ? turn.content : '', toolCalls: [call] }
+      return result ? [said, result] : [said]
+    })
+  })
+}
+
 function join(first: Turn, second: Turn): Turn {
+  const thoughts = [first.thought, second.thought].filter((text) => text !== undefined)
   const toolCalls = [...(first.toolCalls ?? []), ...(second.toolCalls ?? [])]
   const content = [first.content, second.content].filter((text) => text !== '').join('\n\n')
-  return { ...first, content, ...(toolCalls.length > 0 && { toolCalls }) }
+  return {
+    ...first,
+    content,
+    ...(thoughts.length > 0 && { thought: thoughts.join('\n\n') }),
+    ...(toolCalls.length > 0 && { toolCalls }),
+  }
 }
 
 /** In the form of Hugging Face's templates. */
 function messageOf(turn: Turn, calledById: ReadonlyMap<string, string>, told: Placeholders): Record<string, unknown> {
-  const { role, content, toolCalls, toolCallId } = turn
+  const { role, content, thought, toolCalls, toolCallId } = turn
   const name = turn.name ?? (role === 'tool' && toolCallId !== undefined ? calledById.get(toolCallId) : undefined)
   return {
     role,
     content: told.content(content),
+    // most templates leave out what was thought before the last question
+    ...(thought !== undefined && { reasoning_content: told.word(thought) }),
     ...(name !== undefined && { name: told.word(name) }),
     ...(toolCallId !== undefined && { tool_call_id: told.word(toolCallId) }),
     ...(toolCalls && { tool_calls: toolCalls.map((call) => callOf(call, told)) }),

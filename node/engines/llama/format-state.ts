@@ -3,11 +3,14 @@
  * elsewhere are replayed, and it is where it was there.
  */
 import { LlamaGrammarEvaluationState, type Llama, type LlamaGrammar, type LlamaModel, type Token } from 'node-llama-cpp'
-import { CallScanner, SkeinError, type Tool } from '../../../mesh/protocol/index.ts'
+import { CallScanner, SkeinError, ThoughtScanner, type ThoughtMarks, type Tool } from '../../../mesh/protocol/index.ts'
 import type { GenerationRequest } from '../engine.ts'
+import type { CallSyntax } from './chat-template.ts'
 import { jsonGrammar } from './json-grammar.ts'
 import { acceptByGrammar } from './native.ts'
+import { plainAnswerGrammar, plainCallGrammar, PlainCallFormat } from './plain-call-format.ts'
 import { textBytes } from './token-bytes.ts'
+import { behindThought, thoughtOr } from './thought-grammar.ts'
 import { answerGrammar, callable, callGrammar, FREE_CALLS } from './tool-grammar.ts'
 
 /** Where one answer is in its format. */
@@ -22,9 +25,36 @@ export interface FormatState {
 
 /** The grammars of one request. */
 export type CompiledFormat =
-  | { readonly kind: 'answer'; readonly grammar: LlamaGrammar; readonly param: string }
+  | {
+      readonly kind: 'answer'
+      readonly grammar: LlamaGrammar
+      readonly param: string
+      /** Of an answer that may think first. */
+      readonly thought?: HeldThought
+    }
   /** The answer is free but for its calls, and over behind the last of `callsMax`. */
-  | { readonly kind: 'calls'; readonly call: LlamaGrammar; readonly end: LlamaGrammar; readonly callsMax: number }
+  | {
+      readonly kind: 'calls'
+      readonly call: LlamaGrammar
+      readonly end: LlamaGrammar
+      readonly callsMax: number
+      readonly marks?: ThoughtMarks
+    }
+  | PlainCalls
+
+/** The answer is free, unless it begins as a call. */
+interface PlainCalls {
+  readonly kind: 'plain'
+  readonly call: LlamaGrammar
+}
+
+interface HeldThought {
+  readonly marks: ThoughtMarks
+  /** From the first token on, of an answer that does not begin within a thought. */
+  readonly start: LlamaGrammar
+  /** From within the thought on, in front of its closing mark. */
+  readonly behind: LlamaGrammar
+}
 
 const END_GRAMMAR = 'root ::= ""'
 
@@ -45,20 +75,44 @@ const OPEN_PARAMETERS = '{"type":"object"}'
 export async function compileFormat(
   llama: Llama,
   request: Pick<GenerationRequest, 'prompt' | 'format'>,
+  marks?: ThoughtMarks,
+  syntax: CallSyntax = 'tagged',
 ): Promise<CompiledFormat | undefined> {
   const { format } = request
-  if (format !== undefined && format.kind !== 'tool-calls')
-    return { kind: 'answer', grammar: await compile(llama, jsonGrammar(format)), param: 'response_format' }
+  const allowed = mayThink(request, marks) ? marks : undefined
+  if (format !== undefined && format.kind !== 'tool-calls') {
+    const grammar = jsonGrammar(format)
+    const thought = await compileThought(llama, grammar, allowed)
+    return { kind: 'answer', grammar: await compile(llama, grammar), param: 'response_format', ...thought }
+  }
   const given = toolsOf(request)
   if (format === undefined && given.length === 0) return undefined
   const calls = format ?? FREE_CALLS
   const tools = callable(given, calls)
   if (calls.choice === 'auto' && calls.content === undefined) {
-    const call = await compileCalls(llama, tools, callGrammar)
-    return { kind: 'calls', call, end: await compile(llama, END_GRAMMAR), callsMax: calls.callsMax }
+    if (syntax === 'plain') return { kind: 'plain', call: (await compileCalls(llama, tools, plainCallGrammar)).grammar }
+    const { grammar: call } = await compileCalls(llama, tools, callGrammar)
+    const end = await compile(llama, END_GRAMMAR)
+    return { kind: 'calls', call, end, callsMax: calls.callsMax, ...(marks && { marks }) }
   }
-  const grammar = await compileCalls(llama, tools, (some) => answerGrammar(some, calls))
-  return { kind: 'answer', grammar, param: calls.choice === 'required' ? 'tool_choice' : 'response_format' }
+  const whole = syntax === 'plain' ? plainAnswerGrammar : answerGrammar
+  const { grammar, text } = await compileCalls(llama, tools, (some) => whole(some, calls))
+  const thought = await compileThought(llama, text, allowed)
+  return { kind: 'answer', grammar, param: calls.choice === 'required' ? 'tool_choice' : 'response_format', ...thought }
+}
+
+/** Who told a model not to think gets nothing but what was asked for, unless its template opens a thought all the same. */
+const mayThink = ({ prompt }: Pick<GenerationRequest, 'prompt'>, marks: ThoughtMarks | undefined): boolean =>
+  marks?.isOpen === true || prompt.kind !== 'chat' || prompt.thinking?.isOn !== false
+
+async function compileThought(
+  llama: Llama,
+  grammar: string,
+  marks: ThoughtMarks | undefined,
+): Promise<{ thought?: HeldThought }> {
+  if (marks === undefined) return {}
+  const start = await compile(llama, thoughtOr(grammar, marks))
+  return { thought: { marks, start, behind: await compile(llama, behindThought(grammar, marks)) } }
 }
 
 async function compile(llama: Llama, grammar: string): Promise<LlamaGrammar> {
@@ -74,7 +128,11 @@ async function compileCalls(
   llama: Llama,
   tools: readonly Tool[],
   grammarOf: (tools: readonly Tool[]) => string,
-): Promise<LlamaGrammar> {
+): Promise<{ grammar: LlamaGrammar; text: string }> {
+  const compiled = async (some: readonly Tool[]): Promise<{ grammar: LlamaGrammar; text: string }> => {
+    const text = grammarOf(some)
+    return { grammar: await compile(llama, text), text }
+  }
   const open = (tool: Tool): Tool => ({ ...tool, parameters: OPEN_PARAMETERS })
   const compiles = (some: readonly Tool[]): Promise<boolean> =>
     compile(llama, callGrammar(some)).then(
@@ -82,10 +140,10 @@ async function compileCalls(
       () => false,
     )
   try {
-    return await compile(llama, grammarOf(tools))
+    return await compiled(tools)
   } catch {
     const mended = await Promise.all(tools.map(async (tool) => ((await compiles([tool])) ? tool : open(tool))))
-    return compile(llama, grammarOf((await compiles(mended)) ? mended : tools.map(open)))
+    return compiled((await compiles(mended)) ? mended : tools.map(open))
   }
 }
 
@@ -103,8 +161,14 @@ export async function canFormat(llama: Llama, model: LlamaModel): Promise<boolea
   }
 }
 
-export const formatState = (model: LlamaModel, by: CompiledFormat): FormatState =>
-  by.kind === 'answer' ? new WholeFormat(model, by) : new CallFormat(model, by)
+export function formatState(model: LlamaModel, by: CompiledFormat): FormatState {
+  if (by.kind === 'plain') return new PlainCallFormat(model, by.call)
+  if (by.kind === 'calls') return new CallFormat(model, by)
+  return by.thought ? new ThoughtfulFormat(model, { ...by, thought: by.thought }) : new WholeFormat(model, by)
+}
+
+/** One unit for each byte: markers, quotes and backslashes are the same in all of them. */
+const unitsOf = (model: LlamaModel, token: Token): string => Buffer.from(textBytes(model, token)).toString('latin1')
 
 /** @throws what the library throws when the token does not fit. */
 function accept(model: LlamaModel, grammar: LlamaGrammarEvaluationState, token: Token): void {
@@ -141,6 +205,71 @@ class WholeFormat implements FormatState {
 }
 
 /**
+ * The answer is of one grammar behind its thought, if it has one. Within the thought it is free, but for the end of it: from
+ * the token on that may begin the closing mark a grammar sees to it that what comes behind the mark is the answer, in
+ * whatever tokens the mark is written.
+ */
+class ThoughtfulFormat implements FormatState {
+  readonly #model: LlamaModel
+  readonly #thought: HeldThought
+  readonly #said: LlamaGrammar
+  readonly #param: string
+  readonly #scanner: ThoughtScanner
+  #grammar: LlamaGrammarEvaluationState | undefined
+
+  constructor(
+    model: LlamaModel,
+    { thought, grammar, param }: Extract<CompiledFormat, { kind: 'answer' }> & { readonly thought: HeldThought },
+  ) {
+    this.#model = model
+    this.#said = grammar
+    this.#thought = thought
+    this.#param = param
+    this.#scanner = new ThoughtScanner(thought.marks)
+    this.#grammar = this.#state(thought.marks.isOpen ? thought.behind : thought.start)
+  }
+
+  get grammar(): LlamaGrammarEvaluationState | undefined {
+    return this.#grammar
+  }
+
+  drawn(token: Token): void {
+    const { phase, matched } = this.#scanner
+    if (phase === 'gap' || phase === 'said') return
+    this.#scanner.push(unitsOf(this.#model, token))
+    const isThinking = this.#scanner.phase === 'thought'
+    // no mark yet, or an answer without a thought: the grammar of the start goes on
+    if (!isThinking && this.#scanner.closedAt === undefined) return
+    if (isThinking && this.#scanner.matched === 0) this.#grammar = undefined
+    else if (phase === 'begin' ? !this.#thought.marks.isOpen : matched === 0) this.#hold(token)
+  }
+
+  replayed(token: Token): void {
+    if (this.#grammar !== undefined)
+      try {
+        accept(this.#model, this.#grammar, token)
+      } catch {
+        throw misfit(this.#param)
+      }
+    this.drawn(token)
+  }
+
+  #hold(token: Token): void {
+    this.#grammar = this.#state(this.#thought.behind)
+    try {
+      acceptByGrammar(this.#model, this.#grammar, token)
+    } catch {
+      // one token that has more than a mark; no vocabulary is known to have such a one
+      this.#grammar = this.#state(this.#said)
+    }
+  }
+
+  #state(grammar: LlamaGrammar): LlamaGrammarEvaluationState {
+    return new LlamaGrammarEvaluationState({ model: this.#model, grammar })
+  }
+}
+
+/**
  * The answer is free until it opens a call, which a grammar holds from then on to its end. A model that opens one in a way
  * which the grammar does not know (a token that has more behind the marker than a line feed) is left to finish it as it
  * likes.
@@ -149,12 +278,14 @@ class CallFormat implements FormatState {
   readonly #model: LlamaModel
   readonly #by: Extract<CompiledFormat, { kind: 'calls' }>
   readonly #scanner = new CallScanner()
+  readonly #thoughts: ThoughtScanner | undefined
   #grammar: LlamaGrammarEvaluationState | undefined
   #calls = 0
 
   constructor(model: LlamaModel, by: Extract<CompiledFormat, { kind: 'calls' }>) {
     this.#model = model
     this.#by = by
+    this.#thoughts = by.marks && new ThoughtScanner(by.marks)
   }
 
   get grammar(): LlamaGrammarEvaluationState | undefined {
@@ -163,9 +294,8 @@ class CallFormat implements FormatState {
 
   drawn(token: Token): void {
     const wasInCall = this.#scanner.isInCall
-    // one unit for each byte: a marker, a quote and a backslash are the same in all of them
-    const spans = this.#scanner.push(Buffer.from(textBytes(this.#model, token)).toString('latin1'))
-    const closed = spans.filter(({ kind }) => kind === 'call').length
+    const spans = this.#scanner.push(this.#said(unitsOf(this.#model, token)))
+    const closed = spans.filter((span) => span.kind === 'call' && span.isEnd).length
     this.#calls += closed
     if (this.#calls >= this.#by.callsMax) this.#grammar = this.#begin(this.#by.end)
     else if (this.#scanner.isInCall && (!wasInCall || closed > 0)) this.#open(token)
@@ -180,6 +310,15 @@ class CallFormat implements FormatState {
         throw misfit('tools')
       }
     this.drawn(token)
+  }
+
+  /** Calls that are thought of are none. */
+  #said(units: string): string {
+    if (this.#thoughts === undefined) return units
+    return this.#thoughts
+      .push(units)
+      .map(({ kind, text }) => (kind === 'said' ? text : ''))
+      .join('')
   }
 
   #open(token: Token): void {

@@ -3,12 +3,13 @@
  * agent uses it through `ChildEngine` only.
  */
 import { availableParallelism } from 'node:os'
-import type { Llama, LlamaContext, LlamaModel, Token } from 'node-llama-cpp'
+import type { Llama, LlamaContext, LlamaContextOptions, LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp'
 import {
   asSkeinError,
   featuresNeeded,
   LIMITS,
   SkeinError,
+  thoughtMarks,
   type ModelFeature,
   type WorkResult,
 } from '../../../mesh/protocol/index.ts'
@@ -28,8 +29,9 @@ import { DecodeLoop } from './decode-loop.ts'
 import { Embedder } from './embedder.ts'
 import { canFormat, compileFormat, formatState } from './format-state.ts'
 import { readGguf, type GgufSummary } from '../gguf/gguf-reader.ts'
+import { KvStates } from './kv-states.ts'
 import { engineBuild, openLlama } from './library.ts'
-import { freeBesideModel, planContext } from './memory.ts'
+import { contextBytesPerToken, freeBesideModel, planContext } from './memory.ts'
 import { PromptRenderer } from './prompt.ts'
 import { Sampler } from './sampling.ts'
 import { SequenceSlot } from './sequence-slot.ts'
@@ -63,6 +65,7 @@ interface Loaded {
   readonly detokenize: Detokenize
   readonly sequences: readonly SequenceSlot[]
   readonly loop: DecodeLoop
+  readonly kvStates: KvStates | undefined
   readonly contextTokens: number
   readonly slots: number
   readonly vocabularySize: number
@@ -74,6 +77,10 @@ function loadFailure(path: string, error: unknown): SkeinError {
     ? known
     : new SkeinError(known.code, `${path}: ${known.message}`, { cause: error })
 }
+
+/** As the library takes adapters. */
+const loraOf = ({ adapters }: LoadRequest): Pick<LlamaContextOptions, 'lora'> =>
+  adapters === undefined ? {} : { lora: { adapters: adapters.map(({ path, scale }) => ({ filePath: path, scale })) } }
 
 async function featuresOf(llama: Llama, model: LlamaModel, renderer: PromptRenderer): Promise<ModelFeature[]> {
   if (!(await canFormat(llama, model))) return ['logprobs']
@@ -131,9 +138,19 @@ export class LlamaEngine implements Engine {
         threads: { ideal: threads, min: threads },
         flashAttention: true,
         failedCreationRemedy: false,
+        ...loraOf(request),
       })
-      const sequences = Array.from({ length: slots }, () => new SequenceSlot(model, context.getSequence()))
-      const loop = new DecodeLoop({ chunkTokens }, { slots: sequences, clock: this.#clock, log: this.#log })
+      const numerics = {
+        engineBuild: engineBuild(llama),
+        flashAttention: context.flashAttention !== false,
+        batchTokens,
+        threads,
+      }
+      const native = Array.from({ length: slots }, () => context.getSequence())
+      const kvStates = await this.#openKvStates(request, native[0]!, { contextTokens, slots, numerics })
+      const sequences = native.map((sequence) => new SequenceSlot(model, sequence))
+      const around = { slots: sequences, clock: this.#clock, log: this.#log, ...(kvStates && { kvStates }) }
+      const loop = new DecodeLoop({ chunkTokens }, around)
       const renderer = new PromptRenderer(model, file.chatTemplate, () => this.#clock.wallMs())
       const { vocabularySize } = file
       const detokenize = detokenizer(model)
@@ -146,6 +163,7 @@ export class LlamaEngine implements Engine {
         detokenize,
         sequences,
         loop,
+        kvStates,
         contextTokens,
         slots,
         vocabularySize,
@@ -159,17 +177,25 @@ export class LlamaEngine implements Engine {
         sizeBytes: file.sizeBytes,
         hasChatTemplate: file.chatTemplate !== undefined,
         features,
-        numerics: {
-          engineBuild: engineBuild(llama),
-          flashAttention: context.flashAttention !== false,
-          batchTokens,
-          threads,
-        },
+        numerics,
       }
     } catch (error) {
       await llama.dispose()
       throw loadFailure(request.path, error)
     }
+  }
+
+  /** `settings` of the context, which its states depend on. */
+  async #openKvStates(
+    { kvStates, digest, adapters }: LoadRequest,
+    sequence: LlamaContextSequence,
+    settings: unknown,
+  ): Promise<KvStates | undefined> {
+    // of a state with checkpoints (sliding windows, recurrent ones) a file would have a part alone
+    if (kvStates === undefined || sequence.needsCheckpoints) return undefined
+    const bytesPerToken = await contextBytesPerToken(sequence.model)
+    const init = { ...kvStates, bytesPerToken, binding: JSON.stringify([digest, adapters ?? [], settings]) }
+    return KvStates.open(init, { clock: this.#clock, log: this.#log })
   }
 
   async #openEmbedder(init: {
@@ -205,7 +231,11 @@ export class LlamaEngine implements Engine {
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     signal.throwIfAborted()
     this.#refuseTools(request)
-    const format = await compileFormat(this.#require().llama, request)
+    const {
+      llama,
+      renderer: { thinking, callSyntax },
+    } = this.#require()
+    const format = await compileFormat(llama, request, thoughtMarks(thinking, request.prompt), callSyntax)
     // it may have been cancelled meanwhile: then it takes no sequence from those behind it
     signal.throwIfAborted()
     const { model, renderer, detokenize, loop, contextTokens, slots, vocabularySize } = this.#require()
@@ -217,6 +247,8 @@ export class LlamaEngine implements Engine {
       contextTokens,
       vocabularySize,
       detokenize,
+      thinking,
+      hasPlainCalls: callSyntax === 'plain',
       clock: this.#clock,
     })
     const sampler = new Sampler(model, request, format && formatState(model, format))
@@ -233,11 +265,12 @@ export class LlamaEngine implements Engine {
   }
 
   stats(): EngineStats {
-    const loop = this.#loaded?.loop
+    const { loop, kvStates } = this.#loaded ?? {}
     return {
       running: loop?.running ?? this.#embedding?.embedder.running ?? 0,
       prefillTokensPending: loop?.prefillTokensPending ?? 0,
       memoryBytes: process.memoryUsage.rss(),
+      ...(kvStates && { kv: kvStates.stats }),
     }
   }
 
@@ -247,6 +280,7 @@ export class LlamaEngine implements Engine {
     this.#loaded = undefined
     if (loaded === undefined) return
     await loaded.loop.close(new SkeinError('ENGINE_FAILED', 'the model was unloaded'))
+    await loaded.kvStates?.close()
     for (const sequence of loaded.sequences) sequence.dispose()
     await loaded.context.dispose()
     await loaded.model.dispose()

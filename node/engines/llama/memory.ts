@@ -37,6 +37,22 @@ export function freeBesideModel(path: string, modelBytes: number): number {
   return freeBytes
 }
 
+/** What one more token of a sequence takes, in bytes, as the library estimates it: the difference between two contexts. */
+export async function contextBytesPerToken(model: LlamaModel): Promise<number> {
+  const bytesOf = async (contextSize: number): Promise<number> => {
+    const { cpuRam, gpuVram } = await model.fileInsights.estimateContextResourceRequirementsV2({
+      contextSize,
+      sequences: 1,
+      batchSize: CONTEXT_TOKENS_MIN,
+      modelGpuLayers: model.gpuLayers,
+      flashAttention: true,
+    })
+    return cpuRam + gpuVram
+  }
+  const bytes = (await bytesOf(2 * CONTEXT_TOKENS_MIN)) - (await bytesOf(CONTEXT_TOKENS_MIN))
+  return Math.max(1, bytes / CONTEXT_TOKENS_MIN)
+}
+
 /** @throws SkeinError MODEL_LOAD_FAILED with the numbers when the context cannot fit. */
 export async function planContext(init: ContextPlanInit): Promise<number> {
   const { model, request } = init

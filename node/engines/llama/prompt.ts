@@ -4,8 +4,8 @@
  * one go, wherever it is from, as it was when the model was trained.
  */
 import type { LlamaModel, Token } from 'node-llama-cpp'
-import { CALL_CLOSE, CALL_OPEN, type Prompt } from '../../../mesh/protocol/index.ts'
-import { ChatTemplate } from './chat-template.ts'
+import { CALL_CLOSE, CALL_OPEN, type Prompt, type Thinking } from '../../../mesh/protocol/index.ts'
+import { ChatTemplate, type CallSyntax } from './chat-template.ts'
 import { vocabularyText } from './native.ts'
 
 /** Markup of which the tokens are kept: that of one template is mostly the same few texts. */
@@ -42,6 +42,16 @@ export class PromptRenderer {
   /** Whether the template shows tools and their calls. */
   get hasTools(): boolean {
     return this.#template.hasTools
+  }
+
+  /** How answers call tools. */
+  get callSyntax(): CallSyntax | undefined {
+    return this.#template.callSyntax
+  }
+
+  /** How answers show what the model thinks. */
+  get thinking(): Thinking | undefined {
+    return this.#template.thinking
   }
 
   /** @throws SkeinError ENGINE_FAILED when the template refuses the messages. */

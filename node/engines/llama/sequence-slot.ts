@@ -2,6 +2,7 @@
 import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp'
 import { LIMITS, SkeinError, type TokenLogprob } from '../../../mesh/protocol/index.ts'
 import type { AttemptRun } from '../attempt-run.ts'
+import { commonLength, type KvState, type KvStates } from './kv-states.ts'
 import { SequenceDecoder, type Drawn, type DrawnLogprobs } from './native.ts'
 import type { Sampler } from './sampling.ts'
 import { textBytes, tokenBytes } from './token-bytes.ts'
@@ -28,11 +29,15 @@ const LOGPROB_MIN = -1e9
 export class SequenceSlot {
   /** Called when a held attempt may go on; set by the loop that drives the slot. */
   onCommit: () => void = () => {}
+  /** Grows with each use of any slot; 0 when there is nothing in it to keep. */
+  lastUsed = 0
   readonly #model: LlamaModel
   readonly #sequence: LlamaContextSequence
   readonly #decoder: SequenceDecoder
   /** Tokens whose state the sequence holds; kept when an attempt ends, for the next one's prefix. */
   readonly #state: Token[] = []
+  /** Nobody will go on with what they are of. */
+  #isMeasured = false
   #attempt: LlamaAttempt | undefined
   /** Tokens still to be evaluated before the next one can be drawn. */
   #pending: Token[] = []
@@ -64,16 +69,39 @@ export class SequenceSlot {
 
   /** Tokens at the start of `input` whose state is here. The last one is always evaluated, to draw from. */
   commonPrefix(input: readonly Token[]): number {
-    const end = Math.min(this.#state.length, input.length - 1)
-    let length = 0
-    while (length < end && this.#state[length] === input[length]) length++
-    return length
+    return commonLength(this.#state, input, Math.min(this.#state.length, input.length - 1))
+  }
+
+  /** Tokens whose state is here. */
+  get held(): number {
+    return this.#state.length
+  }
+
+  /** Saves the state behind the first `kept` tokens, where that is worth it, and no room of `spared`. Does not throw. */
+  async save(states: KvStates, kept: number, isAlone: boolean, spared: KvState | undefined): Promise<void> {
+    if (this.#isMeasured) return
+    if (states.shouldSave(this.#state, kept, isAlone)) await states.save(this.#sequence, this.#state, spared)
+  }
+
+  /** Takes in a state in place of its own. One that fails leaves it without any. Does not throw. */
+  async restore(states: KvStates, state: KvState): Promise<void> {
+    try {
+      // nothing of the old state may be left when the library believes that there is none
+      await this.#cutState(0)
+      await states.restore(this.#sequence, state)
+      if (this.#sequence.nextTokenIndex !== state.tokens.length)
+        throw new SkeinError('ENGINE_FAILED', `the state has ${this.#sequence.nextTokenIndex} tokens`)
+      for (const token of state.tokens) this.#state.push(token)
+    } catch {
+      await this.reset()
+    }
   }
 
   /** Takes an attempt, keeping the state of the prefix that it shares with the one before. @throws what the engine throws. */
   async assign(attempt: LlamaAttempt): Promise<void> {
     const { run, input } = attempt
     this.#attempt = attempt
+    this.#isMeasured = run.request.isEndless === true
     await this.#cutState(this.commonPrefix(input))
     this.#pending = input.slice(this.#state.length)
     this.#isHeld = run.request.hold !== undefined
@@ -94,6 +122,7 @@ export class SequenceSlot {
   async reset(): Promise<void> {
     this.release()
     this.#state.length = 0
+    this.lastUsed = 0
     await this.#sequence.clearHistory()
   }
 

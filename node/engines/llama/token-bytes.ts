@@ -5,6 +5,7 @@
 import { LlamaVocabularyType, type LlamaModel, type Token } from 'node-llama-cpp'
 import { CALL_CLOSE, CALL_OPEN } from '../../../mesh/protocol/index.ts'
 import type { Detokenize } from '../answer-text.ts'
+import { THOUGHT_MARKS } from './chat-template.ts'
 import { vocabularyText } from './native.ts'
 
 /** GPT-2's table: bytes that print stand for themselves, the others for the code points from 256 upward. */
@@ -54,21 +55,23 @@ export function tokenBytes(model: LlamaModel, token: Token): Uint8Array {
 }
 
 /** Part of an answer's text, in whatever kind of token a vocabulary has it. */
-const CALL_MARKERS: ReadonlySet<string> = new Set([CALL_OPEN, CALL_CLOSE])
+const PRINTED: ReadonlySet<string> = new Set([
+  CALL_OPEN,
+  CALL_CLOSE,
+  ...THOUGHT_MARKS.flatMap(({ open, close }) => [open, close]),
+])
 
 /** What a token adds to the text of an answer: nothing when it is a special one. */
 export function textBytes(model: LlamaModel, token: Token): Uint8Array {
   const { control, unknown } = model.getTokenAttributes(token)
-  const isSilent = unknown || (control && !CALL_MARKERS.has(vocabularyText(model, token)))
+  const isSilent = unknown || (control && !PRINTED.has(vocabularyText(model, token)))
   return isSilent ? new Uint8Array() : tokenBytes(model, token)
 }
 
 /** Control tokens that are printed all the same. */
 function printedControls(model: LlamaModel): ReadonlySet<Token> {
-  const ids = [...CALL_MARKERS].flatMap((marker) => model.tokenize(marker, true, 'trimLeadingSpace'))
-  return new Set(
-    ids.filter((id) => model.getTokenAttributes(id).control && CALL_MARKERS.has(vocabularyText(model, id))),
-  )
+  const ids = [...PRINTED].flatMap((marker) => model.tokenize(marker, true, 'trimLeadingSpace'))
+  return new Set(ids.filter((id) => model.getTokenAttributes(id).control && PRINTED.has(vocabularyText(model, id))))
 }
 
 /**

@@ -42,7 +42,8 @@ function callBody(tools: readonly Tool[], rules: GrammarRules): string {
   return `"\\n{\\"name\\": \\"" (${calls.join(' | ')}) "}\\n" ${verbatim(CALL_CLOSE)}`
 }
 
-function held(parameters: string, rules: GrammarRules): string {
+/** The expression of a tool's arguments. */
+export function held(parameters: string, rules: GrammarRules): string {
   try {
     return schemaRoot(objectSchema(JSON.parse(parameters)), rules)
   } catch {

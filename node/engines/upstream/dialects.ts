@@ -5,7 +5,14 @@
  */
 import { createHash } from 'node:crypto'
 import { Type } from 'typebox'
-import { checker, SkeinError, type FinishReason, type Prompt, type Sampling } from '../../../mesh/protocol/index.ts'
+import {
+  checker,
+  SkeinError,
+  type FinishReason,
+  type Prompt,
+  type Sampling,
+  type Thinking,
+} from '../../../mesh/protocol/index.ts'
 import { saidBy, type Framing } from './http.ts'
 import type { ServerKind } from './probe.ts'
 import type { RenderedPrompt } from './tokens.ts'
@@ -35,6 +42,8 @@ export interface ServerRequest {
 /** What one event told. */
 export interface Heard {
   readonly text: string
+  /** What the server tells of the model's thoughts, beside `text`: it comes before. */
+  readonly thought?: string
   /** The tokens of `text`, or the last of them. */
   readonly ids?: readonly number[]
   /** Of the prompt. */
@@ -78,7 +87,8 @@ const isLlamaEvent = checker(
 const isOllamaEvent = checker(
   Type.Object({
     response: Type.Optional(text),
-    message: Type.Optional(Type.Object({ content: Type.Optional(text) })),
+    thinking: Type.Optional(text),
+    message: Type.Optional(Type.Object({ content: Type.Optional(text), thinking: Type.Optional(text) })),
     done: Type.Boolean(),
     done_reason: Type.Optional(text),
   }),
@@ -89,13 +99,51 @@ const isOpenAiEvent = checker(
     choices: Type.Array(
       Type.Object({
         text: optionalText,
-        delta: Type.Optional(Type.Object({ content: optionalText })),
+        delta: Type.Optional(
+          Type.Object({ content: optionalText, reasoning_content: optionalText, reasoning: optionalText }),
+        ),
         finish_reason: optionalText,
       }),
       { maxItems: 1 },
     ),
   }),
 )
+
+/**
+ * Of chats that a server renders: thoughts that it tells apart are put back into the text, between these marks, which is
+ * also how most models write them.
+ */
+export const UPSTREAM_THINKING: Thinking = {
+  open: '<think>',
+  close: '</think>',
+  opens: { unsaid: false, on: false, off: false },
+}
+
+/** Puts the thoughts that a server tells apart back in front of what it says. One for each question. */
+export class ThoughtJoiner {
+  #state: 'begin' | 'thought' | 'said'
+
+  /** @param answerText what the answer has been so far. */
+  constructor(answerText: string) {
+    this.#state = answerText === '' ? 'begin' : 'said'
+  }
+
+  /** The text of the answer that an event stands for. */
+  push({ text, thought = '', finishReason }: Heard): string {
+    const { open, close } = UPSTREAM_THINKING
+    let joined = ''
+    // once it has spoken, a thought has no place any more
+    if (thought !== '' && this.#state !== 'said') {
+      joined += this.#state === 'begin' ? `${open}\n${thought}` : thought
+      this.#state = 'thought'
+    }
+    if (text !== '' || (finishReason === 'stop' && this.#state === 'thought')) {
+      joined += this.#state === 'thought' ? `\n${close}\n\n${text}` : text
+      this.#state = 'said'
+    }
+    return joined
+  }
+}
 
 /** llama.cpp's own server: token ids in both directions. */
 const LLAMA_SERVER: Dialect = {
@@ -182,8 +230,9 @@ const OLLAMA: Dialect = {
   hear: (event) => {
     if (!isOllamaEvent(event)) throw unexpected(event)
     const told = event.response ?? event.message?.content ?? ''
-    if (!event.done) return { text: told }
-    return { text: told, finishReason: reasonOf(event.done_reason, { stop: 'stop', length: 'length' }) }
+    const thought = event.thinking ?? event.message?.thinking ?? ''
+    if (!event.done) return { text: told, thought }
+    return { text: told, thought, finishReason: reasonOf(event.done_reason, { stop: 'stop', length: 'length' }) }
   },
 }
 
@@ -207,9 +256,11 @@ function openAi(kind: ServerKind): Dialect {
       if (!isOpenAiEvent(event) || saidBy(event) !== undefined) throw unexpected(event)
       const [choice] = event.choices
       const told = choice?.text ?? choice?.delta?.content ?? ''
+      // the one name is DeepSeek's and llama.cpp's, the other that of newer vLLMs
+      const thought = choice?.delta?.reasoning_content ?? choice?.delta?.reasoning ?? ''
       // `abort`: the server was told to stop, the model was not done
-      if (!choice?.finish_reason) return { text: told }
-      return { text: told, finishReason: reasonOf(choice.finish_reason, { stop: 'stop', length: 'length' }) }
+      if (!choice?.finish_reason) return { text: told, thought }
+      return { text: told, thought, finishReason: reasonOf(choice.finish_reason, { stop: 'stop', length: 'length' }) }
     },
   }
 }
@@ -222,12 +273,28 @@ const GOES_ON: Readonly<Partial<Record<ServerKind, object>>> = {
 
 function chatBody(kind: ServerKind, { prompt, answerText }: Question): object {
   if (prompt.kind !== 'chat') throw unrenderable()
-  const messages = prompt.messages.map(({ role, content }) => ({ role, content }))
-  if (answerText === '') return { messages }
+  const messages = prompt.messages.map(({ role, content, thought }) => ({
+    role,
+    content,
+    ...(thought !== undefined && { [kind === 'ollama' ? 'thinking' : 'reasoning_content']: thought }),
+  }))
+  const wish = thinkingSwitch(kind, prompt.thinking?.isOn)
+  if (answerText === '') return { messages, ...wish }
+  // a template would leave the thought out, or a server take the rest of the answer for one
+  if (answerText.trimStart().startsWith(UPSTREAM_THINKING.open))
+    throw new SkeinError('ENGINE_FAILED', 'a server cannot go on behind thoughts that it told apart')
   const how = GOES_ON[kind]
   if (how === undefined)
     throw new SkeinError('ENGINE_FAILED', `a server of the kind ${kind} cannot go on in the middle of an answer`)
-  return { messages: [...messages, { role: 'assistant', content: answerText }], ...how }
+  return { messages: [...messages, { role: 'assistant', content: answerText }], ...how, ...wish }
+}
+
+/** What tells a server whether to think; one that knows no such thing may refuse to be asked. */
+function thinkingSwitch(kind: ServerKind, isOn: boolean | undefined): object {
+  if (isOn === undefined) return {}
+  if (kind === 'vllm' || kind === 'llama-server') return { chat_template_kwargs: { enable_thinking: isOn } }
+  // of a model that cannot think it takes this alone
+  return kind === 'ollama' && !isOn ? { think: false } : {}
 }
 
 function samplingFor(kind: ServerKind, { sampling, answer, contextTokens, isEndless }: Question): object {

@@ -2,7 +2,14 @@
  * The upstream engine: a model of a server that runs already, such as Ollama. The server computes; rendering, stop
  * strings, budgets and what may be released are ours, so that an answer can go on elsewhere and come from elsewhere.
  */
-import { asSkeinError, featuresNeeded, LIMITS, SkeinError, type WorkResult } from '../../../mesh/protocol/index.ts'
+import {
+  asSkeinError,
+  featuresNeeded,
+  LIMITS,
+  SkeinError,
+  type Thinking,
+  type WorkResult,
+} from '../../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Logger } from '../../../mesh/runtime/index.ts'
 import { AttemptRun, eventsOf, PROGRESS_INTERVAL_MS } from '../attempt-run.ts'
 import type {
@@ -15,8 +22,9 @@ import type {
   WorkRequest,
 } from '../engine.ts'
 import { readGguf, type GgufSummary } from '../gguf/gguf-reader.ts'
+import { thinkingOf } from '../llama/thinking.ts'
 import { parseUpstreamPath, type UpstreamAddress } from './address.ts'
-import { dialectOf, type Dialect } from './dialects.ts'
+import { dialectOf, ThoughtJoiner, UPSTREAM_THINKING, type Dialect } from './dialects.ts'
 import { embed, embeds } from './embeddings.ts'
 import { UpstreamClient } from './http.ts'
 import { learnContext, isStillServed } from './inquiries.ts'
@@ -49,6 +57,7 @@ interface Loaded {
   readonly dialect: Dialect
   readonly address: UpstreamAddress
   readonly tokens: Tokens
+  readonly thinking: Thinking | undefined
   readonly model: LoadedModel
 }
 
@@ -155,7 +164,8 @@ export class UpstreamEngine implements Engine {
     const tokens = file
       ? new VocabularyTokens(this.#log, { path: address.weights!, vocabularySize: file.vocabularySize })
       : new TextTokens()
-    return { client, kind: server.kind, dialect, address, tokens, model }
+    const thinking = file ? file.chatTemplate && thinkingOf(file.chatTemplate) : UPSTREAM_THINKING
+    return { client, kind: server.kind, dialect, address, tokens, thinking: thinking || undefined, model }
   }
 
   async #describe(about: {
@@ -197,7 +207,7 @@ export class UpstreamEngine implements Engine {
 
   /** @throws SkeinError as `generate`. */
   async #begin(
-    { client, kind, address, tokens, model }: Loaded,
+    { client, kind, address, tokens, thinking, model }: Loaded,
     request: GenerationRequest,
     signal: AbortSignal,
   ): Promise<{ run: AttemptRun; rendered: RenderedPrompt }> {
@@ -222,6 +232,7 @@ export class UpstreamEngine implements Engine {
       contextTokens: rendered.ids === undefined ? Number.MAX_SAFE_INTEGER : model.contextTokens,
       vocabularySize: tokens.vocabularySize,
       detokenize: tokens.detokenize,
+      thinking,
       clock: this.#clock,
     })
     return { run, rendered }
@@ -268,11 +279,16 @@ export class UpstreamEngine implements Engine {
     const both = AbortSignal.any([signal, stalled.signal])
     // the server goes on in front of the character that was begun elsewhere, and makes it again
     let owed = dialect.isByIds ? new Uint8Array() : tokens.unfinished(run.answer)
-    const ask = dialect.request(this.#question(loaded, run, rendered, owed, isWarmUp))
+    const question = this.#question(loaded, run, rendered, owed, isWarmUp)
+    const ask = dialect.request(question)
+    const isChat = rendered.ids === undefined && question.prompt.kind === 'chat'
+    const joiner = isChat ? new ThoughtJoiner(question.answerText) : undefined
     try {
       patience.expect(FIRST_TOKEN_MS)
       for await (const event of client.stream(ask.path, ask.body, ask.framing, both)) {
-        const { text, ids, prefill, finishReason } = dialect.hear(event)
+        const heard = dialect.hear(event)
+        const { ids, prefill, finishReason } = heard
+        const text = joiner ? joiner.push(heard) : heard.text
         if (prefill) {
           run.cachedTokens = Math.min(prefill.cached, run.promptTokens)
           state.pendingTokens = Math.max(0, prefill.total - prefill.done)

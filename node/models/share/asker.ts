@@ -20,6 +20,13 @@ export interface Asker {
   hashes(peer: PeerId, digest: ModelDigest, from: number, signal: AbortSignal): Promise<Uint8Array>
   /** Bytes of a chunk over the streams of the mesh, at most `modelChunkBytes`. @throws as `grant`, UNAUTHENTICATED. */
   read(peer: PeerId, ticket: Uint8Array, chunk: number, signal: AbortSignal): Promise<Uint8Array>
+  /**
+   * Waits until `bytes` more may be taken: answers of the node on this machine go before. Absent where there is no node of
+   * its own.
+   *
+   * @throws the signal's reason.
+   */
+  pace?(bytes: number, signal: AbortSignal): Promise<void>
   /** Says goodbye to all. Does not throw. */
   close(): void
 }

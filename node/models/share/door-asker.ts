@@ -86,6 +86,15 @@ export class DoorAsker implements Asker {
     return this.#post('/read', { peerId: peer, ticket: Buffer.from(ticket).toString('base64'), chunk }, signal)
   }
 
+  async pace(bytes: number, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#post('/pace', { bytes }, signal)
+    } catch {
+      // a courtesy: whoever cannot be asked any more has no answers that would suffer
+      signal.throwIfAborted()
+    }
+  }
+
   close(): void {
     // nothing is held open: each question is a request of its own
   }

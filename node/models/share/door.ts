@@ -7,18 +7,22 @@
  *   POST /grant   { peerId, digest }            → { grant }, its bytes in base64
  *   POST /hashes  { peerId, digest, from }      → bytes
  *   POST /read    { peerId, ticket, chunk }     → bytes
+ *   POST /pace    { bytes }                     → {} when a command may take so many more: answers of this node go before
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Type } from 'typebox'
 import { asModelDigest, asPeerId, asSkeinError, LIMITS, parser, SkeinError } from '../../../mesh/protocol/index.ts'
-import type { Logger, Random, Startable } from '../../../mesh/runtime/index.ts'
+import { withDeadline, type Clock, type Logger, type Random, type Startable } from '../../../mesh/runtime/index.ts'
 import type { Asker } from './asker.ts'
+import { DEFAULT_BUSY_BYTES_PER_SECOND, Pacer } from './pacer.ts'
 
 const BODY_BYTES_MAX = 16 * 1024
 const KEY_BYTES = 32
 const CONNECTIONS_MAX = 64
+/** However little is let through, it is not held up for longer. */
+const PACE_MS_MAX = 10_000
 const CHUNKS_MAX = LIMITS.modelFileBytesMax / LIMITS.modelChunkBytes
 
 const peerId = Type.String({ pattern: '^[1-9A-HJ-NP-Za-km-z]{40,64}$' })
@@ -33,6 +37,11 @@ const parse = {
     'read',
     'INVALID_REQUEST',
   ),
+  pace: parser(
+    Type.Object({ bytes: Type.Integer({ minimum: 1, maximum: LIMITS.modelChunkBytes }) }),
+    'pace',
+    'INVALID_REQUEST',
+  ),
 }
 
 /** How a command finds the door. */
@@ -42,20 +51,28 @@ export interface DoorAddress {
 }
 
 export interface LocalDoorComponents {
+  readonly clock: Clock
   readonly random: Random
   readonly log: Logger
   readonly asker: Asker
+  /** Whether answers stream here now. */
+  readonly isBusy: () => boolean
+  /** Rate of what commands take while they do; `DEFAULT_BUSY_BYTES_PER_SECOND` when absent. */
+  readonly busyBytesPerSecond?: number | undefined
 }
 
 export class LocalDoor implements Startable {
   readonly name = 'door for commands'
   readonly #components: LocalDoorComponents
   readonly #server: Server
+  readonly #pacer: Pacer
   readonly #key: string
   #url: string | undefined
 
   constructor(components: LocalDoorComponents) {
     this.#components = components
+    const { clock, isBusy, busyBytesPerSecond = DEFAULT_BUSY_BYTES_PER_SECOND } = components
+    this.#pacer = new Pacer(clock, { busyBytesPerSecond, isBusy, refusal: () => undefined })
     this.#key = Buffer.from(components.random.bytes(KEY_BYTES)).toString('base64url')
     this.#server = createServer((request, response) => {
       this.#answer(request, response).catch((error: unknown) => {
@@ -139,8 +156,20 @@ export class LocalDoor implements Startable {
         const asked = parse.read(body)
         return asker.read(asPeerId(asked.peerId), Buffer.from(asked.ticket, 'base64'), asked.chunk, signal)
       }
+      case '/pace':
+        await this.#pace(parse.pace(body).bytes, signal)
+        return {}
       default:
         throw new SkeinError('NOT_FOUND', 'there is nothing at that address')
+    }
+  }
+
+  async #pace(bytes: number, outer: AbortSignal): Promise<void> {
+    const late = (): SkeinError => new SkeinError('STREAM_TIMEOUT', 'held up for long enough')
+    try {
+      await withDeadline(this.#components.clock, PACE_MS_MAX, late, outer, (signal) => this.#pacer.pace(bytes, signal))
+    } catch {
+      outer.throwIfAborted()
     }
   }
 }

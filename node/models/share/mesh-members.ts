@@ -51,19 +51,25 @@ class MeshHolder implements Holder {
   }
 
   async hashes(from: number, signal: AbortSignal): Promise<readonly Uint8Array[]> {
+    // whoever asks for hashes asks for chunks next; what the ticket is refused for is told then
+    this.#ticket(signal).catch(() => {})
     const packed = await this.#asker.hashes(this.peerId, this.#offer.digest, from, signal)
     return Array.from({ length: packed.length / HASH_BYTES }, (_, i) =>
       packed.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES),
     )
   }
 
-  async read(chunk: number, length: number, signal: AbortSignal): Promise<Uint8Array> {
+  async read(chunk: number, into: Uint8Array, signal: AbortSignal): Promise<number> {
+    await this.#asker.pace?.(into.length, signal)
     for (let isSecond = false; ; isSecond = true) {
       const grant = await this.#ticket(signal)
       try {
         const start = chunk * LIMITS.modelChunkBytes
-        const direct = await this.#direct.read(grant, start, length, signal)
-        return direct ?? (await this.#asker.read(this.peerId, grant.ticket, chunk, signal))
+        const direct = await this.#direct.read(grant, start, into, signal)
+        if (direct !== undefined) return direct
+        const bytes = await this.#asker.read(this.peerId, grant.ticket, chunk, signal)
+        into.set(bytes.subarray(0, into.length))
+        return bytes.length
       } catch (thrown) {
         signal.throwIfAborted()
         if (asSkeinError(thrown).code !== 'UNAUTHENTICATED') throw thrown

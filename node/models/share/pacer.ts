@@ -1,7 +1,8 @@
 /**
  * What a node gives of its models at once, and how fast. A transfer costs the event loop encryption, and the answers that
  * stream through the same loop would stutter; so while any runs here, all transfers together keep to a rate, in slices of
- * less than a millisecond. Without answers they are as fast as they can.
+ * less than a millisecond. When waits end late all the same, the machine has too much to do, and the rate goes down to a
+ * share of it, until they end in time again. Without answers transfers are as fast as they can.
  */
 import { LIMITS, SkeinError, type PeerId } from '../../../mesh/protocol/index.ts'
 import { sleep, type Clock } from '../../../mesh/runtime/index.ts'
@@ -14,6 +15,11 @@ const BUSY_RETRY_MS = 500
 const CLOSED_RETRY_MS = 30_000
 /** Below it a timer is of no use. */
 const WAIT_MS_MIN = 1
+/** A wait that ends this much too late: the event loop, or the machine, is busy. */
+const LATE_MS = 10
+/** The share of the rate is looked at once in this time. */
+const LOOK_MS = 250
+const SHARE_MIN = 1 / 8
 
 export interface PacerInit {
   /** Rate of all transfers together while `isBusy`. */
@@ -31,6 +37,10 @@ export class Pacer {
   #total = 0
   /** Until here what was let through has used the rate up. */
   #paidUntilMs = 0
+  /** Of the rate, what the machine can bear. */
+  #share = 1
+  #mostLateMs = 0
+  #lookedAtMs = 0
 
   constructor(clock: Clock, init: PacerInit) {
     this.#clock = clock
@@ -85,8 +95,20 @@ export class Pacer {
     if (!this.#init.isBusy()) return
     const nowMs = this.#clock.nowMs()
     const startMs = Math.max(nowMs, this.#paidUntilMs)
-    this.#paidUntilMs = startMs + (bytes * 1000) / this.#init.busyBytesPerSecond
+    this.#paidUntilMs = startMs + (bytes * 1000) / (this.#share * this.#init.busyBytesPerSecond)
     const waitMs = startMs - nowMs
-    if (waitMs >= WAIT_MS_MIN) await sleep(this.#clock, waitMs, signal)
+    if (waitMs < WAIT_MS_MIN) return
+    await sleep(this.#clock, waitMs, signal)
+    this.#learn(this.#clock.nowMs() - startMs)
+  }
+
+  /** A wait ended `lateMs` too late. */
+  #learn(lateMs: number): void {
+    this.#mostLateMs = Math.max(this.#mostLateMs, lateMs)
+    const nowMs = this.#clock.nowMs()
+    if (nowMs - this.#lookedAtMs < LOOK_MS) return
+    this.#share = this.#mostLateMs > LATE_MS ? Math.max(SHARE_MIN, this.#share / 2) : Math.min(1, this.#share * 1.5)
+    this.#lookedAtMs = nowMs
+    this.#mostLateMs = 0
   }
 }

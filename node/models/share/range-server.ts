@@ -16,6 +16,7 @@ import {
   type ModelDigest,
 } from '../../../mesh/protocol/index.ts'
 import { withDeadline, type Clock, type Logger } from '../../../mesh/runtime/index.ts'
+import { BufferPool } from '../store/index.ts'
 import type { Certificate } from './certificate.ts'
 import type { Pacer } from './pacer.ts'
 import type { SharedFile, SharedFiles } from './shared-files.ts'
@@ -23,8 +24,8 @@ import { TICKET_BYTES, type Ticket, type Tickets } from './tickets.ts'
 
 /** Half a millisecond of encryption on a slow core: while answers stream, their tokens pass in between. */
 const SLICE_BYTES = 128 * 1024
-/** Read at once: each read is a visit to the thread pool. */
-const BLOCK_BYTES = 1024 * 1024
+/** Read at once, while the one before is on its way: each read is a visit to the thread pool. */
+const BLOCK_BYTES = 512 * 1024
 const PATH = /^\/model\/(sha256:[0-9a-f]{64})$/
 const BEARER = /^Bearer ([\w-]{43})$/
 const RANGE = /^bytes=(\d{1,16})-(\d{1,16})?$/
@@ -61,6 +62,7 @@ interface Wanted {
 export class RangeServer {
   readonly #components: RangeServerComponents
   readonly #server: Server
+  readonly #blocks = new BufferPool(2 * BLOCK_BYTES, LIMITS.modelTransfersMax)
   /** Bytes of models that were sent. */
   sentBytes = 0
 
@@ -150,22 +152,48 @@ export class RangeServer {
       ...(isPart && { 'content-range': `bytes ${start}-${end - 1}/${file.sizeBytes}` }),
     }
     response.writeHead(isPart ? 206 : 200, headers)
+    const buffer = await this.#blocks.take()
+    try {
+      await this.#sendBlocks(file, { start, end }, buffer, response, gone.signal)
+      this.#blocks.give(buffer)
+    } catch (thrown) {
+      // some of it may still be on its way out
+      this.#blocks.lose()
+      throw thrown
+    } finally {
+      if (this.#components.pacer.running === 1) this.#blocks.clear()
+    }
+    response.end()
+  }
+
+  async #sendBlocks(
+    file: SharedFile,
+    { start, end }: { readonly start: number; readonly end: number },
+    buffer: Buffer,
+    response: ServerResponse,
+    gone: AbortSignal,
+  ): Promise<void> {
     const { pacer } = this.#components
-    // one buffer for all blocks: new ones would be megabytes of garbage a second
-    const buffer = Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, end - start))
-    for (let at = start; at < end; at += buffer.length) {
-      const block = await file.read(buffer, at, Math.min(buffer.length, end - at))
+    const halves = [buffer.subarray(0, BLOCK_BYTES), buffer.subarray(BLOCK_BYTES)]
+    const read = (at: number): Promise<Buffer> => file.read(halves[turn]!, at, Math.min(BLOCK_BYTES, end - at))
+    let turn = 0
+    let reading = read(start)
+    for (let at = start; at < end; at += BLOCK_BYTES) {
+      const block = await reading
+      turn ^= 1
+      reading = at + BLOCK_BYTES < end ? read(at + BLOCK_BYTES) : reading
+      // thrown when its turn comes, unless something else was before
+      reading.catch(() => {})
       for (let offset = 0; offset < block.length;) {
         const slice = block.subarray(offset, offset + (pacer.isBusy ? SLICE_BYTES : BLOCK_BYTES))
         offset += slice.length
-        await pacer.pace(slice.length, gone.signal)
-        gone.signal.throwIfAborted()
+        await pacer.pace(slice.length, gone)
+        gone.throwIfAborted()
         const sent = new Promise<void>((resolve) => void response.write(slice, () => resolve()))
         this.sentBytes += slice.length
-        await this.#inTime(sent, gone.signal)
+        await this.#inTime(sent, gone)
       }
     }
-    response.end()
   }
 
   /** @throws SkeinError CLIENT_STALLED when nothing is read for `pullStallMs`; the signal's reason. */

@@ -61,7 +61,7 @@ class Share implements ModelShare {
     const { clock, random, log, shelf, isBusy, refusal } = components
     const certificate = selfSigned({ clock, random })
     const busyBytesPerSecond = init.busyBytesPerSecond ?? DEFAULT_BUSY_BYTES_PER_SECOND
-    const files = (this.#files = new SharedFiles(shelf))
+    const files = (this.#files = new SharedFiles(shelf, clock))
     const tickets = (this.#tickets = new Tickets({ clock, random }))
     const pacer = new Pacer(clock, { busyBytesPerSecond, isBusy, refusal })
     const shared = { clock, files, tickets, pacer }

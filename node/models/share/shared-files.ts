@@ -1,16 +1,21 @@
 /**
  * The model files that this node gives, opened once each, and the hashes of their chunks. A chunk is hashed when somebody
- * asks for its hash, by the thread pool, with its neighbours behind it; what was hashed is remembered while the process
+ * asks for its hash, on a thread of its own, with its neighbours behind it; what was hashed is remembered while the process
  * lives. A file that is no longer the one that was opened is given no further.
  */
-import { webcrypto } from 'node:crypto'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import { LIMITS, SkeinError, type ModelDigest } from '../../../mesh/protocol/index.ts'
+import type { Clock } from '../../../mesh/runtime/index.ts'
+import { BufferPool, HashThread, type Hashing } from '../store/index.ts'
 import type { Pacer } from './pacer.ts'
 
 const CHUNK = LIMITS.modelChunkBytes
 /** Chunks that are hashed for one question: an asker who begins waits for these alone; while answers stream, for one. */
 const AHEAD_CHUNKS = 8
+/** Chunks in memory for hashing at once, whoever asks: while one is hashed another is read. */
+const HASHED_AT_ONCE = 2
+/** What is here is looked up at most this often for one model: its chunks are asked for by the hundred in a second. */
+const SHELF_MS = 1000
 
 /** A model that this node would give. */
 export interface SharedModel {
@@ -35,27 +40,35 @@ interface Identity {
   readonly inode: bigint
 }
 
+/** What hashes chunks, and where they lie meanwhile. */
+export interface ChunkHashing {
+  readonly hashing: Pick<Hashing, 'digest'>
+  readonly buffers: BufferPool
+}
+
 export class SharedFile {
   readonly path: string
   readonly sizeBytes: number
   readonly #handle: FileHandle
+  readonly #chunkHashing: ChunkHashing
   readonly #identity: Identity
   readonly #hashes: (Promise<Uint8Array> | undefined)[]
 
-  private constructor(path: string, handle: FileHandle, identity: Identity) {
+  private constructor(path: string, handle: FileHandle, identity: Identity, chunkHashing: ChunkHashing) {
     this.path = path
     this.sizeBytes = identity.sizeBytes
     this.#handle = handle
     this.#identity = identity
+    this.#chunkHashing = chunkHashing
     this.#hashes = new Array<undefined>(chunksOf(identity.sizeBytes))
   }
 
   /** @throws SkeinError MODEL_FILE_INVALID. */
-  static async open(path: string): Promise<SharedFile> {
+  static async open(path: string, chunkHashing: ChunkHashing): Promise<SharedFile> {
     let handle: FileHandle | undefined
     try {
       handle = await open(path, 'r')
-      return new SharedFile(path, handle, identityOf(await handle.stat({ bigint: true })))
+      return new SharedFile(path, handle, identityOf(await handle.stat({ bigint: true })), chunkHashing)
     } catch (cause) {
       await handle?.close()
       throw new SkeinError('MODEL_FILE_INVALID', 'the file of the model cannot be read', { cause })
@@ -82,11 +95,15 @@ export class SharedFile {
   async hashes(from: number, pacer: Pacer, signal: AbortSignal): Promise<Uint8Array> {
     this.#checkChunk(from)
     const found: Uint8Array[] = []
-    for (let chunk = from; chunk < this.chunks && found.length < LIMITS.modelHashesMax; chunk++) {
-      const known = this.#hashes[chunk]
-      if (known === undefined && found.length >= (pacer.isBusy ? 1 : AHEAD_CHUNKS)) break
-      if (known === undefined) await pacer.pace(this.#lengthOf(chunk), signal)
-      found.push(await (known ?? this.#hash(chunk)))
+    try {
+      for (let chunk = from; chunk < this.chunks && found.length < LIMITS.modelHashesMax; chunk++) {
+        const known = this.#hashes[chunk]
+        if (known === undefined && found.length >= (pacer.isBusy ? 1 : AHEAD_CHUNKS)) break
+        if (known === undefined) await pacer.pace(this.#lengthOf(chunk), signal)
+        found.push(await (known ?? this.#hash(chunk)))
+      }
+    } finally {
+      this.#chunkHashing.buffers.clear()
     }
     return Buffer.concat(found)
   }
@@ -130,19 +147,28 @@ export class SharedFile {
   }
 
   async #hashAlone(chunk: number): Promise<Uint8Array> {
-    const length = this.#lengthOf(chunk)
-    const bytes = await this.read(Buffer.allocUnsafeSlow(length), chunk * CHUNK, length)
-    return sha256(bytes)
+    const { hashing, buffers } = this.#chunkHashing
+    const buffer = await buffers.take()
+    try {
+      return await hashing.digest(await this.read(buffer, chunk * CHUNK, this.#lengthOf(chunk)))
+    } finally {
+      buffers.give(buffer)
+    }
   }
 }
 
 /** Files by digest, opened when somebody asks. */
 export class SharedFiles {
   readonly #shelf: Shelf
-  readonly #open = new Map<ModelDigest, Promise<SharedFile>>()
+  readonly #clock: Clock
+  readonly #hashing: HashThread
+  readonly #buffers = new BufferPool(CHUNK, HASHED_AT_ONCE)
+  readonly #open = new Map<ModelDigest, { readonly file: Promise<SharedFile>; readonly foundAtMs: number }>()
 
-  constructor(shelf: Shelf) {
+  constructor(shelf: Shelf, clock: Clock) {
     this.#shelf = shelf
+    this.#clock = clock
+    this.#hashing = new HashThread(clock, { isBackground: true })
   }
 
   /** Models that have `text` as a name, a digest or a reference; all when it is empty. */
@@ -159,13 +185,7 @@ export class SharedFiles {
 
   /** @throws SkeinError MODEL_NOT_STORED, MODEL_FILE_INVALID. */
   async open(digest: ModelDigest): Promise<SharedFile> {
-    const [model] = await this.find(digest)
-    if (model === undefined) {
-      await this.#forget(digest)
-      throw new SkeinError('MODEL_NOT_STORED', `this node does not have ${digest}`)
-    }
-    const opened = this.#open.get(digest) ?? SharedFile.open(model.path)
-    this.#open.set(digest, opened)
+    const opened = this.#opened(digest) ?? (await this.#find(digest))
     try {
       const file = await opened
       await file.check()
@@ -179,21 +199,36 @@ export class SharedFiles {
   /** Closes all. Does not throw. */
   async close(): Promise<void> {
     for (const digest of [...this.#open.keys()]) await this.#forget(digest)
+    await this.#hashing.close()
+  }
+
+  /** The file, when it is open and was found a moment ago. */
+  #opened(digest: ModelDigest): Promise<SharedFile> | undefined {
+    const known = this.#open.get(digest)
+    return known !== undefined && this.#clock.nowMs() - known.foundAtMs < SHELF_MS ? known.file : undefined
+  }
+
+  /** @throws SkeinError MODEL_NOT_STORED. */
+  async #find(digest: ModelDigest): Promise<SharedFile> {
+    const [model] = await this.find(digest)
+    if (model === undefined) {
+      await this.#forget(digest)
+      throw new SkeinError('MODEL_NOT_STORED', `this node does not have ${digest}`)
+    }
+    const chunkHashing = { hashing: this.#hashing, buffers: this.#buffers }
+    const file = this.#open.get(digest)?.file ?? SharedFile.open(model.path, chunkHashing)
+    this.#open.set(digest, { file, foundAtMs: this.#clock.nowMs() })
+    return file
   }
 
   async #forget(digest: ModelDigest): Promise<void> {
     const opened = this.#open.get(digest)
     this.#open.delete(digest)
-    await opened?.then((file) => file.close()).catch(() => {})
+    await opened?.file.then((file) => file.close()).catch(() => {})
   }
 }
 
 export const chunksOf = (sizeBytes: number): number => Math.ceil(sizeBytes / CHUNK)
-
-/** By the thread pool: the event loop has tokens to carry. */
-export async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
-  return new Uint8Array(await webcrypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>))
-}
 
 const identityOf = (found: { size: bigint; mtimeNs: bigint; ino: bigint }): Identity => ({
   sizeBytes: Number(found.size),

@@ -9,6 +9,7 @@ import { sleep, type Clock, type Random } from '../../../mesh/runtime/index.ts'
 import { mayPass, retryDelayMs, type Retry } from './backoff.ts'
 import { checkSpace, type Disk, type KeepFree } from './disk.ts'
 import { checkHead, HEAD_STEPS_BYTES } from './head-check.ts'
+import type { Hashing } from './hash-thread.ts'
 import type { Part } from './part.ts'
 import { PrefixHash } from './prefix-hash.ts'
 import type { ByteRange } from './ranges.ts'
@@ -18,6 +19,7 @@ export interface DownloadComponents {
   readonly clock: Clock
   readonly random: Random
   readonly disk: Disk
+  readonly hashing: Hashing
 }
 
 export interface DownloadInit {
@@ -35,6 +37,7 @@ const FLUSH_MS = 1000
 const SEGMENTS_PER_CONNECTION = 8
 const SEGMENT_BYTES_MIN = 4 * 1024 ** 2
 const SEGMENT_BYTES_MAX = 64 * 1024 ** 2
+const MEMBER_CHUNKS_PER_CONNECTION = 2
 /** Failures in a row after which a connection leaves the work to the others. */
 const LEAVES_AFTER = 3
 
@@ -67,7 +70,7 @@ class Download {
     this.#components = components
     this.#init = init
     const { part } = init
-    this.#hash = new PrefixHash(part.handle)
+    this.#hash = new PrefixHash(part.handle, components.hashing)
     // Several connections are at work only behind a head that was found good.
     this.#isModel = part.doneBytes > part.prefixBytes
     this.#lookAtBytes = Math.min(HEAD_STEPS_BYTES[0]!, part.identity.sizeBytes)
@@ -99,7 +102,9 @@ class Download {
 
   async #connectAll(signal: AbortSignal): Promise<void> {
     const { file, connections } = this.#init
-    const count = file.isRanged ? connections : 1
+    // while chunks of members are checked and written, as many others come
+    const wanted = file.members === undefined ? connections : MEMBER_CHUNKS_PER_CONNECTION * connections
+    const count = file.isRanged ? Math.min(LIMITS.pullConnectionsMax, wanted) : 1
     const all = Array.from({ length: count }, () =>
       this.#connect(signal).catch((thrown: unknown) => {
         // the first that fails for good ends the others

@@ -31,6 +31,8 @@ const EntrySchema = Type.Object({
   /** Version of the file at its source. */
   validator: Type.Optional(Type.String({ maxLength: 1024 })),
   quantization: Type.String({ maxLength: 64 }),
+  /** Absent of a model by itself. */
+  kind: Type.Optional(Type.Literal('adapter')),
   fetchedAtMs: Type.Number(),
   /** When a node last began to serve it. */
   lastUsedAtMs: Type.Optional(Type.Number()),

@@ -2,9 +2,11 @@
  * The model store: models of this machine by their content, and where they come from. `docs/MODELS.md` has the whole.
  */
 export { BUNDLED_CHAT_MODEL, BUNDLED_MODELS, BUNDLED_ONNX_MODELS } from './bundled.ts'
+export { BufferPool } from './buffer-pool.ts'
 export { systemDisk, type Disk, type KeepFree, type PartHandle } from './disk.ts'
 export type { Http, HttpResponse } from './http.ts'
 export { findModels, programDirs, type FoundModel, type ProgramDirs } from './found.ts'
+export { HashThread, type Hashing } from './hash-thread.ts'
 export { hubOf, type HubInit } from './hub-source.ts'
 export type { StoredModel } from './index-file.ts'
 export type { MemberEvent, MemberShare } from './member-file.ts'

@@ -5,9 +5,10 @@
  * the end, and if it was the first that lied, the pull starts again without it. When no member is left, `fallback` goes
  * on, such as the hub that the digest came from.
  */
-import { createHash } from 'node:crypto'
 import { asSkeinError, LIMITS, SkeinError, type PeerId } from '../../../mesh/protocol/index.ts'
 import type { Clock } from '../../../mesh/runtime/index.ts'
+import { BufferPool } from './buffer-pool.ts'
+import type { Hashing } from './hash-thread.ts'
 import type { Holder, MemberOffer, Members } from './members.ts'
 import type { ByteRange } from './ranges.ts'
 import type { RemoteFile } from './source.ts'
@@ -40,6 +41,7 @@ export interface MemberShare {
 export interface MemberFileInit {
   readonly members: Members
   readonly clock: Clock
+  readonly hashing: Pick<Hashing, 'digest'>
   /** Those that have it, all with one digest and size. */
   readonly offers: readonly MemberOffer[]
   /** Members that are not asked: they lied before. Those that do are added. */
@@ -68,6 +70,8 @@ export class MemberFile {
   readonly #init: MemberFileInit
   readonly #sizeBytes: number
   readonly #workers = new Map<PeerId, Worker>()
+  /** One for each chunk on its way. */
+  readonly #buffers = new BufferPool(CHUNK, LIMITS.pullConnectionsMax)
   /** Hash of each chunk, as the first member that was asked named it, and who did. */
   readonly #hashes = new Map<number, { readonly hash: Uint8Array; readonly by: Worker }>()
   #lookedAtMs = Number.NEGATIVE_INFINITY
@@ -84,12 +88,18 @@ export class MemberFile {
     const { fallback } = this.#init
     for (let at = range.start; at < range.end;) {
       const chunk = Math.floor(at / CHUNK)
-      const bytes = await this.#chunk(chunk, signal)
-      if (bytes === undefined) return yield* fallback!.read({ start: at, end: range.end }, signal)
-      const start = chunk * CHUNK
-      const wanted = bytes.subarray(at - start, range.end - start)
-      at += wanted.length
-      yield wanted
+      const buffer = await this.#buffers.take()
+      try {
+        const bytes = await this.#chunk(chunk, buffer, signal)
+        if (bytes === undefined) return yield* fallback!.read({ start: at, end: range.end }, signal)
+        const start = chunk * CHUNK
+        const wanted = bytes.subarray(at - start, range.end - start)
+        at += wanted.length
+        yield wanted
+      } finally {
+        // whoever was given it has written it by now
+        this.#buffers.give(buffer)
+      }
     }
   }
 
@@ -126,8 +136,8 @@ export class MemberFile {
     for (const { holder } of this.#workers.values()) holder.close()
   }
 
-  /** A chunk that is what it should be; `undefined` when only the fallback is left. */
-  async #chunk(chunk: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  /** A chunk that is what it should be, in `buffer`; `undefined` when only the fallback is left. */
+  async #chunk(chunk: number, buffer: Buffer, signal: AbortSignal): Promise<Uint8Array | undefined> {
     let last: unknown
     for (;;) {
       const worker = this.#soonest() ?? (await this.#look(signal))
@@ -140,8 +150,8 @@ export class MemberFile {
       }
       worker.running++
       try {
-        const bytes = await this.#take(worker, chunk, signal)
-        if (bytes !== undefined) return bytes
+        const bytes = buffer.subarray(0, Math.min(CHUNK, this.#sizeBytes - chunk * CHUNK))
+        if (await this.#take(worker, chunk, bytes, signal)) return bytes
       } catch (thrown) {
         signal.throwIfAborted()
         last = thrown
@@ -158,32 +168,32 @@ export class MemberFile {
     }
   }
 
-  /** The chunk from `worker`; `undefined` when it is not to be had from it. */
-  async #take(worker: Worker, chunk: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const { clock } = this.#init
+  /** Puts the chunk from `worker` into `into`; `false` when it is not to be had from it. */
+  async #take(worker: Worker, chunk: number, into: Uint8Array, signal: AbortSignal): Promise<boolean> {
+    const { clock, hashing } = this.#init
     const hash = await this.#agreed(worker, chunk, signal)
-    if (hash === undefined) return undefined
-    const length = Math.min(CHUNK, this.#sizeBytes - chunk * CHUNK)
+    if (hash === undefined) return false
+    const { length } = into
     const beganMs = clock.nowMs()
     const bound = this.#boundOf(worker, length)
-    let bytes: Uint8Array
+    let given: number
     try {
-      bytes = await worker.holder.read(chunk, length, AbortSignal.any([signal, bound.signal]))
+      given = await worker.holder.read(chunk, into, AbortSignal.any([signal, bound.signal]))
     } catch (thrown) {
       worker.speed = length / Math.max(1, 2 * (clock.nowMs() - beganMs))
       throw thrown
     } finally {
       bound.cancel()
     }
-    if (bytes.length !== length || !isEqual(sha256(bytes), hash)) {
-      this.#drop(worker, `chunk ${chunk} is not what it should be`)
-      return undefined
-    }
     const speed = length / Math.max(1, clock.nowMs() - beganMs)
+    if (given !== length || !isEqual(await hashing.digest(into), hash)) {
+      this.#drop(worker, `chunk ${chunk} is not what it should be`)
+      return false
+    }
     worker.speed = worker.speed === undefined ? speed : worker.speed + SPEED_WEIGHT * (speed - worker.speed)
     worker.failures = 0
     worker.takenBytes += length
-    return bytes
+    return true
   }
 
   /** The hash of `chunk`, when `worker` names the same as the first that was asked. */
@@ -307,6 +317,3 @@ export class MemberFile {
 }
 
 const isEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
-
-/** At once: a few ms in a process that has nothing else to do; the thread pool would copy the chunk first. */
-const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest()

@@ -1,6 +1,7 @@
 /** Models of other members: by name or digest; and those of a hub, which the house may have already. */
 import { asSkeinError, SkeinError, type PeerId } from '../../../mesh/protocol/index.ts'
 import type { Clock } from '../../../mesh/runtime/index.ts'
+import type { Hashing } from './hash-thread.ts'
 import { MemberFile, type MemberEvent } from './member-file.ts'
 import type { MemberOffer, Members } from './members.ts'
 import { isModelName, printable } from './reference.ts'
@@ -9,6 +10,7 @@ import type { LocalFile, ModelSource, RemoteFile } from './source.ts'
 export interface MemberSourceComponents {
   readonly members: Members
   readonly clock: Clock
+  readonly hashing: Hashing
   readonly onEvent: (event: MemberEvent) => void
 }
 
@@ -98,13 +100,13 @@ function sameSize(offers: readonly MemberOffer[]): MemberOffer[] {
 }
 
 function fileOf(
-  { members, clock, onEvent }: MemberSourceComponents,
+  { members, clock, hashing, onEvent }: MemberSourceComponents,
   offers: readonly MemberOffer[],
   liars: Set<PeerId>,
   fallback?: RemoteFile,
 ): RemoteFile {
   const { digest, name, sizeBytes } = offers[0]!
-  const file = new MemberFile({ members, clock, offers, liars, onEvent, ...(fallback && { fallback }) })
+  const file = new MemberFile({ members, clock, hashing, offers, liars, onEvent, ...(fallback && { fallback }) })
   return {
     kind: 'remote',
     source: `mesh:${digest}`,

@@ -25,8 +25,13 @@ export interface Holder {
    * @throws SkeinError MODEL_PULL_FAILED when asking again may help, MODEL_SOURCE_REFUSED; the signal's reason.
    */
   hashes(from: number, signal: AbortSignal): Promise<readonly Uint8Array[]>
-  /** The bytes of one chunk, all of `length`. @throws as `hashes`. */
-  read(chunk: number, length: number, signal: AbortSignal): Promise<Uint8Array>
+  /**
+   * Puts the bytes of one chunk into `into`, which has its length, and tells how many it gave. Nothing is written to `into`
+   * once this has settled.
+   *
+   * @throws as `hashes`.
+   */
+  read(chunk: number, into: Uint8Array, signal: AbortSignal): Promise<number>
   /** Nothing more is wanted of it. Does not throw. */
   close(): void
 }

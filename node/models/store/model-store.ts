@@ -32,11 +32,11 @@ export interface UnfinishedModel {
 
 export const storeDir = (dataDir: string): string => join(dataDir, STORE_DIR)
 
-/** Paths of all models in the store of `dataDir`, for a node that is told no other: each content once. */
+/** Paths of all models by themselves in the store of `dataDir`, for a node that is told no other: each content once. */
 export async function defaultModels(dataDir: string): Promise<string[]> {
   const byDigest = new Map<ModelDigest, string>()
-  for (const { digest, path, isPresent } of (await readStore(storeDir(dataDir))).models)
-    if (isPresent && !byDigest.has(digest)) byDigest.set(digest, path)
+  for (const { digest, path, isPresent, kind } of (await readStore(storeDir(dataDir))).models)
+    if (isPresent && kind === undefined && !byDigest.has(digest)) byDigest.set(digest, path)
   return [...byDigest.values()]
 }
 

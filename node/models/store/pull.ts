@@ -6,11 +6,12 @@ import { createHash } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { asModelDigest, asSkeinError, LIMITS, SkeinError, type ModelDigest } from '../../../mesh/protocol/index.ts'
 import { sleep, type Clock, type FileLock, type Random } from '../../../mesh/runtime/index.ts'
-import { readGguf } from '../../engines/index.ts'
+import { readGguf, type GgufSummary } from '../../engines/index.ts'
 import { withRetries, type Retry } from './backoff.ts'
 import { checkSpace, systemDisk, type Disk, type KeepFree } from './disk.ts'
 import { download } from './download.ts'
 import { FileSource } from './file-source.ts'
+import { HashThread } from './hash-thread.ts'
 import { whole } from './head-check.ts'
 import { fetchHttp, SourceClient, type Http } from './http.ts'
 import { FoundSource, type ProgramDirs } from './found.ts'
@@ -82,6 +83,8 @@ export interface Pulled {
 }
 
 const DEFAULT_CONNECTIONS = 4
+/** Of what is no model by itself. */
+const ADAPTER = { kind: 'adapter' } as const
 /** Asking what there is: a source that is not there is told sooner than one that breaks off. */
 const LOCATE_FAILURES_MAX = 4
 const RESTARTS_MAX = 2
@@ -100,7 +103,12 @@ export async function pull(
   init: PullInit,
   signal: AbortSignal,
 ): Promise<Pulled> {
-  return new Pull(components, init, signal).run(text)
+  const pulling = new Pull(components, init, signal)
+  try {
+    return await pulling.run(text)
+  } finally {
+    await pulling.close()
+  }
 }
 
 class Pull {
@@ -108,12 +116,19 @@ class Pull {
   readonly #init: PullInit
   readonly #signal: AbortSignal
   readonly #disk: Disk
+  readonly #hashing: HashThread
 
   constructor(components: PullComponents, init: PullInit, signal: AbortSignal) {
     this.#components = components
     this.#init = init
     this.#signal = signal
     this.#disk = components.disk ?? systemDisk
+    this.#hashing = new HashThread(components.clock, { isBackground: false })
+  }
+
+  /** Nothing more is done. Does not throw. */
+  close(): Promise<void> {
+    return this.#hashing.close()
   }
 
   async run(text: string): Promise<Pulled> {
@@ -143,7 +158,7 @@ class Pull {
   async #sourceOf(text: string): Promise<ModelSource> {
     const { clock, members, programs, hub } = this.#components
     const reference = parseReference(text)
-    const inMesh = members && { members, clock, onEvent: this.#init.onEvent }
+    const inMesh = members && { members, clock, hashing: this.#hashing, onEvent: this.#init.onEvent }
     if (reference.kind === 'file') {
       const isName = isModelName(text) || isDigest(text)
       return inMesh && isName && !(await isPath(reference.path))
@@ -203,6 +218,7 @@ class Pull {
     const key = partKey(file, model)
     const lock = await this.#lockPart(key, file, model)
     if (!('release' in lock)) return lock
+    this.#hashing.begin()
     try {
       const present = await this.#present(file, model)
       if (present !== undefined) return present
@@ -243,7 +259,7 @@ class Pull {
         throw new SkeinError(isOpen ? 'MODEL_SOURCE_CHANGED' : 'MODEL_DIGEST_MISMATCH', why)
       }
       file.outcome?.finished()
-      const { quantization } = await this.#checkWhole(part.path, file)
+      const { quantization, isAdapter } = await this.#checkWhole(part.path, file)
       await part.close()
       const added = await store.add(
         {
@@ -251,6 +267,7 @@ class Pull {
           digest: digestOf(digest),
           sizeBytes,
           quantization,
+          ...(isAdapter && ADAPTER),
           fetchedAtMs: this.#nowMs,
           ...optional({ validator }),
         },
@@ -281,15 +298,15 @@ class Pull {
       onProgress,
       ...optional({ keepFree }),
     }
-    return download({ clock, random, disk: this.#disk }, init, this.#signal)
+    return download({ clock, random, disk: this.#disk, hashing: this.#hashing }, init, this.#signal)
   }
 
   /** @throws SkeinError MODEL_FILE_INVALID naming the source. */
-  async #checkWhole(path: string, { origin, file }: RemoteFile): Promise<{ quantization: string }> {
+  async #checkWhole(path: string, { origin, file }: RemoteFile): Promise<GgufSummary> {
     try {
       const summary = await readGguf(path)
       whole(path, summary)
-      return { quantization: summary.quantization }
+      return summary
     } catch (thrown) {
       const { code, message } = asSkeinError(thrown)
       throw new SkeinError(code, message.replaceAll(path, `${origin}, ${file}`), { cause: thrown })
@@ -310,8 +327,16 @@ class Pull {
         'MODEL_DIGEST_MISMATCH',
         `${path} has the digest sha256:${sha256}, not the one of ${promise}`,
       )
-    const { quantization } = summary
-    const entry = { ...entryOf(model), digest: digestOf(sha256), sizeBytes, quantization, fetchedAtMs: this.#nowMs }
+    const { quantization, isAdapter } = summary
+    const kind = isAdapter ? ADAPTER : {}
+    const entry = {
+      ...entryOf(model),
+      digest: digestOf(sha256),
+      sizeBytes,
+      quantization,
+      ...kind,
+      fetchedAtMs: this.#nowMs,
+    }
     const hashed = { ...file, sha256 }
     const key = partKey(hashed, model)
     const lock = await this.#lockPart(key, hashed, model)

@@ -4,6 +4,7 @@
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
+import type { WatchOthers } from '../../capability/index.ts'
 import type { Known } from './senses.ts'
 
 const PROC_DIR = '/proc'
@@ -92,5 +93,15 @@ export class CpuMeter {
     const percent = Math.min(100, (100 * others) / wholeMs)
     const before = this.#percent
     return (this.#percent = before === 'unknown' ? percent : before + NEWEST_WEIGHT * (percent - before))
+  }
+}
+
+/** What others take of this machine's processors, for `node/capability`. */
+export const watchOthers: WatchOthers = async () => {
+  const meter = new CpuMeter()
+  meter.add(await readCpuFacts())
+  return async () => {
+    const percent = meter.add(await readCpuFacts())
+    return percent === 'unknown' ? undefined : percent / 100
   }
 }

@@ -1,10 +1,10 @@
 /** Linux: temperatures of the thermal zones, and what the processors take where their meters may be read. */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { joulesBetween, readRapl, type RaplReading } from '../../capability/index.ts'
 import type { Known } from './senses.ts'
 
 const THERMAL_DIR = '/sys/class/thermal'
-const POWERCAP_DIR = '/sys/class/powercap'
 /** Zones that are not connected say 0, or hundreds of degrees. */
 const CELSIUS_MAX = 150
 
@@ -29,32 +29,20 @@ export async function readThermalZones(dir: string = THERMAL_DIR): Promise<Known
 
 /** Watts of the processors between two readings, from their energy counters (RAPL); most systems show these to root alone. */
 export class RaplMeter {
-  readonly #dir: string
-  #last: { readonly atMs: number; readonly microjoules: ReadonlyMap<string, number> } | undefined
+  readonly #dir: string | undefined
+  #last: { readonly atMs: number; readonly reading: RaplReading } | undefined
 
-  constructor(dir: string = POWERCAP_DIR) {
+  constructor(dir?: string) {
     this.#dir = dir
   }
 
   /** @param nowMs monotonic. The first reading tells nothing yet. */
   async read(nowMs: number): Promise<Known<number>> {
-    // Packages alone: what is below them, `intel-rapl:0:0`, is part of them.
-    const packages = (await entries(this.#dir)).filter((name) => /^[a-z]+-rapl:\d+$/.test(name))
-    const microjoules = new Map<string, number>()
-    for (const name of packages) {
-      const value = await readNumber(join(this.#dir, name, 'energy_uj'))
-      if (Number.isFinite(value)) microjoules.set(name, value)
-    }
     const last = this.#last
-    this.#last = { atMs: nowMs, microjoules }
-    if (last === undefined || nowMs <= last.atMs) return 'unknown'
-    let sum: Known<number> = 'unknown'
-    for (const [name, value] of microjoules) {
-      const before = last.microjoules.get(name)
-      // A counter that began anew tells nothing this time.
-      if (before === undefined || value < before) continue
-      sum = (sum === 'unknown' ? 0 : sum) + (value - before) / 1e3 / (nowMs - last.atMs)
-    }
-    return sum
+    const reading = await readRapl(this.#dir)
+    this.#last = { atMs: nowMs, reading }
+    if (last === undefined) return 'unknown'
+    const joules = joulesBetween(last.reading, reading, nowMs - last.atMs)
+    return joules === undefined ? 'unknown' : (joules * 1000) / (nowMs - last.atMs)
   }
 }

@@ -10,11 +10,12 @@ import {
 } from './attempts.ts'
 import type { Checker, Fail } from './checker.ts'
 import { durabilityChecker, lifeChecker } from './records.ts'
+import { orderedChecker } from './replicas.ts'
 import type { Scenario } from '../scenario.ts'
 
 export type { Checker } from './checker.ts'
 
-export const INVARIANTS = ['I1', 'I2', 'I3', 'I4', 'I5', 'I6', 'I7', 'I8', 'I9', 'I10'] as const
+export const INVARIANTS = ['I1', 'I2', 'I3', 'I4', 'I5', 'I6', 'I7', 'I8', 'I9', 'I10', 'I11'] as const
 export type Invariant = (typeof INVARIANTS)[number]
 
 export function createCheckers(
@@ -35,5 +36,6 @@ export function createCheckers(
     boundChecker(failAs('I8')),
     lifeChecker(failAs('I9')),
     usageChecker(failAs('I10')),
+    orderedChecker(failAs('I11'), nodes, nowMs),
   ]
 }

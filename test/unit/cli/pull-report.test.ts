@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createOutput } from '../../../clients/cli/output.ts'
-import { keepFree, shareRate } from '../../../clients/cli/pull-options.ts'
+import { keepFree, kvStates, shareRate } from '../../../clients/cli/pull-options.ts'
 import { PullReport } from '../../../clients/cli/pull-report.ts'
 import { asPeerId } from '../../../mesh/protocol/index.ts'
 import { ManualClock } from '../../../mesh/runtime/index.ts'
@@ -97,6 +97,14 @@ describe('--share-rate', () => {
     expect([shareRate('32M'), shareRate('1.5 gb'), shareRate('1MiB')]).toEqual([32 * MIB, 1.5e9, MIB])
     for (const wrong of ['', '0', '1023K', '2T', '10%', '-1M', '5 parsecs'])
       expect(() => shareRate(wrong), wrong).toThrow('1M to 1T')
+  })
+})
+
+describe('--kv-states', () => {
+  it('is a size, or none', () => {
+    expect([kvStates('512M'), kvStates('1.5 gb'), kvStates('0')]).toEqual([512 * MIB, 1.5e9, 0])
+    for (const wrong of ['', '1023K', '2T', '10%', '-1M', '5 parsecs'])
+      expect(() => kvStates(wrong), wrong).toThrow('0, or a size from 1M to 1T')
   })
 })
 

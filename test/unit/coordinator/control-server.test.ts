@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { ControlServer, DhtFeed, Directory } from '../../../coordinator/directory/index.ts'
 import { MemoryNetwork, type Discovery } from '../../../mesh/network/index.ts'
-import { INBOUND, SkeinError, type CapabilityRecord, type Signed } from '../../../mesh/protocol/index.ts'
+import { INBOUND, LIMITS, SkeinError, type CapabilityRecord, type Signed } from '../../../mesh/protocol/index.ts'
 import { ManualClock, SeededRandom, silentLogger } from '../../../mesh/runtime/index.ts'
 import { capability } from './snapshots.ts'
 
@@ -50,6 +50,45 @@ describe('ControlServer', () => {
     await clock.advance(1000)
     await stopping
     expect(directory.entry(node.self.peerId)?.liveness).toBe('disconnected')
+  })
+})
+
+describe('heartbeats', () => {
+  it('come back from the node, and show the way there and back; an echo that cannot be shows nothing', async () => {
+    const { clock, transport, node, directory, openRecord } = setup()
+    const components = { clock, log: silentLogger, transport, directory, openRecord }
+    new ControlServer({ ...components, revocations: () => undefined }).start()
+    const channel = await node.open(transport.self.peerId, 'control', INBOUND.controlNode)
+    await channel.send({ type: 'control.announce', capability: signed(8) })
+    const heard: { sequence: number; atMs: number; echo?: { sequence: number }; probe?: Uint8Array }[] = []
+    const reading = (async () => {
+      for (let frame = await channel.receive(); frame !== undefined; frame = await channel.receive())
+        if (frame.type === 'control.heartbeat') heard.push({ ...frame, atMs: clock.nowMs() })
+    })()
+    reading.catch(() => {})
+    const link = () => directory.entry(node.self.peerId)!.link
+    while (heard.length === 0) await clock.advance(50)
+    await clock.advance(100)
+    const { sequence, atMs } = heard[0]!
+    await channel.send({ type: 'control.heartbeat', sequence: 3, echo: { sequence: sequence + 1000, heldMs: 0 } })
+    await clock.advance(10)
+    expect(link()).toEqual({})
+    const heldMs = clock.nowMs() - atMs
+    await channel.send({ type: 'control.heartbeat', sequence: 4, echo: { sequence, heldMs } })
+    await clock.advance(10)
+    expect(link().roundTripMs).toBeGreaterThanOrEqual(0)
+    expect(link().roundTripMs).toBeLessThan(60)
+    while (!heard.some(({ echo }) => echo?.sequence === 4)) await clock.advance(50)
+    expect(heard.some(({ probe }) => probe !== undefined)).toBe(false)
+    const load = { sequence: 5, models: [], memoryFreeBytes: 0, cordoned: false, draining: false, mayProbe: true }
+    await channel.send({ type: 'control.load', load })
+    const probes = () => heard.filter(({ probe }) => probe?.length === LIMITS.linkProbeBytesMax)
+    while (probes().length === 0) await clock.advance(50)
+    for (let i = 0; i < 100; i++) {
+      await channel.send({ type: 'control.heartbeat', sequence: 10 + i })
+      await clock.advance(500)
+    }
+    expect(probes()).toHaveLength(1)
   })
 })
 

@@ -2,6 +2,7 @@
 import { CoordinatorService } from '../../../coordinator/admission/index.ts'
 import { Directory } from '../../../coordinator/directory/index.ts'
 import { Budget, Dispatcher, type Task, type TaskEvent, type TaskRun } from '../../../coordinator/dispatch/index.ts'
+import { Replicas } from '../../../coordinator/residency/index.ts'
 import { MemoryLedger, type TaskSpec } from '../../../coordinator/ledger/index.ts'
 import { MemoryNetwork, type FrameChannel, type MemoryPeerTransport } from '../../../mesh/network/index.ts'
 import {
@@ -12,6 +13,7 @@ import {
   LIMITS,
   packTokenIds,
   unpackTokenIds,
+  type Access,
   type AttemptAttach,
   type AttemptStart,
   type Frame,
@@ -116,6 +118,7 @@ export class DispatchHarness {
       transport: this.#self,
       directory,
       dispatcher,
+      replicas: new Replicas({ clock, log: silentLogger, directory, epoch: 1, aheadMs: () => 0, send: notHere }, 'off'),
       ledger,
       direct: () => Promise.resolve(),
       discoveryReport: () => [],
@@ -131,6 +134,7 @@ export class DispatchHarness {
     more: {
       readonly attach?: (channel: NodeChannel, frame: AttemptAttach) => Promise<void>
       readonly model?: Partial<ModelCapability>
+      readonly access?: Access
     } = {},
   ): MemoryPeerTransport {
     const transport = this.#network.join(name)
@@ -143,11 +147,11 @@ export class DispatchHarness {
       if (begin.type === 'attempt.attach') await more.attach!(channel, begin)
       else await scripts[Math.min(played++, scripts.length - 1)]!(channel, begin)
     })
-    this.connect(transport, rate, more.model)
+    this.connect(transport, rate, more.model, more.access)
     return transport
   }
 
-  connect(transport: MemoryPeerTransport, rate: number, model: Partial<ModelCapability> = {}): number {
+  connect(transport: MemoryPeerTransport, rate: number, model: Partial<ModelCapability> = {}, access?: Access): number {
     const { clock, directory } = this
     const { peerId, certificate } = transport.self
     const session = directory.connected({ peerId, certificate, isSelf: false })
@@ -165,6 +169,7 @@ export class DispatchHarness {
       tier: 'edge',
       labels: {},
       addresses: [],
+      ...(access && { access }),
     })
     return session
   }

@@ -257,6 +257,36 @@ describe('Dispatcher', () => {
     expect(text).toBe(TEXT)
   })
 
+  it('tells nodes whose task it is, and does not ask one whose owner does not serve that tenant', async () => {
+    harness.node('one', 1000, [answers], { access: { tenants: ['ben'] } })
+    harness.node('two', 10, [answers], { access: { tenants: ['an*'] } })
+    const { text } = await harness.run(harness.task({ tenant: 'anna' }))
+    expect(text).toBe(TEXT)
+    expect(harness.asked).toEqual(['two'])
+    expect(harness.begins[0]).toMatchObject({ type: 'attempt.start', tenant: 'anna' })
+  })
+
+  it('says at once that no owner serves a tenant, and asks nobody', async () => {
+    harness.node('one', 1000, [answers], { access: { tenants: ['ben'] } })
+    const task = harness.task({ tenant: 'anna' })
+    expect(() => harness.dispatcher.check(task)).toThrow(/do not serve this tenant/)
+    const { error } = await harness.run(task)
+    expect(error).toMatchObject({ code: 'NOT_SERVED' })
+    expect(harness.asked).toEqual([])
+  })
+
+  it('takes a refusal by a node’s owner for no failure of the node, and asks another', async () => {
+    const one = harness.node('one', 1000, [fails('NOT_SERVED', 'its owner does not serve this tenant')])
+    harness.node('two', 10, [answers])
+    const task = harness.task()
+    const { text, said } = await harness.run(task)
+    expect(text).toBe(TEXT)
+    expect(harness.asked).toEqual(['one', 'two'])
+    expect(harness.directory.entry(one.self.peerId)!.failuresAt(harness.clock.nowMs())).toBe(0)
+    expect(task.fruitless).toBe(0)
+    expect(said[0]).toContain('does not serve')
+  })
+
   it('a caller at fault is told so, and no other node is bothered', async () => {
     harness.node('one', 1000, [fails('CONTEXT_LENGTH_EXCEEDED', '9000 tokens where 4096 fit')])
     harness.node('two', 10, [answers])

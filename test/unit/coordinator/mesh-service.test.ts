@@ -44,6 +44,29 @@ describe('CoordinatorService', () => {
     })
   })
 
+  it('knows where the answer of a model that thinks has its thought, and keeps that', async () => {
+    const thinking = { open: '<think>', close: '</think>', opens: { unsaid: true, on: true, off: false } }
+    harness.node('good', 100, [answers, answers, answers], { model: { thinking } })
+    const service = harness.service()
+    const thoughtOf = async (overrides: Parameters<typeof request>[0]) => {
+      const handle = await service.submit(request(overrides), never)
+      await harness.follow(handle).over(1)
+      await harness.settled(handle.admitted)
+      expect((await harness.settled(harness.ledger.task(handle.taskId)))?.spec.thought).toEqual(handle.thought)
+      expect((await service.task(handle.taskId)).thought).toEqual(handle.thought)
+      return handle.thought
+    }
+    const messages = [{ role: 'user' as const, content: 'x' }]
+    const marks = { open: '<think>', close: '</think>' }
+    expect(await thoughtOf({ prompt: { kind: 'chat', messages } })).toEqual({ ...marks, isOpen: true })
+    expect(await thoughtOf({ prompt: { kind: 'chat', messages, thinking: { isOn: false } } })).toEqual({
+      ...marks,
+      isOpen: false,
+    })
+    expect(await thoughtOf({ prompt: { kind: 'text', text: 'x' } })).toBeUndefined()
+    expect(service.models()[0]!.features).toContain('thinking')
+  })
+
   it('a task that cannot be made durable is not acknowledged, and does not go on', async () => {
     harness.node('good', 100, [slow])
     harness.ledger.failWrites('the disk is full')

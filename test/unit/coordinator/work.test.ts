@@ -114,6 +114,17 @@ describe('work', () => {
       expect('texts' in work && work.texts.length <= LIMITS.workInputsPerFrameMax).toBe(true)
   })
 
+  it('says whose it is, and takes a refusal by a node’s owner for no failure of the node', async () => {
+    const one = node('one', [fails('NOT_SERVED')])
+    const asking = harness.service().work(request({ tenant: 'anna' }), never)
+    asking.catch(() => {})
+    await harness.until(() => asked.length === 1)
+    node('two', [works])
+    expect((await harness.settled(asking)).nodes).toMatchObject([{ name: 'two' }])
+    expect(starts.map(({ tenant }) => tenant)).toEqual(['anna', 'anna'])
+    expect(harness.directory.entry(one.self.peerId)!.failuresAt(harness.clock.nowMs())).toBe(0)
+  })
+
   it('asks one digest alone, whatever else bears the name', async () => {
     node('one', [works])
     node('two', [works], { digest: OTHER_DIGEST })

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { ChatMessage, Tool } from '../../../mesh/protocol/index.ts'
-import { ChatTemplate, showsTools, strftime } from '../../../node/engines/llama/chat-template.ts'
-import { TOOL_TEMPLATE } from '../../fixtures/models/index.ts'
+import type { ChatMessage, ThinkingWish, Tool } from '../../../mesh/protocol/index.ts'
+import { callSyntaxOf, ChatTemplate, strftime } from '../../../node/engines/llama/chat-template.ts'
+import { thinkingOf } from '../../../node/engines/llama/thinking.ts'
+import { PLAIN_CALL_TEMPLATE, TOOL_TEMPLATE } from '../../fixtures/models/index.ts'
 
 const VARIABLES = { bos_token: '<s>', eos_token: '</s>', eot_token: '<eot>' }
 const NOW = new Date(2026, 10, 3, 9, 5).getTime()
@@ -158,8 +159,31 @@ describe('a chat with tools', () => {
     expect(templateOf(TOOL_TEMPLATE).hasTools).toBe(true)
     expect(templateOf(EACH).hasTools).toBe(false)
     expect(templateOf(`${EACH}{# tools <tool_call> #}`).hasTools).toBe(false)
-    expect(showsTools('{{ tools }} [TOOL_CALLS]')).toBe(false)
-    expect(showsTools('{{ mytoolset }} <tool_call>')).toBe(false)
+    expect(callSyntaxOf('{{ tools }} [TOOL_CALLS]')).toBeUndefined()
+    expect(callSyntaxOf('{{ mytoolset }} <tool_call>')).toBeUndefined()
+    expect(callSyntaxOf('{{ tools }} <tool_call>')).toBe('tagged')
+    expect(callSyntaxOf('{{ tools }} {"name": function, "parameters": dictionary}')).toBe('plain')
+    expect(callSyntaxOf('{{ tools }} {"name": function, "parameters": dictionary} </think>')).toBeUndefined()
+  })
+
+  it('has one call in each message where the template takes no more', () => {
+    const toolCalls = ['1', '2', '3'].map((id) => ({ id, name: `n${id}`, arguments: '{}' }))
+    const text = rendered(
+      PLAIN_CALL_TEMPLATE,
+      [
+        say('user', 'go'),
+        say('assistant', '', { toolCalls }),
+        say('tool', 'two', { toolCallId: '2' }),
+        say('tool', 'one', { toolCallId: '1' }),
+        say('tool', 'other', { toolCallId: '9' }),
+      ],
+      [THERMOMETER],
+    )
+    expect([...text.matchAll(/"name": "(n\d)"|«(\w+)»/g)].map(([, name, said]) => name ?? said)).toEqual(
+      expect.arrayContaining(['go', 'n1', 'one', 'n2', 'two', 'n3', 'other']),
+    )
+    expect(text.indexOf('«one»')).toBeLessThan(text.indexOf('"n2"'))
+    expect(text.indexOf('«two»')).toBeLessThan(text.indexOf('"n3"'))
   })
 
   it('is the chat that was told, whatever that says', () => {
@@ -186,5 +210,60 @@ describe('a chat with tools', () => {
         expect(markup.join('').split('<|im_end|>')).toHaveLength(3)
       }),
     )
+  })
+})
+
+describe('thoughts', () => {
+  const opensOf = (source: string) => thinkingOf(source)?.opens
+  const go = (opening: string): string =>
+    `{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}{% if add_generation_prompt %}[go]${opening}{% endif %}`
+
+  it.each<[string, string, object | undefined]>([
+    ['its models begin', go(''), { unsaid: false, on: false, off: false }],
+    ['the prompt opens', go('<think>\n'), { unsaid: true, on: true, off: true }],
+    [
+      'the prompt closes when told not to think',
+      go('{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}'),
+      { unsaid: false, on: false, off: false },
+    ],
+    [
+      'the prompt opens unless told not to',
+      go('{% if enable_thinking %}<think>{% else %}</think>{% endif %}'),
+      { unsaid: true, on: true, off: false },
+    ],
+    [
+      'the prompt opens when told to',
+      go('{% if thinking is defined and thinking %}<think>{% else %}</think>{% endif %}'),
+      { unsaid: false, on: true, off: false },
+    ],
+    ['there are none of', EACH, undefined],
+    ['cannot be read', '{% if </think>', undefined],
+    [
+      'never ends',
+      `{% for i in range(4000) %}{% for j in range(4000) %}{% for k in range(4000) %}{% endfor %}{% endfor %}{% endfor %}</think>`,
+      undefined,
+    ],
+  ])('of a template that %s', (_what, source, opens) => {
+    expect(opensOf(source)).toEqual(opens)
+  })
+
+  it('of past answers are given to a template that asks for them', () => {
+    const source = `{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content %}<think>{{ m.reasoning_content.strip('\\n') }}</think>{% endif %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}[go]{% endif %}`
+    const thought = 'why </think> not'
+    expect(rendered(source, [say('assistant', 'a', { thought }), say('user', 'b')])).toBe(
+      '[assistant]<think>«why </think> not»</think>«a»[user]«b»[go]',
+    )
+    expect(rendered(EACH, [say('assistant', 'a', { thought }), say('user', 'b')])).toBe('[assistant]«a»[user]«b»[go]')
+  })
+
+  it('are wished for by the names that templates know', () => {
+    const source = `{{ messages[0].content }}{% if add_generation_prompt %}{{ reasoning_effort }} {{ enable_thinking }} {{ thinking }}{% endif %}`
+    const asked = (thinking: ThinkingWish): string =>
+      templateOf(source)
+        .render({ kind: 'chat', messages: [say('user', '')], thinking })
+        .map(({ text }) => text)
+        .join('')
+    expect(asked({ isOn: true, effort: 'high' })).toBe('high true true')
+    expect(asked({ isOn: false })).toMatch(/ false false$/)
   })
 })

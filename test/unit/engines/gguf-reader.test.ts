@@ -30,6 +30,7 @@ describe('readGguf', () => {
       sizeBytes: bytes.length,
       name: 'Tiny Llama',
       isEmbedder: false,
+      isAdapter: false,
       architecture: 'llama',
       parameters: 32 * 4,
       quantization: 'Q4_K_M',

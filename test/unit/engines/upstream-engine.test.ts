@@ -61,6 +61,40 @@ describe('a model that is known by its server alone', () => {
     expect(body).not.toHaveProperty('stop')
   })
 
+  it.each(['reasoning_content', 'reasoning'])(
+    'has the thoughts that a server tells apart as %s in front of it',
+    async (member) => {
+      const thinks = (text: string) => ({ choices: [{ delta: { [member]: text }, finish_reason: null }] })
+      const { server, engine } = await start(
+        chatOf([thinks('count '), thinks('up'), chunk('one '), chunk('two'), chunk('', 'stop'), 'data: [DONE]\n\n']),
+      )
+      const thinking = { isOn: true }
+      const messages = [
+        { role: 'assistant' as const, content: 'zero', thought: 'why' },
+        { role: 'user' as const, content: 'count' },
+      ]
+      const answer = await ask(engine, { prompt: { kind: 'chat', messages, thinking }, stop: ['up', 'two'] })
+      expect(answer).toMatchObject({ text: '<think>\ncount up\n</think>\n\none ', finishReason: 'stop' })
+      expect(answer.usage.thoughtTokens).toBeGreaterThan(0)
+      expect(answer.usage.thoughtTokens).toBeLessThan(answer.usage.completionTokens)
+      expect(server.asked.at(-1)!.body).toMatchObject({
+        messages: [{ content: 'zero', reasoning_content: 'why' }, { content: 'count' }],
+        chat_template_kwargs: { enable_thinking: true },
+      })
+      // of its own text nothing is left to go on behind
+      const generated = answer.ids.slice(0, 3)
+      expect(await codeOf(ask(engine, { generated }))).toBe('ENGINE_FAILED')
+    },
+  )
+
+  it('may end in its thought', async () => {
+    const thought = { choices: [{ delta: { reasoning_content: 'hm' }, finish_reason: null }] }
+    const { engine } = await start(chatOf([thought, chunk('', 'length')]))
+    expect(await ask(engine)).toMatchObject({ text: '<think>\nhm', finishReason: 'length' })
+    const other = await start(chatOf([thought, chunk('', 'stop')]))
+    expect(await ask(other.engine)).toMatchObject({ text: '<think>\nhm\n</think>\n\n', finishReason: 'stop' })
+  })
+
   it('goes on behind what was said, within what is left of the budget', async () => {
     const { server, engine } = await start(chatOf(WHOLE))
     const whole = await ask(engine)

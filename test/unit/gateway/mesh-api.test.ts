@@ -47,6 +47,20 @@ describe('models, nodes, members, health', () => {
 
   it('shows nodes, models and itself', async () => {
     expect((await h.get('/mesh/v1/nodes')).json()).toEqual({ object: 'list', data: [TWIN_NODE_VIEW] })
+    h.twin.orderViews = [
+      {
+        ...{
+          order: 7,
+          digest: TWIN_MODEL.digest,
+          node: { ...TWIN_NODE },
+          fetch: true,
+          cause: 'demand',
+          reason: 'many ask',
+        },
+        ...{ state: 'refused', message: 'NOT_SERVED: no', atMs: 1, endedAtMs: 2 },
+      },
+    ]
+    expect((await h.get('/mesh/v1/replicas')).json()).toEqual({ object: 'list', data: h.twin.orderViews })
     expect((await h.get('/mesh/v1/models')).json().data).toEqual([{ id: 'tiny', ...TWIN_MODEL }])
     expect((await h.get('/mesh/v1/self')).json()).toMatchObject({
       name: 'desk-pc',

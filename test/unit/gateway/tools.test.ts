@@ -211,11 +211,28 @@ describe('a whole answer', () => {
     expect(message).toMatchObject({ content: '<tool_call>\n{"na', tool_calls: [CALLED(0, 'say')] })
     expect(finish_reason).toBe('length')
   })
+
+  it('that was cut in the arguments of a call has them as far as they came', async () => {
+    h.twin.script = async function* () {
+      yield started()
+      yield tokens(0, '<tool_call>\n{"name": "say", "arguments": {"text": "so')
+      yield end('', TWIN_USAGE, 1, 'length')
+    }
+    const { message, finish_reason } = (await h.chat({ tools: TOOLS })).json().choices[0]
+    expect(message).toMatchObject({ content: null, tool_calls: [CALLED(0, 'say', '{"text": "so')] })
+    expect(finish_reason).toBe('length')
+  })
 })
 
 interface Delta {
   readonly content?: string
-  readonly tool_calls?: readonly { index: number; id: string; type: string; function: object }[]
+  readonly tool_calls?: readonly Piece[]
+}
+interface Piece {
+  readonly index: number
+  /** Of the first piece of a call. */
+  readonly id?: string
+  readonly function: { readonly name?: string; readonly arguments: string }
 }
 const choiceOf = (event: unknown): { delta: Delta; finish_reason: string | null } | undefined =>
   (event as { choices?: [{ delta: Delta; finish_reason: string | null }] }).choices?.[0]
@@ -224,7 +241,7 @@ const textOf = (body: string): string =>
   deltas(body)
     .map(({ content = '' }) => content)
     .join('')
-const callsOf = (body: string): object[] => deltas(body).flatMap(({ tool_calls = [] }) => tool_calls)
+const callsOf = (body: string): Piece[] => deltas(body).flatMap(({ tool_calls = [] }) => tool_calls)
 const finish = (body: string): unknown => choiceOf(events(body).at(-2))?.finish_reason
 
 /** Each piece two tokens, by itself. */
@@ -244,7 +261,7 @@ const stream = (headers: Record<string, string> = KEY) =>
   h.post('/v1/chat/completions', { ...CHAT, stream: true, tools: TOOLS }, headers)
 
 describe('a stream', () => {
-  it('tells text as it comes, and each call when it is whole', async () => {
+  it('tells text as it comes, and a call that comes at once in one piece', async () => {
     speaks([
       'Let ',
       'me.',
@@ -263,6 +280,38 @@ describe('a stream', () => {
     expect(finish(body)).toBe('tool_calls')
     expect(events(body).at(-1)).toBe('[DONE]')
     expect(deltas(body)[1]).toEqual({ content: 'Let' })
+  })
+
+  it('tells the arguments of a call as they come, each piece once for who comes back', async () => {
+    const given = '{"text": "a }</tool_call> b", "n": [1, {}]}'
+    speaks([
+      '<tool_call>\n{"name"',
+      ': "say", "argum',
+      'ents": {"te',
+      ...given.slice(4).match(/.{1,3}/g)!,
+      '}\n</tool_',
+      'call>',
+      call('a.b'),
+    ])
+    const whole = await stream()
+    const joined = (pieces: readonly Piece[]): string[] => {
+      const said: string[] = []
+      for (const { index, function: called } of pieces)
+        said[index] = (said[index] ?? '') + (called.name ? `${called.name}: ` : '') + called.arguments
+      return said
+    }
+    const pieces = callsOf(whole.body)
+    expect(pieces.length).toBeGreaterThan(8)
+    expect(pieces[0]).toEqual({ index: 0, ...CALLED(0, 'say', '{"te') })
+    expect(pieces[1]).toEqual({ index: 0, function: { arguments: 'xt"' } })
+    expect(joined(pieces)).toEqual([`say: ${given}`, 'a.b: {}'])
+    expect(textOf(whole.body)).toBe('')
+    const had: Piece[] = []
+    for (const { id, data } of sent(whole.body).filter((event) => event.id !== undefined)) {
+      had.push(...(choiceOf(JSON.parse(data))!.delta.tool_calls ?? []))
+      const rest = await stream({ ...KEY, 'last-event-id': String(id) })
+      expect(joined([...had, ...callsOf(rest.body)]), `behind ${id}`).toEqual(joined(pieces))
+    }
   })
 
   it('tells what looked like a call at its end', async () => {
@@ -327,7 +376,7 @@ describe('who comes back', () => {
     speaks([call('say'), call('say')])
     const first = callsOf((await stream()).body)
     expect(callsOf((await stream()).body)).toEqual(first)
-    expect(new Set(first.map((each) => (each as { id: string }).id)).size).toBe(2)
+    expect(new Set(first.map((each) => each.id)).size).toBe(2)
   })
 
   it('has all of it once, wherever the text was cut', async () => {

@@ -137,8 +137,31 @@ describe('a node under its owner’s policy', () => {
     await says(home, { cordoned: false, draining: false, paused: undefined as never })
     await says(other, { cordoned: true, draining: true, paused: 'its owner does not serve this coordinator' })
     const refused = await startAttempt(other, transport)
-    expect(await refused.receive()).toMatchObject({ code: 'NODE_DRAINING' })
+    expect(await refused.receive()).toMatchObject({ code: 'NOT_SERVED' })
     const accepted = await startAttempt(home, transport, 'b')
     expect(await accepted.receive()).toMatchObject({ type: 'attempt.accepted' })
+  })
+
+  it('serves the tenants that its owner names, says so in its record, and refuses others whatever their coordinator knew', async () => {
+    const { agent, network, clock, transport, dataDir, says } = await policed('[access]\ntenants = ["anna", "key:*"]\n')
+    const home = join2(network, clock)
+    await agent.start()
+    await says(home, { cordoned: false, draining: false })
+    await until('the model is resident', () => agent.models()[0]?.capability.residency === 'resident')
+    expect(home.records()[0]!.access).toEqual({ tenants: ['anna', 'key:*'] })
+    const first = async (letter: string, tenant?: string): Promise<unknown> => {
+      const channel = await startAttempt(home, transport, letter, tenant === undefined ? {} : { tenant })
+      return channel.receive()
+    }
+    const refusal = { type: 'attempt.failed', code: 'NOT_SERVED', message: 'its owner does not serve this tenant' }
+    expect(await first('a', 'ben')).toMatchObject(refusal)
+    expect(await first('b')).toMatchObject(refusal)
+    expect(agent.status().policy!.usage.requests).toBe(0)
+    expect(await first('c', 'anna')).toMatchObject({ type: 'attempt.accepted' })
+    expect(await first('d', 'key:0123')).toMatchObject({ type: 'attempt.accepted' })
+    // without a restart
+    await writeFile(join(dataDir, 'policy.toml'), '')
+    await until('everyone is served', () => home.records().at(-1)!.access === undefined, { clock, stepMs: 50 })
+    expect(await first('e', 'ben')).toMatchObject({ type: 'attempt.accepted' })
   })
 })

@@ -67,12 +67,14 @@ class FakeMembers implements Members {
         const { hashOf = (chunk: number) => hash(chunkOf(chunk)) } = behaviour()
         return Array.from({ length: CHUNKS - from }, (_, i) => hashOf(from + i))
       },
-      read: async (chunk, _length, signal) => {
+      read: async (chunk, into, signal) => {
         const { takesMs = 1, give = chunkOf } = behaviour()
         await sleep(this.clock, takesMs, signal)
         behaviour()
         this.given.set(member, [...(this.given.get(member) ?? []), chunk])
-        return give(chunk)
+        const bytes = give(chunk)
+        into.set(bytes.subarray(0, into.length))
+        return bytes.length
       },
       close: () => void this.closed.push(member),
     }
@@ -81,7 +83,8 @@ class FakeMembers implements Members {
   file(init: { fallback?: RemoteFile; liars?: Set<PeerId> } = {}): MemberFile {
     const { clock, offers } = this
     const onEvent = (event: MemberEvent): void => void this.events.push(event)
-    return new MemberFile({ members: this, clock, offers, liars: new Set(), onEvent, ...init })
+    const hashing = { digest: (of: Uint8Array) => Promise.resolve(hash(of)) }
+    return new MemberFile({ members: this, clock, hashing, offers, liars: new Set(), onEvent, ...init })
   }
 
   /** Reads all chunks on `connections` at once, as a pull does. */

@@ -4,11 +4,17 @@ import { utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { asPeerId, LIMITS } from '../../../mesh/protocol/index.ts'
-import { ManualClock, SystemClock, SystemRandom } from '../../../mesh/runtime/index.ts'
+import { ManualClock, SystemClock, SystemRandom, type CancelTimer } from '../../../mesh/runtime/index.ts'
 import { pemOf, selfSigned } from '../../../node/models/share/certificate.ts'
 import { Pacer } from '../../../node/models/share/pacer.ts'
-import { SharedFile, SharedFiles, type SharedModel } from '../../../node/models/share/shared-files.ts'
+import {
+  SharedFile,
+  SharedFiles,
+  type ChunkHashing,
+  type SharedModel,
+} from '../../../node/models/share/shared-files.ts'
 import { Tickets } from '../../../node/models/share/tickets.ts'
+import { BufferPool } from '../../../node/models/store/index.ts'
 import { digestOf, temporaryDirectory } from './support.ts'
 
 const random = new SystemRandom()
@@ -64,6 +70,15 @@ describe('tickets', () => {
 
 const open = (): undefined => undefined
 
+/** A clock whose timers fire late, as on a machine that has too much to do. */
+class LaggingClock extends ManualClock {
+  lateMs = 0
+
+  override timer(delayMs: number, fire: () => void): CancelTimer {
+    return super.timer(delayMs + this.lateMs, fire)
+  }
+}
+
 describe('the pacer', () => {
   it('lets nothing begin while the owner does not want it, and says why and when to come back', () => {
     let reason: string | undefined = 'outside its hours'
@@ -97,6 +112,32 @@ describe('the pacer', () => {
     expect(passed).toBe(10)
   })
 
+  it('takes a share of its rate while waits end late, and all of it again when they do not', async () => {
+    const clock = new LaggingClock()
+    const pacer = new Pacer(clock, { busyBytesPerSecond: 1000, isBusy: () => true, refusal: open })
+    const isPassed = { value: false }
+    /** How long 100 bytes take when it has gone on so for three seconds. */
+    const settledMs = async (): Promise<number> => {
+      for (const endMs = clock.nowMs() + 3000; clock.nowMs() < endMs;) {
+        isPassed.value = false
+        const pacing = pacer.pace(100).then(() => (isPassed.value = true))
+        while (!isPassed.value) await clock.advance(5)
+        await pacing
+      }
+      const beganMs = clock.nowMs()
+      isPassed.value = false
+      const pacing = Promise.all([pacer.pace(100), pacer.pace(100)]).then(() => (isPassed.value = true))
+      while (!isPassed.value) await clock.advance(5)
+      await pacing
+      return clock.nowMs() - beganMs
+    }
+    expect(await settledMs()).toBeLessThan(220)
+    clock.lateMs = 20
+    expect(await settledMs()).toBeGreaterThan(800)
+    clock.lateMs = 0
+    expect(await settledMs()).toBeLessThan(220)
+  })
+
   it('bounds the chunks that are given at once, of one member and of all, and says when to come back', () => {
     const pacer = new Pacer(new ManualClock(), { busyBytesPerSecond: 1, isBusy: () => false, refusal: open })
     const saturated = expect.objectContaining({ code: 'SATURATED', retryAfterSeconds: 0.5 }) as Error
@@ -119,11 +160,15 @@ describe('shared files', () => {
   const pacer = new Pacer(new ManualClock(), { busyBytesPerSecond: 1, isBusy: () => false, refusal: open })
   const CHUNK = LIMITS.modelChunkBytes
   const bytes = Buffer.alloc(2 * CHUNK + 5, 7)
+  const chunkHashing = (): ChunkHashing => ({
+    hashing: { digest: (of) => Promise.resolve(createHash('sha256').update(of).digest()) },
+    buffers: new BufferPool(CHUNK, 1),
+  })
 
   it('tell the hashes of chunks, and give no chunk that the file does not have', async () => {
     const path = join(await temporaryDirectory(), 'm.gguf')
     await writeFile(path, bytes)
-    const file = await SharedFile.open(path)
+    const file = await SharedFile.open(path, chunkHashing())
     const hash = (start: number): Buffer => createHash('sha256').update(bytes.subarray(start, start + CHUNK)).digest() // prettier-ignore
     const all = Buffer.concat([hash(0), hash(CHUNK), hash(2 * CHUNK)])
     expect(Buffer.from(await file.hashes(0, pacer, never)).equals(all)).toBe(true)
@@ -145,10 +190,24 @@ describe('shared files', () => {
       sizeBytes: bytes.length,
       quantization: 'Q8_0',
     }
-    const files = new SharedFiles(() => Promise.resolve([model]))
+    const clock = new ManualClock()
+    let looked = 0
+    const shelf = [model]
+    const files = new SharedFiles(() => Promise.resolve(shelf.slice(0, ++looked)), clock)
     for (const text of ['m-q8_0', 'OTHER', 'hf:a/b', digestOf('a'), ''])
       expect([text, await files.find(text)]).toEqual([text, [model]])
     for (const text of ['hf:a/B', 'm', digestOf('b')]) expect(await files.find(text)).toEqual([])
+    // what is asked for by the hundred in a second is not looked up each time
+    looked = 0
+    for (let i = 0; i < 3; i++) await files.open(digestOf('a'))
+    expect(looked).toBe(1)
+    await clock.advance(1000)
+    await files.open(digestOf('a'))
+    expect(looked).toBe(2)
+    shelf.pop()
+    await clock.advance(1000)
+    await expect(files.open(digestOf('a'))).rejects.toMatchObject({ code: 'MODEL_NOT_STORED' })
+    shelf.push(model)
     await files.open(digestOf('a'))
     await utimes(path, 1, 1)
     await expect(files.open(digestOf('a'))).rejects.toMatchObject({ code: 'MODEL_FILE_INVALID' })

@@ -6,6 +6,7 @@ import {
   LIMITS,
   parseCapabilityRecord,
   readCanonical,
+  type AttemptStart,
   type CapabilityRecord,
   type FrameSet,
   type LoadReport,
@@ -20,7 +21,7 @@ import {
   type FrameChannel,
   type MemoryPeerTransport,
 } from '../../../mesh/network/index.ts'
-import type { HostFacts } from '../../../node/capability/index.ts'
+import { NO_METER, type EnergyMeter, type HostFacts, type WatchOthers } from '../../../node/capability/index.ts'
 import { createEngine, echoDigest, type Engine } from '../../../node/engines/index.ts'
 import { createNodeAgent, type NodeAgent, type NodeAgentInit } from '../../../node/index.ts'
 import type { OwnerPolicy } from '../../../node/policy/index.ts'
@@ -102,6 +103,8 @@ interface SetupInit extends Partial<NodeAgentInit> {
   readonly engine?: (clock: Clock) => Engine
   readonly onRevocations?: (signed: Signed) => Promise<void>
   readonly policy?: (clock: Clock) => OwnerPolicy
+  readonly watchOthers?: WatchOthers
+  readonly energy?: EnergyMeter
 }
 
 export async function setup(init: SetupInit = {}) {
@@ -109,7 +112,14 @@ export async function setup(init: SetupInit = {}) {
   const network = new MemoryNetwork({ clock, random: new SeededRandom(4) })
   const transport = network.join('desk-pc', ['node'])
   const dataDir = init.dataDir ?? (await temporaryDirectory())
-  const { engine, onRevocations, policy, ...rest } = init
+  const {
+    engine,
+    onRevocations,
+    policy,
+    watchOthers = async () => async () => undefined,
+    energy = NO_METER,
+    ...rest
+  } = init
   const agent: NodeAgent = createNodeAgent(
     {
       transport,
@@ -123,6 +133,8 @@ export async function setup(init: SetupInit = {}) {
       runCommand: () => Promise.reject(new RangeError('ENOENT')),
       power: { read: async () => 'mains' },
       hostFacts: () => FACTS,
+      watchOthers,
+      energy,
       ...(onRevocations && { onRevocations }),
       ...(policy && { policy: policy(clock) }),
     },
@@ -140,7 +152,12 @@ export const join2 = (network: MemoryNetwork, clock: Clock, name = 'home'): Cont
   new ControlTwin(network.join(name, ['coordinator']), clock)
 
 /** An attempt stream of `home` to the node, with its first frame sent. */
-export async function startAttempt(home: ControlTwin, node: MemoryPeerTransport, letter = 'a'): Promise<AttemptOut> {
+export async function startAttempt(
+  home: ControlTwin,
+  node: MemoryPeerTransport,
+  letter = 'a',
+  more: Partial<AttemptStart> = {},
+): Promise<AttemptOut> {
   const channel = await home.transport.open(node.self.peerId, 'attempt', INBOUND.attemptCoordinator)
   await channel.send({
     type: 'attempt.start',
@@ -153,6 +170,7 @@ export async function startAttempt(home: ControlTwin, node: MemoryPeerTransport,
     stop: [],
     maxTokens: 5,
     generated: new Uint8Array(),
+    ...more,
   })
   return channel
 }

@@ -47,6 +47,22 @@ describe('the node agent announces', () => {
     await until('it is welcomed', () => agent.status().coordinators[0]?.state === 'welcomed')
   })
 
+  it('knows the way to its coordinators and back, by heartbeats', async () => {
+    const { clock, network, agent } = await setup()
+    const home = join2(network, clock)
+    await agent.start()
+    const beat = () => home.frames.findLast((frame) => frame.type === 'control.heartbeat')
+    await until('it beats', () => beat() !== undefined, { clock, stepMs: 50 })
+    expect(agent.status().coordinators[0]).not.toHaveProperty('roundTripMs')
+    const { sequence } = beat() as { sequence: number }
+    await home.channel.send({ type: 'control.heartbeat', sequence: 77, echo: { sequence, heldMs: 0 } })
+    const known = () => agent.status().coordinators[0]?.roundTripMs
+    await until('the way is known', () => known() !== undefined, { clock, stepMs: 5 })
+    expect(known()).toBeGreaterThanOrEqual(0)
+    expect(known()).toBeLessThan(200)
+    await until('it sends back what it heard', () => home.frames.some((frame) => frame.type === 'control.heartbeat' && frame.echo !== undefined), { clock, stepMs: 50 }) // prettier-ignore
+  })
+
   it('its speed once measured', async () => {
     const { clock, network, agent } = await setup({ models: ['echo:?tps=500'] })
     const home = join2(network, clock)

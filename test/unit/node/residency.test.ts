@@ -188,6 +188,51 @@ describe('residency', () => {
     expect(graph.residency).toBe('disk')
   })
 
+  it('loads for an order what fits, or fits in the place of what was not used for ten minutes', async () => {
+    const machine = new Machine()
+    const [a, b] = [machine.add('a', 3), machine.add('b', 3)]
+    for (const host of [a, b]) host.loaded()
+    const small = machine.add('small', 1)
+    small.residency = 'disk'
+    await machine.residency.ordered(small)
+    expect(small.residency).toBe('loading')
+    small.residency = 'disk'
+    const c = machine.add('c', 4)
+    await machine.clock.advance(600_000)
+    a.lastUsedMs = 1
+    await expect(machine.residency.ordered(c)).rejects.toMatchObject({ code: 'NO_FREE_SLOT' })
+    await machine.clock.advance(2)
+    a.lastUsedMs = 500_000
+    await machine.residency.ordered(c)
+    expect([a.rests, b.rests, c.residency, c.refused]).toEqual([0, 1, 'loading', undefined])
+  })
+
+  it('unloads nothing for an order that it could not carry out all the same, nor what is at work', async () => {
+    const machine = new Machine()
+    const [a, b] = [machine.add('a', 2), machine.add('b', 3)]
+    for (const host of [a, b]) host.loaded()
+    const c = machine.add('c', 7)
+    c.residency = 'disk'
+    b.running = 1
+    await machine.clock.advance(700_000)
+    await expect(machine.residency.ordered(c)).rejects.toThrow(
+      'c needs some 7424 MiB of memory, 3072 MiB are free beside a, b',
+    )
+    expect([a.asked, b.asked, c.residency]).toEqual([0, 0, 'disk'])
+    await machine.residency.ordered(b)
+    expect(b.residency).toBe('resident')
+    machine.residency.stop()
+    await expect(machine.residency.ordered(c)).rejects.toMatchObject({ code: 'NODE_DRAINING' })
+  })
+
+  it('leaves a model that rests at first on the disk, whatever is free', () => {
+    const machine = new Machine()
+    const host = new FakeHost(machine, 'resting', 1)
+    Object.assign(host.file, { restsAtFirst: true })
+    machine.residency.add(host)
+    expect(host.residency).toBe('disk')
+  })
+
   it('does nothing any more for a model that is gone, nor after its end', async () => {
     const machine = new Machine()
     const graph = machine.add('graph', 0.01, 'onnx')

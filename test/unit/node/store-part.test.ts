@@ -3,7 +3,9 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { SystemClock } from '../../../mesh/runtime/index.ts'
 import { systemDisk } from '../../../node/models/store/disk.ts'
+import { HashThread } from '../../../node/models/store/hash-thread.ts'
 import { checkHead } from '../../../node/models/store/head-check.ts'
 import { Part, type PartIdentity } from '../../../node/models/store/part.ts'
 import { PrefixHash } from '../../../node/models/store/prefix-hash.ts'
@@ -74,14 +76,34 @@ describe('checkHead', () => {
 })
 
 describe('PrefixHash', () => {
+  const hashing = (): HashThread => {
+    const thread = new HashThread(new SystemClock(), { isBackground: false })
+    after(() => thread.close())
+    return thread
+  }
+
   it('is the digest of the file, however it grew', async () => {
     const path = join(await temporaryDirectory(), 'part')
     const bytes = Buffer.from(Array.from({ length: 700_000 }, (_, i) => (i * 31) % 251))
     await writeFile(path, bytes)
     const handle = await systemDisk.open(path)
     after(() => handle.close())
-    const hash = new PrefixHash(handle)
+    const hash = new PrefixHash(handle, hashing())
     for (const prefix of [0, 1, 1000, 300_000, 300_000]) hash.advance(prefix)
+    expect(await hash.finish(bytes.length)).toBe(createHash('sha256').update(bytes).digest('hex'))
+  })
+
+  it('is that of a file of several slices, which grows while it is hashed', async () => {
+    const path = join(await temporaryDirectory(), 'part')
+    const bytes = Buffer.from(Array.from({ length: 5_000_000 }, (_, i) => (i * 31) % 251))
+    await writeFile(path, bytes)
+    const handle = await systemDisk.open(path)
+    after(() => handle.close())
+    const hash = new PrefixHash(handle, hashing())
+    for (let prefix = 0; prefix < bytes.length; prefix += 600_000) {
+      hash.advance(prefix)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
     expect(await hash.finish(bytes.length)).toBe(createHash('sha256').update(bytes).digest('hex'))
   })
 
@@ -91,7 +113,7 @@ describe('PrefixHash', () => {
     const handle = await systemDisk.open(path)
     after(() => handle.close())
     await truncate(path, 10)
-    await expect(new PrefixHash(handle).finish(1000)).rejects.toThrow('became shorter')
+    await expect(new PrefixHash(handle, hashing()).finish(1000)).rejects.toThrow('became shorter')
   })
 })
 

@@ -206,7 +206,7 @@ describe('work at a node', () => {
       return last(stranger)
     }
     await expect(strange()).rejects.toMatchObject({ code: 'STREAM_TRUNCATED' })
-    expect(await codeOf(await (await setup({ refusal: 'not for you' })).ask())).toBe('NODE_DRAINING')
+    expect(await codeOf(await (await setup({ refusal: 'not for you' })).ask())).toBe('NOT_SERVED')
   })
 
   it('is refused for a model that is not here, or that does other work', async () => {

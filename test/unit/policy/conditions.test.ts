@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { CONDITIONS, isListed, sensesOf, type Facts, type Finding } from '../../../node/policy/conditions.ts'
+import { CONDITIONS, sensesOf, type Facts, type Finding } from '../../../node/policy/conditions.ts'
 import { NOTHING_KNOWN, type Observations } from '../../../node/policy/index.ts'
 import { DEFAULT_POLICY, type PolicySettings } from '../../../node/policy/settings.ts'
 import { parseWindow } from '../../../node/policy/hours.ts'
@@ -194,14 +194,5 @@ describe('all conditions together', () => {
   it('say no more than a load report may hold', () => {
     const everything = { ...settings, whenUnknown: 'pause', batteryAbove: 1, temperatureMax: 1, inputIdleMs: 1, cpuByOthers: 0, gpuByOthers: 0, metered: 'pause', wattHoursPerDay: 1 } as const // prettier-ignore
     expect(reasonOf(judge(everything, facts(), SERVES, 0))).toHaveLength(256)
-  })
-})
-
-describe('a list of names', () => {
-  it('has everything when it is empty, else names and beginnings', () => {
-    expect(isListed([], ['x'])).toBe(true)
-    expect(isListed(['home', 'lla*'], ['llama-1b'])).toBe(true)
-    expect(isListed(['home', 'lla*'], ['sha256:ab', 'home'])).toBe(true)
-    expect(isListed(['home', 'lla*'], ['homer', 'll'])).toBe(false)
   })
 })

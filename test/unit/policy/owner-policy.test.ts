@@ -42,7 +42,9 @@ class PlayedSenses implements Senses {
   }
 }
 
-async function setup(init: { file?: string; dataDir?: string; clock?: ManualClock } = {}) {
+async function setup(
+  init: { file?: string; dataDir?: string; clock?: ManualClock; estimatedWatts?: () => number } = {},
+) {
   const clock = init.clock ?? new ManualClock(EVENING)
   const dataDir = init.dataDir ?? (await temporaryDirectory())
   if (init.file !== undefined) await writeFile(join(dataDir, 'policy.toml'), init.file)
@@ -50,7 +52,11 @@ async function setup(init: { file?: string; dataDir?: string; clock?: ManualCloc
   const policy = new OwnerPolicy({ clock, log: silentLogger, senses }, { dataDir })
   const reasons: (string | undefined)[] = []
   let isServing = false
-  policy.listen({ changed: () => reasons.push(policy.status().reason), isServing: () => isServing })
+  policy.listen({
+    changed: () => reasons.push(policy.status().reason),
+    isServing: () => isServing,
+    ...(init.estimatedWatts && { estimatedWatts: init.estimatedWatts }),
+  })
   after(() => policy.stop())
   await policy.start()
   /** Time stands still while files are read: between two looks there is a timer. */
@@ -85,6 +91,25 @@ async function setup(init: { file?: string; dataDir?: string; clock?: ManualCloc
 }
 
 describe('the policy of a data directory', () => {
+  it('lets coordinators order loads unless it says otherwise, and fetches only where that is said and the link is free', async () => {
+    const { policy, senses, reasons, save, waits } = await setup()
+    expect([policy.replicas, senses.asked.has('metered')]).toEqual(['load', false])
+    senses.seen = { metered: true }
+    await save('[access]\nreplicas = "fetch"')
+    await waits('it looks at the link', () => senses.asked.has('metered'))
+    expect(policy.replicas).toBe('load')
+    senses.seen = { metered: false }
+    await waits('it lets models be fetched', () => policy.replicas === 'fetch')
+    // told to the coordinators, though it served all the time
+    expect(reasons.length).toBeGreaterThan(0)
+    expect(reasons.every((reason) => reason === undefined)).toBe(true)
+    senses.seen = {}
+    await save('when_unknown = "pause"\n[access]\nreplicas = "fetch"')
+    await waits('it does not know', () => policy.replicas === 'load')
+    await save('[access]\nreplicas = "off"')
+    await waits('it takes no orders', () => policy.replicas === 'off')
+  })
+
   it('is written at the first start, and lets the node serve', async () => {
     const { dataDir, policy } = await setup()
     expect(await readFile(join(dataDir, 'policy.toml'), 'utf8')).toBe(policyTemplate())
@@ -276,6 +301,54 @@ describe('quotas', () => {
   })
 })
 
+describe('a quota of energy on a machine that does not tell what it takes', () => {
+  const FILE = '[quota]\nwatt_hours_per_day = 10\n'
+  const used = async (setting: Parameters<typeof setup>[0]) => {
+    const { policy, serve, pass } = await setup(setting)
+    serve()
+    await pass(20_000)
+    return policy.status()
+  }
+
+  it('is counted by a rule of thumb, and says so', async () => {
+    const { usage, wattsSource } = await used({ file: FILE, estimatedWatts: () => 360 })
+    expect(usage.wattHours).toBeGreaterThan(1)
+    expect(usage.wattHours).toBeLessThan(2.3)
+    expect(wattsSource).toBe('estimated')
+  })
+
+  it('is counted by what its owner says', async () => {
+    const file = `${FILE}[energy]\nwatts = 720\n`
+    const { usage, wattsSource } = await used({ file, estimatedWatts: () => 1 })
+    expect(usage.wattHours).toBeGreaterThan(2)
+    expect(wattsSource).toBe('owner')
+  })
+
+  it('is not known where there is no rule either, and no source is named without a quota', async () => {
+    const { unknown, wattsSource } = await used({ file: FILE })
+    expect([unknown, wattsSource]).toEqual([['what the machine takes'], undefined])
+    expect(await used({ file: '', estimatedWatts: () => 1 })).not.toHaveProperty('wattsSource')
+  })
+})
+
+describe('the link', () => {
+  it.each([
+    [false, '', true],
+    [true, '', false],
+    [undefined, '', true],
+    [undefined, 'when_unknown = "pause"\n', false],
+  ])('that is metered: %s is probed with %j: %s; looked at seldom, and not at once', async (metered, file, may) => {
+    const { policy, senses, pass } = await setup({ file })
+    senses.seen = metered === undefined ? {} : { metered }
+    await pass(5000)
+    expect([policy.mayProbe, senses.asked.has('metered')]).toEqual([false, false])
+    await pass(9000)
+    expect(policy.mayProbe).toBe(may)
+    await pass(10_000)
+    expect(senses.asked.has('metered')).toBe(false)
+  })
+})
+
 describe('who may use it', () => {
   it('coordinators by name or peer id, models by name, beginning or digest', async () => {
     const peerId = asPeerId('12D3KooWBCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuv')
@@ -288,6 +361,25 @@ describe('who may use it', () => {
     expect(policy.allows(digestOf('a'), ['llama-1b'])).toBe(true)
     expect(policy.allows(digestOf('b'), ['x'])).toBe(true)
     expect(policy.allows(digestOf('a'), ['x'])).toBe(false)
+  })
+})
+
+describe('which tenants may use it', () => {
+  it('all of them unless it says otherwise, and then one that is named', async () => {
+    const { policy, save, reasons, waits } = await setup()
+    expect(policy.access).toBeUndefined()
+    expect(policy.tenantRefusalOf(undefined)).toBeUndefined()
+    await save('[access]\ntenants = ["anna", "key:*"]\n')
+    await waits('it is taken over', () => policy.access !== undefined)
+    expect(policy.access).toEqual({ tenants: ['anna', 'key:*'] })
+    // whoever announces it is told, though the node still serves
+    expect(reasons).toEqual([undefined])
+    expect(policy.tenantRefusalOf('anna')).toBeUndefined()
+    expect(policy.tenantRefusalOf('key:0a')).toBeUndefined()
+    expect(policy.tenantRefusalOf('ben')).toBe('its owner does not serve this tenant')
+    expect(policy.tenantRefusalOf(undefined)).toBe('its owner does not serve this tenant')
+    await save('')
+    await waits('it is taken back', () => policy.access === undefined)
   })
 })
 

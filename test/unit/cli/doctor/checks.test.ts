@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { runChecks, type Finding } from '../../../../clients/cli/doctor/check.ts'
+import { checkEnergy } from '../../../../clients/cli/doctor/energy-check.ts'
 import { checkGpu } from '../../../../clients/cli/doctor/gpu-check.ts'
 import {
   checkDataDirectory,
@@ -390,5 +391,31 @@ describe('the mesh', () => {
     expect(checkCertificate({ ...certificate, issuedAtMs: nowMs + 2 * LIMITS.clockSkewMs }, clock).detail).toContain(
       'clock is slow',
     )
+  })
+})
+
+describe('energy', () => {
+  const counter = '/sys/class/powercap/intel-rapl:0/energy_uj'
+  it('is metered where counters or GPUs tell, and else estimated', async () => {
+    const part = '/sys/class/powercap/intel-rapl:0:0/energy_uj'
+    expect((await checkEnergy(fakeMachine({ files: { [counter]: '7', [part]: '7' } }))).detail).toBe(
+      'metered: processors (RAPL)',
+    )
+    const both = fakeMachine({ files: { [counter]: '7' }, programs: { 'nvidia-smi': '31.5\n' } })
+    expect((await checkEnergy(both)).detail).toBe('metered: processors (RAPL), GPUs (nvidia-smi)')
+    for (const machine of [
+      fakeMachine(),
+      fakeMachine({ programs: { 'nvidia-smi': '[N/A]' } }),
+      fakeMachine({ platform: 'darwin', files: { [counter]: '7' } }),
+    ])
+      // prettier-ignore
+      expect((await checkEnergy(machine)).detail).toContain('estimated')
+  })
+
+  it('that only root may read is said, with what to do', async () => {
+    const { verdict, detail } = await checkEnergy(fakeMachine({ forbidden: [counter] }))
+    expect(verdict).toBe('ok')
+    expect(detail).toContain('estimated: the processors')
+    expect(detail).toContain('sudo chmod a+r /sys/class/powercap/*-rapl:*/energy_uj')
   })
 })

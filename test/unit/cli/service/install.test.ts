@@ -36,6 +36,7 @@ function spoken(): Output & { lines: string[] } {
     line: add,
     note: add,
     value: (value) => add(JSON.stringify(value)),
+    aside: () => undefined,
     paint: (_style, text) => text,
   }
 }

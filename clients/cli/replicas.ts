@@ -1,0 +1,56 @@
+/** What a process needs for replicas on demand: a file for what was learned of the days, and a way to fetch a model. */
+import { readFile } from 'node:fs/promises'
+import { asSkeinError, LIMITS, type ModelDigest } from '../../mesh/protocol/index.ts'
+import { writeFileAtomic } from '../../mesh/runtime/index.ts'
+import type { PeerHost } from '../../mesh/network/index.ts'
+import type { ProfileStore } from '../../coordinator/index.ts'
+import { MeshAsker, MeshMembers } from '../../node/models/share/index.ts'
+import { hubOf, ModelStore, pull } from '../../node/models/store/index.ts'
+import type { Base } from './running.ts'
+import type { ServeOptions } from './serve-options.ts'
+
+export const DEMAND_FILE = 'demand.json'
+/** More than the longest profile; what is larger was not written by us. */
+const DEMAND_BYTES_MAX = 16_384 * LIMITS.demandModelsMax
+
+/** What is kept there can be learned again: a damaged file, or a full disk, costs a line in the log. */
+export function demandStore({ data, log }: Base): ProfileStore {
+  const path = data.file(DEMAND_FILE)
+  return {
+    load: async () => {
+      try {
+        const text = await readFile(path, 'utf8')
+        return text.length > DEMAND_BYTES_MAX ? null : (JSON.parse(text) as unknown)
+      } catch (thrown) {
+        return (thrown as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : null
+      }
+    },
+    save: async (profile) => {
+      try {
+        await writeFileAtomic(path, JSON.stringify(profile))
+      } catch (thrown) {
+        log.warn({ path, reason: asSkeinError(thrown).message }, 'the days of demand could not be written')
+      }
+    },
+  }
+}
+
+/** Brings models into the store from other members, by their digest; what came of a fetch that broke off is kept. */
+export function modelFetcher(
+  host: PeerHost,
+  options: ServeOptions,
+  { clock, random, log, data }: Base,
+): (digest: ModelDigest, signal: AbortSignal) => Promise<string> {
+  const { keepFree } = options
+  return async (digest, signal) => {
+    const members = new MeshMembers({ clock, asker: new MeshAsker({ clock, log, transport: host, discovery: host }) })
+    const store = new ModelStore({ clock, random }, data.path)
+    const init = { sha256: digest.slice('sha256:'.length), onEvent: () => {}, ...(keepFree && { keepFree }) }
+    try {
+      const components = { clock, random, store, members, hub: hubOf(process.env) }
+      return (await pull(components, digest, init, signal)).model.path
+    } finally {
+      members.close()
+    }
+  }
+}
