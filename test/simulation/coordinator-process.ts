@@ -68,7 +68,7 @@ export class CoordinatorMachine {
 
   start(): void {
     if (this.#clock?.isDead === false) return
-    const { world, network, log, observe, seed } = this.#components
+    const { world, network, log, observe, nameOf, seed } = this.#components
     const clock = (this.#clock = new ProcessClock(world))
     this.#life++
     this.#isServing = false
@@ -100,6 +100,8 @@ export class CoordinatorMachine {
       discoveryReport: () => [],
       revocations: () => undefined,
     })
+    // also by silence, or with its connection: neither closes a stream on this side
+    coordinator.directory.watch({ lost: (peerId) => observe({ type: 'node lost', node: nameOf(peerId) }) })
     this.#coordinator = coordinator
     const life = this.#life
     void coordinator.start().then(() => {
@@ -194,7 +196,6 @@ export class CoordinatorMachine {
       },
       over: (stream) => {
         if (stream.protocol === 'attempt') observe({ type: 'stream over', stream: stream.number })
-        else if (stream.protocol === 'control') observe({ type: 'control over', node: nameOf(stream.peer) })
       },
     }
   }

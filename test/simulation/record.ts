@@ -16,10 +16,10 @@ export type Observation =
   | { readonly type: 'sent'; readonly stream: number; readonly node: string; readonly frame: Frame }
   | { readonly type: 'got'; readonly stream: number; readonly node: string; readonly frame: AnyFrame }
   | { readonly type: 'stream over'; readonly stream: number }
-  /** The coordinator ordered a replica, heard what became of it, or closed the control stream of a node. */
+  /** The coordinator ordered a replica, heard what became of it, or took a node for lost. */
   | { readonly type: 'ordered'; readonly node: string; readonly frame: ControlOrder }
   | { readonly type: 'outcome'; readonly node: string; readonly frame: ControlOutcome }
-  | { readonly type: 'control over'; readonly node: string }
+  | { readonly type: 'node lost'; readonly node: string }
   /** The same at a node: `life` counts its processes. */
   | {
       readonly type: 'node sent'

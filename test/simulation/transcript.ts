@@ -15,8 +15,8 @@ export function describe(seen: Observation): string {
       return `coordinator > ${seen.node} order ${seen.frame.order} of ${seen.frame.digest.slice(7, 15)}`
     case 'outcome':
       return `coordinator < ${seen.node} order ${seen.frame.order} ${seen.frame.state} ${seen.frame.code ?? ''}`
-    case 'control over':
-      return `coordinator closes the control stream of ${seen.node}`
+    case 'node lost':
+      return `coordinator takes ${seen.node} for lost`
     case 'node sent':
       return `${seen.node}.${seen.life} > #${seen.stream} ${frameText(seen.frame)}`
     case 'node got':

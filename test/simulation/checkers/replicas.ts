@@ -35,7 +35,7 @@ export function orderedChecker(fail: Fail, nodes: readonly NodePlan[], nowMs: ()
           if (seen.frame.state === 'accepted') flight.isAccepted = true
           else inFlight.delete(digest)
         }
-      } else if (seen.type === 'control over') {
+      } else if (seen.type === 'node lost') {
         for (const [digest, flight] of inFlight) if (flight.node === seen.node) inFlight.delete(digest)
       } else if (seen.type === 'life' && seen.who === 'coordinator' && seen.what === 'dies') inFlight.clear()
     },
