@@ -39,6 +39,8 @@ const BEFORE = 12
 const BEFORE_SPREAD = 12
 /** Enough to outlast the preparation of a planned move, which takes its processor from the answer here. */
 const AFTER = 30
+/** Pieces of the target that a gap may still be seen in; what comes later is the target's own rhythm. */
+const ARRIVED = 3
 /** A bound for what should take a second or two. */
 const PATIENCE_MS = 60_000
 const CALIBRATION = { lengths: [30, 120], rounds: 6 }
@@ -128,7 +130,7 @@ class Bench {
     const tokens = answer.promptTokens! + decided.from
     return {
       detectionMs: decided.atMs - wallMs,
-      gapMs: Math.max(...steps(answer, first, answer.deltas.length)) - stepMs,
+      gapMs: Math.max(...steps(answer, first, Math.min(decided.to + ARRIVED, answer.deltas.length))) - stepMs,
       stepMs,
       prefillMs: prefill.baseMs + prefill.perTokenMs * tokens,
       firstTokenMs: decided.firstTokenMs,
@@ -170,6 +172,8 @@ const steps = ({ deltas }: Answer, from: number, to: number): number[] =>
 /** When the coordinator decided, the tokens that it had by then, and what the target took to its first one. */
 interface Decision {
   readonly atMs: number
+  /** Tokens of the source. */
+  readonly to: number
   readonly from: number
   readonly firstTokenMs: number
 }
@@ -181,7 +185,7 @@ function decision(attempts: readonly AttemptOnRecord[], fault: Fault): Decision 
   const firstTokenMs = target?.ended?.observed.firstTokenMs
   if (!next || !target || !source?.ended || firstTokenMs === undefined) return undefined
   const atMs = fault === PLANNED ? next.assigned.atMs : source.ended.atMs
-  return { atMs, from: target.assigned.from, firstTokenMs }
+  return { atMs, to: source.ended.to, from: target.assigned.from, firstTokenMs }
 }
 
 const verdict = (isMet: boolean): string => (isMet ? 'met' : 'MISSED')
