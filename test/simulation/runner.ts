@@ -66,6 +66,7 @@ function ask(worker: ChildProcess, seed: number): Promise<HistoryResult> {
     const limit = setTimeout(() => died(`no end within ${HANG_MS} ms`), HANG_MS)
     worker.once('message', (result) => settle(result as HistoryResult))
     worker.once('exit', (code, signal) => died(`the process ended with ${signal ?? code}`))
-    worker.send(seed)
+    // one that has just ended is told by this alone
+    worker.send(seed, (error) => error && died(`the process cannot be reached: ${error.message}`))
   })
 }
