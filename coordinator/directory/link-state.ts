@@ -3,6 +3,7 @@
  * long prompts, and seldom a probe, how many bytes a second go there.
  */
 import { LIMITS } from '../../mesh/protocol/index.ts'
+import { movingAverage } from '../../mesh/runtime/index.ts'
 
 /** As people see it. */
 export interface LinkView {
@@ -49,7 +50,7 @@ export class LinkState {
 
   addAccept(sampleMs: number, bytes: number, nowMs: number): void {
     if (bytes < LONG_BYTES) {
-      this.#acceptMs = averaged(this.#acceptMs, sampleMs, WEIGHT)
+      this.#acceptMs = movingAverage(this.#acceptMs, sampleMs, WEIGHT)
       return
     }
     this.#lookedAtMs = nowMs
@@ -72,17 +73,14 @@ export class LinkState {
   #addTransfer(bytes: number, ms: number): void {
     const rate = (bytes * 1000) / Math.max(ms, TRANSFER_MS_MIN)
     const bounded = Math.min(Math.max(rate, BYTES_PER_SECOND_MIN), BYTES_PER_SECOND_MAX)
-    this.#bytesPerSecond = averaged(this.#bytesPerSecond, bounded, BYTES_WEIGHT)
+    this.#bytesPerSecond = movingAverage(this.#bytesPerSecond, bounded, BYTES_WEIGHT)
   }
 
   /** Says whether `ms` is another one now than the last time that this was said. */
   addRoundTrip(sampleMs: number): boolean {
-    this.#roundTripMs = averaged(this.#roundTripMs, sampleMs, WEIGHT)
+    this.#roundTripMs = movingAverage(this.#roundTripMs, sampleMs, WEIGHT)
     const isNews = Math.abs(this.ms - this.#shownMs) > Math.max(NEWS_MS, NEWS_SHARE * this.#shownMs)
     if (isNews) this.#shownMs = this.ms
     return isNews
   }
 }
-
-const averaged = (known: number | undefined, sample: number, weight: number): number =>
-  known === undefined ? sample : known + weight * (sample - known)

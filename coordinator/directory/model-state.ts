@@ -3,6 +3,7 @@
  * went, and which prompts left their state behind.
  */
 import { LIMITS, type LoadReport, type ModelCapability } from '../../mesh/protocol/index.ts'
+import { movingAverage } from '../../mesh/runtime/index.ts'
 import { decodeRate, UNMEASURED, type ModelSnapshot, type PromptPrefix } from '../scheduler/index.ts'
 import { PrefixCache } from './prefixes.ts'
 import { LearnedRates, type RateSample } from './rates.ts'
@@ -151,8 +152,7 @@ export class ModelState {
 
   end(attempt: OpenAttempt, nowMs: number): void {
     if (this.#fullSinceMs !== undefined) {
-      const turnMs = nowMs - this.#fullSinceMs
-      this.#turnMs = this.#turnMs === undefined ? turnMs : this.#turnMs + TURN_WEIGHT * (turnMs - this.#turnMs)
+      this.#turnMs = movingAverage(this.#turnMs, nowMs - this.#fullSinceMs, TURN_WEIGHT)
       this.#fullSinceMs = undefined
     }
     this.#open.delete(attempt)

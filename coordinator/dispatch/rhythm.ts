@@ -3,6 +3,7 @@
  * and a slow one is not taken for dead. What a neighbour's prefill explains is added: a native step cannot be interrupted.
  */
 import { LIMITS, type ModelCapability } from '../../mesh/protocol/index.ts'
+import { movingAverage } from '../../mesh/runtime/index.ts'
 
 /** Below this, scheduling noise of a busy home machine would look like a death. */
 const STALL_MS_MIN = 1000
@@ -25,10 +26,7 @@ export class Rhythm {
 
   /** Tokens came at `nowMs`. Returns the ms within which the next must. */
   beat(nowMs: number): number {
-    if (this.#lastMs !== undefined) {
-      const sample = nowMs - this.#lastMs
-      this.#gapMs = this.#gapMs === undefined ? sample : this.#gapMs + WEIGHT * (sample - this.#gapMs)
-    }
+    if (this.#lastMs !== undefined) this.#gapMs = movingAverage(this.#gapMs, nowMs - this.#lastMs, WEIGHT)
     this.#lastMs = nowMs
     return this.boundMs
   }

@@ -3,6 +3,7 @@
  * one counts when it is too late for the plan.
  */
 import type { ModelDigest } from '../../mesh/protocol/index.ts'
+import { movingAverage } from '../../mesh/runtime/index.ts'
 
 /** English text under common BPE vocabularies (OpenAI's rule of thumb). */
 const BYTES_PER_TOKEN = 4
@@ -24,7 +25,6 @@ export class TokenRatio {
   learn(digest: ModelDigest, promptBytes: number, promptTokens: number): void {
     if (promptTokens <= 0 || promptBytes <= 0) return
     const sample = Math.min(promptBytes / promptTokens, BYTES_PER_TOKEN_MAX)
-    const known = this.#bytesPerToken.get(digest) ?? sample
-    this.#bytesPerToken.set(digest, known + WEIGHT * (sample - known))
+    this.#bytesPerToken.set(digest, movingAverage(this.#bytesPerToken.get(digest), sample, WEIGHT))
   }
 }

@@ -4,7 +4,7 @@
  * the ledger, so that no money is spent on it: nodes with a price are not asked.
  */
 import { workBytes, type ModelDigest, type PeerId, type Work, type WorkKind } from '../../mesh/protocol/index.ts'
-import type { Random } from '../../mesh/runtime/index.ts'
+import { movingAverage, type Random } from '../../mesh/runtime/index.ts'
 import type { Directory, Reservation } from '../directory/index.ts'
 import {
   exclusionKey,
@@ -97,7 +97,7 @@ export class WorkPlanner {
     const rate = (1000 * tokensOf(work)) / Math.max(ms, 1)
     const known = this.#rates.get(key)
     this.#rates.delete(key)
-    this.#rates.set(key, known === undefined ? rate : known + RATE_WEIGHT * (rate - known))
+    this.#rates.set(key, movingAverage(known, rate, RATE_WEIGHT))
     if (this.#rates.size > RATES_MAX) this.#rates.delete(this.#rates.keys().next().value!)
   }
 

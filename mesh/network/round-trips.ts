@@ -2,6 +2,7 @@
  * Round trips on a stream of heartbeats: each side sends back the number of the last one that it heard and how long it kept
  * it, so that neither needs the other's clock, nor an answer of its own. Times are monotonic, in ms.
  */
+import { movingAverage } from '../runtime/index.ts'
 
 /** What goes back with a heartbeat. */
 export interface HeartbeatEcho {
@@ -53,7 +54,7 @@ export class RoundTrips {
     // held times are whole ms: what is a little below 0 is a link of less than one
     if (tookMs < -1) return undefined
     const ms = Math.max(0, tookMs)
-    if (probeBytes === 0) this.#ms = this.#ms === undefined ? ms : this.#ms + WEIGHT * (ms - this.#ms)
+    if (probeBytes === 0) this.#ms = movingAverage(this.#ms, ms, WEIGHT)
     return { ms, probeBytes }
   }
 }

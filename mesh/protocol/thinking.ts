@@ -14,6 +14,7 @@
  */
 import { Type, type Static } from 'typebox'
 import type { Prompt } from './generation.ts'
+import { advance, heldSpace, SPACE_MAX } from './scanning.ts'
 import { text } from './schema.ts'
 
 const mark = () => text(32, 2)
@@ -49,8 +50,6 @@ export interface ThoughtSpan {
   readonly text: string
 }
 
-/** White space in front of the first mark, and behind the last, that is taken for the template's own. */
-const SPACE_MAX = 64
 const isSpace = (unit: string): boolean => unit === ' ' || unit === '\n' || unit === '\r' || unit === '\t'
 
 /** `begin`: it may still open a thought. `gap`: white space behind one. */
@@ -142,11 +141,8 @@ export class ThoughtScanner {
     const { close } = this.#marks
     const held = this.#held
     let at = from
-    while (at < piece.length && this.#matched < close.length) {
-      const unit = piece[at++]!
-      // its first character is nowhere else in it
-      this.#matched = unit === close[this.#matched] ? this.#matched + 1 : unit === close[0] ? 1 : 0
-    }
+    while (at < piece.length && this.#matched < close.length)
+      this.#matched = advance(close, this.#matched, piece[at++]!)
     const text = held + piece.slice(from, at)
     const end = text.length - this.#matched
     if (end > 0) spans.push({ kind: 'thought', text: text.slice(0, end) })
@@ -215,7 +211,7 @@ export class ThoughtSplitter {
     const all = this.#hasThought ? this.#gap + text : text.trimStart()
     if (all === '') return ''
     this.#hasThought = true
-    const end = Math.max(all.trimEnd().length, all.length - SPACE_MAX)
+    const end = heldSpace(all)
     this.#gap = all.slice(end)
     return all.slice(0, end)
   }

@@ -11,6 +11,7 @@
  */
 import { TOOL_NAME, type ToolCall } from './generation.ts'
 import { LIMITS } from './limits.ts'
+import { advance, heldSpace, StringScanner } from './scanning.ts'
 
 export const CALL_OPEN = '<tool_call>'
 export const CALL_CLOSE = '</tool_call>'
@@ -31,10 +32,6 @@ export type MarkupSpan =
   | { readonly kind: 'broken'; readonly text: string }
   | { readonly kind: 'call'; readonly text: string; readonly isEnd: boolean }
 
-/** Length of `marker` matched behind `unit`, when so much of it was before. Its first character is nowhere else in it. */
-const advance = (marker: string, matched: number, unit: string): number =>
-  unit === marker[matched] ? matched + 1 : unit === marker[0] ? 1 : 0
-
 /**
  * Finds the markup in a text. A closing marker within a JSON string is part of the string. A call that is longer than
  * `answerToolCallLengthMax` is none.
@@ -43,8 +40,7 @@ export class CallScanner {
   #isInCall = false
   /** Of the opening marker outside of a call, of the closing one in it. */
   #matched = 0
-  #isInString = false
-  #isEscaped = false
+  #strings = new StringScanner()
   /** Of the call so far, its opening included. */
   #callLength = 0
 
@@ -89,7 +85,8 @@ export class CallScanner {
   }
 
   #leave(): void {
-    this.#isInCall = this.#isInString = this.#isEscaped = false
+    this.#isInCall = false
+    this.#strings = new StringScanner()
     this.#matched = this.#callLength = 0
   }
 
@@ -113,12 +110,7 @@ export class CallScanner {
   }
 
   #look(unit: string): void {
-    if (!this.#isInString) {
-      this.#matched = advance(CALL_CLOSE, this.#matched, unit)
-      this.#isInString = unit === '"'
-    } else if (this.#isEscaped) this.#isEscaped = false
-    else if (unit === '\\') this.#isEscaped = true
-    else if (unit === '"') this.#isInString = false
+    this.#matched = this.#strings.take(unit) ? 0 : advance(CALL_CLOSE, this.#matched, unit)
   }
 }
 
@@ -140,8 +132,6 @@ export function answeredCalls(parts: readonly AnsweredPart[]): AnsweredCall[] {
   return calls
 }
 
-/** White space in front of a call that is held back, since it would be dropped with it. */
-const GAP_MAX = 64
 /** How nearly all models begin a call: from here on it is told as it comes. */
 const CALL_HEAD = /^\s*\{\s*"name"\s*:\s*"([^"\\]*)"\s*,\s*"arguments"\s*:\s*(?=\{)/
 /** Longer ones are waited for to their end. */
@@ -155,7 +145,7 @@ const CALL_HEAD_MAX = 256
  */
 export class ToolCallParser {
   readonly #scanner = new CallScanner()
-  /** White space that may stand in front of a call. */
+  /** White space that may stand in front of a call, and would be dropped with it. */
   #gap = ''
   /** Nothing but white space came since the last call. */
   #isBehindCall = false
@@ -267,7 +257,7 @@ export class ToolCallParser {
     const said = this.#isBehindCall ? text.trimStart() : this.#gap + text
     if (said === '') return
     this.#isBehindCall = false
-    const end = Math.max(said.trimEnd().length, said.length - GAP_MAX)
+    const end = heldSpace(said)
     this.#gap = said.slice(end)
     if (end > 0) addText(parts, said.slice(0, end))
   }
@@ -278,9 +268,8 @@ const BRACE = /^\s*\}/
 
 /** Finds the end of an object of JSON that comes in pieces. */
 export class ObjectScanner {
+  readonly #strings = new StringScanner()
   #depth = 0
-  #isInString = false
-  #isEscaped = false
   #isOver = false
 
   get isOver(): boolean {
@@ -295,12 +284,8 @@ export class ObjectScanner {
   }
 
   #look(unit: string): void {
-    if (this.#isEscaped) this.#isEscaped = false
-    else if (this.#isInString) {
-      if (unit === '"') this.#isInString = false
-      else this.#isEscaped = unit === '\\'
-    } else if (unit === '"') this.#isInString = true
-    else if (unit === '{' || unit === '[') this.#depth++
+    if (this.#strings.take(unit)) return
+    if (unit === '{' || unit === '[') this.#depth++
     else if (unit === '}' || unit === ']') this.#isOver = --this.#depth === 0
   }
 }

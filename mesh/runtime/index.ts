@@ -1,5 +1,6 @@
 /** What every process needs and no part owns: time, randomness, logs, order of start and stop, the data directory. */
 export * from './clock.ts'
+export * from './moving-average.ts'
 export * from './random.ts'
 export * from './logger.ts'
 export { LogFile, oldLogs, type LogFileComponents, type LogFileInit, type OldLog } from './log-file.ts'

@@ -6,7 +6,7 @@
  * on, such as the hub that the digest came from.
  */
 import { asSkeinError, LIMITS, SkeinError, type PeerId } from '../../../mesh/protocol/index.ts'
-import type { Clock } from '../../../mesh/runtime/index.ts'
+import { movingAverage, type Clock } from '../../../mesh/runtime/index.ts'
 import { BufferPool } from './buffer-pool.ts'
 import type { Hashing } from './hash-thread.ts'
 import type { Holder, MemberOffer, Members } from './members.ts'
@@ -190,7 +190,7 @@ export class MemberFile {
       this.#drop(worker, `chunk ${chunk} is not what it should be`)
       return false
     }
-    worker.speed = worker.speed === undefined ? speed : worker.speed + SPEED_WEIGHT * (speed - worker.speed)
+    worker.speed = movingAverage(worker.speed, speed, SPEED_WEIGHT)
     worker.failures = 0
     worker.takenBytes += length
     return true
