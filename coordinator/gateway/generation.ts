@@ -11,7 +11,8 @@ import { answerStream, answerWhole, orAborted, type Exchange, type GenerationCom
 import { CompletionStream, wholeCompletion } from './openai-answers.ts'
 import type { GenerationCall } from './openai-requests.ts'
 import { idempotencyOf, lastEventId, skeinOptions } from './request-options.ts'
-import { responseOfTask, RESPONSE_PREAMBLE, ResponseStream, wholeResponse } from './responses-answers.ts'
+import { responseOfTask, wholeResponse } from './responses-answers.ts'
+import { RESPONSE_PREAMBLE, ResponseStream } from './responses-stream.ts'
 import { THOUGHTFUL_STEP, ThoughtfulResponseStream } from './responses-thoughts.ts'
 
 const CLIENT_LEFT = new Set(['CLIENT_CLOSED', 'CLIENT_STALLED'])

@@ -1,29 +1,8 @@
-/**
- * OpenAI's response object and the events of its stream. The number of each event follows from the answer alone, so that a
- * client may come back after a restart of the coordinator with the last number that it has:
- *
- *     0 created · 1 in_progress · 2 output_item.added · 3 content_part.added
- *     3 + n              delta that ends with token n
- *     4 + tokens         delta of what the end released, if it did
- *     5 + tokens …       output_text.done · content_part.done · output_item.done · completed or incomplete
- *     4 + tokens         failed, behind the tokens that were delivered
- *
- * Responses that may think first have others: `responses-thoughts.ts`.
- */
-import {
-  responseIdOf,
-  type ErrorCode,
-  type FinishReason,
-  type Parted,
-  type SkeinError,
-  type Usage,
-} from '../../mesh/protocol/index.ts'
+/** OpenAI's response object. Its stream: `responses-stream.ts`. */
+import { responseIdOf, type ErrorCode, type FinishReason, type Parted, type Usage } from '../../mesh/protocol/index.ts'
 import type { TaskView } from '../admission/index.ts'
-import { storedShape, type AnswerHead, type Resumption, type StreamForm, type WholeAnswer } from './answer-form.ts'
+import { storedShape, type AnswerHead, type WholeAnswer } from './answer-form.ts'
 import { readWhole, textOf } from './answer-reader.ts'
-import { errorBody } from './openai-errors.ts'
-import { sseEvent } from './sse.ts'
-import type { Batch, EndEvent } from './task-inbox.ts'
 
 export interface ResponseHead extends AnswerHead {
   /** Members that repeat the request. */
@@ -42,9 +21,6 @@ interface ResponseState {
   /** Unix seconds. */
   readonly completedAt?: number
 }
-
-/** Number of the event before the first delta. */
-export const RESPONSE_PREAMBLE = 3
 
 const TASK_STATUS: Readonly<Record<TaskView['state'], ResponseStatus>> = {
   queued: 'queued',
@@ -156,101 +132,4 @@ export function responseOfTask(view: TaskView): object {
 export function wholeResponse(head: ResponseHead, answer: WholeAnswer, completedAt: number): object {
   const { text, finishReason, usage } = answer
   return responseObject(head, { status: endStatus(finishReason), parts: partsOf(head, text), usage, completedAt })
-}
-
-export interface ResponseStreamInit extends ResponseHead, Resumption {
-  /** Whether the client may come back, by the ids of the events. */
-  readonly hasIds: boolean
-  readonly requestId: string
-  /** The task as it is, for what this stream has not seen of it. */
-  readonly view: () => Promise<TaskView>
-  /** The text in front of `after`; asked for when the answer goes on. */
-  readonly textBefore: () => string
-  /** Unix seconds of the end, asked for when it is there. */
-  readonly now: () => number
-}
-
-/** The events of one response, as many of them as the client does not have. */
-export class ResponseStream implements StreamForm {
-  readonly #init: ResponseStreamInit
-  readonly #place: { item_id: string; output_index: 0; content_index: 0 }
-  /** Of the tokens that this stream saw. */
-  #text = ''
-  #tokens: number
-
-  constructor(init: ResponseStreamInit) {
-    this.#init = init
-    this.#tokens = init.after
-    this.#place = { item_id: itemIdOf(init), output_index: 0, content_index: 0 }
-  }
-
-  open(): string {
-    const status = this.#init.echo['background'] === true ? 'queued' : 'in_progress'
-    return this.#event('response.created', 0, { response: responseObject(this.#init, { status }) })
-  }
-
-  begin(): string {
-    const item = messageItem(this.#init, 'in_progress', [])
-    return (
-      this.#event('response.in_progress', 1, { response: responseObject(this.#init, { status: 'in_progress' }) }) +
-      this.#event('response.output_item.added', 2, { output_index: 0, item }) +
-      this.#event('response.content_part.added', RESPONSE_PREAMBLE, { ...this.#place, part: textPart('') })
-    )
-  }
-
-  text({ text, tokens, position }: Batch): string {
-    this.#tokens = tokens
-    if (text === '') return ''
-    this.#text += text
-    const delta = { ...this.#place, delta: text, logprobs: [] }
-    return this.#event('response.output_text.delta', RESPONSE_PREAMBLE + position, delta)
-  }
-
-  async end({ finishReason, usage }: EndEvent, tokens: number): Promise<string> {
-    const text = this.#init.after === 0 ? this.#text : (await this.#init.view()).text
-    const status = endStatus(finishReason)
-    const completedAt = this.#init.now()
-    const first = RESPONSE_PREAMBLE + tokens + 2
-    const item = messageItem(this.#init, itemStatus(status), [textPart(text)])
-    const response = responseObject(this.#init, { status, parts: { thought: '', said: text }, usage, completedAt })
-    return (
-      this.#event('response.output_text.done', first, { ...this.#place, text, logprobs: [] }) +
-      this.#event('response.content_part.done', first + 1, { ...this.#place, part: textPart(text) }) +
-      this.#event('response.output_item.done', first + 2, { output_index: 0, item }) +
-      this.#last(`response.${status}`, first + 3, { response })
-    )
-  }
-
-  async failure(error: SkeinError, isBreak: boolean): Promise<string> {
-    const { error: body } = errorBody(error, this.#init.requestId)
-    // the number that the client is to come back with: an event of the stream, not of the answer
-    if (isBreak) {
-      const { code, message, param } = body
-      return this.#last('error', RESPONSE_PREAMBLE + this.#tokens, { code, message, param, error: body })
-    }
-    const view = await this.#init.view().catch(() => undefined)
-    const isCancelled = view?.state === 'cancelled'
-    const response = responseObject(this.#init, {
-      status: isCancelled ? 'cancelled' : 'failed',
-      ...(this.#tokens === 0
-        ? {}
-        : { parts: { thought: '', said: this.#init.after === 0 ? this.#text : (view?.text ?? '') } }),
-      ...(isCancelled ? {} : { error: { code: error.code, message: body.message } }),
-      completedAt: this.#init.now(),
-    })
-    // OpenAI has no event for a cancelled response, and its client knows none
-    const name = isCancelled ? 'response.incomplete' : 'response.failed'
-    return this.#last(name, RESPONSE_PREAMBLE + this.#tokens + 1, { response })
-  }
-
-  #event(type: string, sequence: number, fields: object): string {
-    const { lastId } = this.#init
-    return lastId !== undefined && sequence <= lastId ? '' : this.#last(type, sequence, fields)
-  }
-
-  /** Written whatever the client has: no stream ends in silence. */
-  #last(type: string, sequence: number, fields: object): string {
-    const json = JSON.stringify({ type, sequence_number: sequence, ...fields })
-    return sseEvent(type, json, this.#init.hasIds ? sequence : undefined)
-  }
 }

@@ -15,7 +15,6 @@
 import type { SkeinError, ThoughtMarks } from '../../mesh/protocol/index.ts'
 import type { StreamForm } from './answer-form.ts'
 import { AnswerReader, textOf, type ReadPart } from './answer-reader.ts'
-import { errorBody } from './openai-errors.ts'
 import {
   endStatus,
   itemStatus,
@@ -26,9 +25,8 @@ import {
   responseObject,
   textPart,
   thoughtPart,
-  type ResponseStreamInit,
 } from './responses-answers.ts'
-import { sseEvent } from './sse.ts'
+import { ResponseEvents, type ResponseStreamInit } from './responses-stream.ts'
 import type { Batch, EndEvent } from './task-inbox.ts'
 
 /** Numbers of one place. */
@@ -40,30 +38,29 @@ const THOUGHT = 2
 
 export class ThoughtfulResponseStream implements StreamForm {
   readonly #init: ResponseStreamInit
+  readonly #events: ResponseEvents
   readonly #reader: AnswerReader
   #thought = ''
   #said = ''
   #hasBegun = false
   /** The last kind of event, of those that an answer has once, that the client has. */
   #stage = -1
-  #lastNumber: number
   #tokens: number
 
   constructor(init: ResponseStreamInit & { readonly thought: ThoughtMarks }) {
     this.#init = init
+    this.#events = new ResponseEvents(init)
     this.#reader = new AnswerReader({ thought: init.thought, hasTools: false })
     this.#tokens = init.after
-    this.#lastNumber = init.lastId ?? 0
   }
 
   open(): string {
-    const status = this.#init.echo['background'] === true ? 'queued' : 'in_progress'
-    return this.#event('response.created', 0, { response: responseObject(this.#init, { status }) })
+    return this.#events.open()
   }
 
   begin(): string {
     const response = responseObject(this.#init, { status: 'in_progress' })
-    return this.#event('response.in_progress', 1, { response })
+    return this.#events.event('response.in_progress', 1, { response })
   }
 
   text({ text, tokens, position, end }: Batch): string {
@@ -87,29 +84,16 @@ export class ThoughtfulResponseStream implements StreamForm {
       (isSilent && this.#thought !== '' ? this.#closeThought(first, itemStatus(status)) : '') +
       (isSilent && this.#thought === '' ? this.#openMessage(first) : '') +
       (isSilent && this.#thought !== '' ? '' : this.#closeMessage(first + 2, itemStatus(status))) +
-      this.#last(`response.${status}`, first + 5, { response })
+      this.#events.last(`response.${status}`, first + 5, { response })
     )
   }
 
   async failure(error: SkeinError, isBreak: boolean): Promise<string> {
-    const { error: body } = errorBody(error, this.#init.requestId)
-    // the number that the client is to come back with: an event of the stream, not of the answer
-    if (isBreak) {
-      const { code, message, param } = body
-      return this.#last('error', this.#lastNumber, { code, message, param, error: body })
-    }
-    const view = await this.#init.view().catch(() => undefined)
-    const isCancelled = view?.state === 'cancelled'
-    const parts = view ? partsOf(this.#init, view.text) : { thought: this.#thought, said: this.#said }
-    const response = responseObject(this.#init, {
-      status: isCancelled ? 'cancelled' : 'failed',
-      ...(this.#tokens === 0 ? {} : { parts }),
-      ...(isCancelled ? {} : { error: { code: error.code, message: body.message } }),
-      completedAt: this.#init.now(),
+    if (isBreak) return this.#events.broken(error, this.#events.lastNumber)
+    return this.#events.failed(error, THOUGHTFUL_STEP * (this.#tokens + 1), (view) => {
+      if (this.#tokens === 0) return undefined
+      return view ? partsOf(this.#init, view.text) : { thought: this.#thought, said: this.#said }
     })
-    // OpenAI has no event for a cancelled response, and its client knows none
-    const name = isCancelled ? 'response.incomplete' : 'response.failed'
-    return this.#last(name, THOUGHTFUL_STEP * (this.#tokens + 1), { response })
   }
 
   /** Of the answer in front of this stream, what the client was still to be told in the place that it left. */
@@ -137,13 +121,17 @@ export class ThoughtfulResponseStream implements StreamForm {
     this.#thought += thought
     if (this.#thought !== '') written += this.#openThought(place)
     if (thought !== '')
-      written += this.#event('response.reasoning_text.delta', place + THOUGHT, this.#thoughtAt({ delta: thought }))
+      written += this.#events.event(
+        'response.reasoning_text.delta',
+        place + THOUGHT,
+        this.#thoughtAt({ delta: thought }),
+      )
     if (said === '') return written
     if (this.#thought !== '') written += this.#closeThought(place + 3, 'completed')
     written += this.#openMessage(place + 6)
     this.#said += said
     const delta = { delta: said, logprobs: [] }
-    return written + this.#event('response.output_text.delta', place + SAID, this.#saidAt(delta))
+    return written + this.#events.event('response.output_text.delta', place + SAID, this.#saidAt(delta))
   }
 
   #openThought(place: number): string {
@@ -176,9 +164,9 @@ export class ThoughtfulResponseStream implements StreamForm {
     const text = this.#said
     const item = messageItem(this.#init, status, [textPart(text)])
     return (
-      this.#event('response.output_text.done', first, this.#saidAt({ text, logprobs: [] })) +
-      this.#event('response.content_part.done', first + 1, this.#saidAt({ part: textPart(text) })) +
-      this.#event('response.output_item.done', first + 2, { output_index: this.#index, item })
+      this.#events.event('response.output_text.done', first, this.#saidAt({ text, logprobs: [] })) +
+      this.#events.event('response.content_part.done', first + 1, this.#saidAt({ part: textPart(text) })) +
+      this.#events.event('response.output_item.done', first + 2, { output_index: this.#index, item })
     )
   }
 
@@ -197,18 +185,6 @@ export class ThoughtfulResponseStream implements StreamForm {
   #once(stage: number, type: string, number: number, fields: object): string {
     if (stage <= this.#stage) return ''
     this.#stage = stage
-    return this.#event(type, number, fields)
-  }
-
-  #event(type: string, number: number, fields: object): string {
-    const { lastId } = this.#init
-    return lastId !== undefined && number <= lastId ? '' : this.#last(type, number, fields)
-  }
-
-  /** Written whatever the client has: no stream ends in silence. */
-  #last(type: string, number: number, fields: object): string {
-    this.#lastNumber = Math.max(this.#lastNumber, number)
-    const json = JSON.stringify({ type, sequence_number: number, ...fields })
-    return sseEvent(type, json, this.#init.hasIds ? number : undefined)
+    return this.#events.event(type, number, fields)
   }
 }
