@@ -214,13 +214,15 @@ export class Replicas {
     const { clock } = this.#components
     const nowMs = clock.nowMs()
     this.#orders.expire(nowMs, clock.wallMs())
-    const nodes = this.#nodes(nowMs)
+    if (this.#mode === 'off') return
     const digests = new Set([...this.#demand.models(), ...this.#profile.models()])
     for (const known of [this.#outgrown, this.#peaks, this.#hindrances])
       for (const digest of known.keys()) if (!digests.has(digest)) known.delete(digest)
+    if (digests.size === 0) return
+    const nodes = this.#nodes(nowMs)
     for (const [digest, holding] of holdingsOf(nodes, (digest) => digests.has(digest))) {
       const wish = this.#wish(digest, holding, nowMs)
-      if (wish === undefined || this.#mode === 'off') this.#hindrances.delete(digest)
+      if (wish === undefined) this.#hindrances.delete(digest)
       else this.#fulfil(holding.model, wish, nodes, nowMs)
     }
   }

@@ -7,12 +7,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { asModelDigest, GREEDY, SkeinError, type Prompt } from '../../mesh/protocol/index.ts'
-import { silentLogger, sleep, SystemClock } from '../../mesh/runtime/index.ts'
+import { silentLogger } from '../../mesh/runtime/index.ts'
 import { ChildEngine, type Engine, type KvStats } from '../../node/engines/index.ts'
 import { collect, request, type Answer } from '../compliance/engine.suite.ts'
 import { ensureModel } from '../fixtures/models/index.ts'
+import { eventually } from '../fixtures/skein-process.ts'
 
-const clock = new SystemClock()
 const never = new AbortController().signal
 const digest = asModelDigest(`sha256:${'0'.repeat(64)}`)
 const MIB = 1024 ** 2
@@ -51,8 +51,8 @@ async function files(): Promise<string[]> {
   return names.filter((name) => name.endsWith('.kv')).map((name) => join(dir, name))
 }
 
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  while (!(await holds())) await sleep(clock, 20)
+async function noFiles(): Promise<void> {
+  await eventually('no file is left', async () => ((await files()).length === 0 ? true : undefined))
 }
 
 describe('the KV state of a conversation', () => {
@@ -173,7 +173,7 @@ describe('the KV state of a conversation', () => {
 
     await two()
     process.kill(engine.pid!, 'SIGKILL')
-    await until(async () => (await files()).length === 0)
+    await noFiles()
   }, 120_000)
 
   it('does not outlive the process that has the engine, even one that was killed', async () => {
@@ -184,7 +184,7 @@ describe('the KV state of a conversation', () => {
     await mkdir(folder, { recursive: true })
     await writeFile(join(folder, '1.kv'), 'what people said')
     parent.kill('SIGKILL')
-    await until(async () => (await files()).length === 0)
+    await noFiles()
     expect(await readdir(join(root, 'kv'))).toEqual([])
   }, 60_000)
 })
