@@ -2,6 +2,7 @@
 grouped queries), embeddings tied to the output."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,12 +19,28 @@ class Shape:
     kv_heads: int = 3
     hidden: int = 512
     context: int = 2048
-    rope_base: float = 10_000.0
+    rope_base: float = 1_000_000.0
     epsilon: float = 1e-5
 
     @property
     def head_width(self) -> int:
         return self.width // self.heads
+
+
+SPREAD = 0.5
+"""Standard deviation of embeddings at the start."""
+CONSTANT = 2.5
+"""What each embedding has in its first place: heads that look at distance alone need something that all tokens have."""
+NAMED = 64
+"""Places of an embedding by which copying knows a token: a head's width."""
+SLOW = 36
+"""Places of a head that turn by less than a quarter of a radian over 100 tokens, at this shape's `rope_base`."""
+LOOK_BACK, LOOK_BACK_PAIRS = 6.3, 7
+"""Sharpness of looking at the token before: 98 % of the attention."""
+LOOK_UP = 2.4
+"""Sharpness of finding a token again: a score of 19 among 500 others of 0 with a deviation of 3."""
+COPYING = (1, 3)
+"""Layers that copy from the start."""
 
 
 class RmsNorm(nn.Module):
@@ -87,10 +104,65 @@ class Llama(nn.Module):
         self.norm = RmsNorm(shape.width, shape.epsilon)
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
-                scale = 0.02 if "embedding" in name else weight.shape[1] ** -0.5
-                if name.endswith(("o.weight", "down.weight")):
-                    scale /= (2 * shape.layers) ** 0.5
-                nn.init.normal_(weight, std=scale)
+                nn.init.normal_(weight, std=SPREAD if "embedding" in name else weight.shape[1] ** -0.5)
+        self._begin_with_copying()
+
+    @torch.no_grad()
+    def _begin_with_copying(self) -> None:
+        """Weights that can copy before anything is learnt (Olsson and others, "In-context learning and induction heads", 2022,
+        as a start; the thought of Trockman and Kolter, "Mimetic initialization", 2023).
+
+        One head of the first layer looks at the token before and notes it; heads of two later layers look for the place that
+        has the token of now noted, and say what stands there. A chat with a household is mostly that: a name, taken over
+        piece by piece. From random weights three million tokens of training did not find it. What the blocks add begins at
+        nothing otherwise, so that tokens stay what they are until there is something to say about them.
+        """
+        noted = slice(self.shape.width - NAMED, self.shape.width)
+        named = slice(1, 1 + NAMED)
+        same = torch.eye(NAMED)
+        self.norm.weight.fill_(0.12)
+        embedding = self.embedding.weight
+        embedding[:, noted] *= 0.1
+        embedding[:, 0] = CONSTANT
+        for block in self.blocks:
+            block.o.weight.zero_()
+            block.down.weight.zero_()
+        size = embedding.square().mean().sqrt().item()
+        self._look_back(CONSTANT / size)
+        first = self.blocks[0]
+        first.v.weight[:NAMED] = 0
+        first.v.weight[:NAMED, named] = same / (SPREAD / size)
+        first.o.weight[noted, :NAMED] = same * SPREAD
+        # now with what the first layer noted
+        size = math.sqrt(size**2 + SPREAD**2 * NAMED / self.shape.width)
+        for layer in COPYING:
+            self._look_up(self.blocks[layer], SPREAD / size, named, noted)
+
+    def _look_back(self, constant: float) -> None:
+        """Queries and keys of the first head of the first layer: the same for each token, a step of rotation apart."""
+        width, block = self.shape.head_width, self.blocks[0]
+        block.q.weight[:width] *= 0.1
+        block.k.weight[:width] *= 0.1
+        for pair in range(LOOK_BACK_PAIRS):
+            angle = self.shape.rope_base ** (-2 * pair / width)
+            block.q.weight[2 * pair, 0] = LOOK_BACK / constant
+            block.k.weight[2 * pair, 0] = LOOK_BACK / constant * math.cos(angle)
+            block.k.weight[2 * pair + 1, 0] = LOOK_BACK / constant * math.sin(angle)
+
+    def _look_up(self, block: Block, spread: float, named: slice, noted: slice) -> None:
+        """Two heads, each over a part of the name, in the places that rotate so slowly that distance hardly matters."""
+        width = self.shape.head_width
+        for head in range(2):
+            rows = slice(head * width, (head + 1) * width)
+            block.q.weight[rows] *= 0.1
+            block.k.weight[rows] *= 0.1
+            first = head * (NAMED - SLOW)
+            for i in range(SLOW):
+                block.q.weight[head * width + width - SLOW + i, named.start + first + i] = LOOK_UP / spread
+                block.k.weight[head * width + width - SLOW + i, noted.start + first + i] = LOOK_UP / spread
+            block.v.weight[rows] = 0
+            block.v.weight[rows, named] = torch.eye(NAMED) / spread
+            block.o.weight[named, rows] = torch.eye(NAMED) * SPREAD
 
     def forward(self, ids: Tensor, looked_at: Tensor) -> Tensor:
         """Logits of the places `looked_at` (indices into the flattened ids), places by vocabulary."""

@@ -22,11 +22,11 @@ EVERY = 8
 @dataclass(frozen=True)
 class Plan:
     seed: int = 1
-    steps: int = 4800
-    tokens: int = 8192
+    steps: int = 7200
+    tokens: int = 4096
     """Tokens of one step."""
-    muon_rate: float = 0.02
-    adam_rate: float = 0.004
+    muon_rate: float = 0.01
+    adam_rate: float = 0.01
     warmup: int = 80
     decay_share: float = 0.35
 
