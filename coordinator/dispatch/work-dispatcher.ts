@@ -9,7 +9,6 @@ import {
   asSkeinError,
   SkeinError,
   type ModelDigest,
-  type PeerId,
   type WorkKind,
   type WorkResult,
 } from '../../mesh/protocol/index.ts'
@@ -23,7 +22,7 @@ import type { Shares } from './shares.ts'
 import type { WaitingLine } from './waiting-line.ts'
 import { joinResults, splitWork } from './work-parts.ts'
 import { tokensOf, WorkPlanner } from './work-planner.ts'
-import { WorkRun, type WorkAnswer, type WorkSpec } from './work-run.ts'
+import { WorkRun, WorkStreams, type WorkAnswer, type WorkSpec } from './work-run.ts'
 
 /** Parts of one request that wait or run at once: a long one leaves places in the line to others. */
 const PARTS_AT_ONCE = 16
@@ -64,8 +63,7 @@ export class WorkDispatcher {
   readonly #requests: Record<WorkKind, number> = { embed: 0, classify: 0, infer: 0 }
   readonly #counts = { completed: 0, failed: 0, cancelled: 0, parts: 0, retries: 0 }
   #running = 0
-  /** Open streams by node, of all requests. */
-  readonly #streams = new Map<PeerId, number>()
+  readonly #streams = new WorkStreams()
 
   constructor(components: WorkDispatcherComponents) {
     this.#components = components

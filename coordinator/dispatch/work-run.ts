@@ -14,7 +14,7 @@ import {
 } from '../../mesh/protocol/index.ts'
 import { deadline, type Clock, type Logger } from '../../mesh/runtime/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
-import type { Directory } from '../directory/index.ts'
+import type { Directory, Reservation } from '../directory/index.ts'
 import type { NodeName, Priority } from '../ledger/index.ts'
 import { exclusionKey, type NodeSnapshot } from '../scheduler/index.ts'
 import { routeOf } from './attempt-log.ts'
@@ -64,6 +64,34 @@ export interface WorkAnswer {
   readonly timing: { readonly queuedMs: number; readonly workMs: number }
 }
 
+/** Streams of all requests, from the moment that a place is taken. */
+export class WorkStreams {
+  readonly byNode = new Map<PeerId, number>()
+  total = 0
+
+  /** Counts a stream until `slot`, which it is for, is released. */
+  reserve(peerId: PeerId, slot: Reservation): Reservation {
+    this.#add(peerId, 1)
+    let isOpen = true
+    return {
+      ...slot,
+      release: () => {
+        if (isOpen) this.#add(peerId, -1)
+        isOpen = false
+        // tells those that wait
+        slot.release()
+      },
+    }
+  }
+
+  #add(peerId: PeerId, change: 1 | -1): void {
+    const open = (this.byNode.get(peerId) ?? 0) + change
+    this.total += change
+    if (open > 0) this.byNode.set(peerId, open)
+    else this.byNode.delete(peerId)
+  }
+}
+
 export interface WorkRunComponents {
   readonly clock: Clock
   readonly log: Logger
@@ -75,8 +103,7 @@ export interface WorkRunComponents {
   readonly lostSignal: (node: NodeSnapshot) => AbortSignal
   /** Of all requests. */
   readonly counts: { parts: number; retries: number }
-  /** Open streams of all requests, by node. */
-  readonly streams: Map<PeerId, number>
+  readonly streams: WorkStreams
 }
 
 export class WorkRun {
@@ -132,27 +159,20 @@ export class WorkRun {
   }
 
   async #at(node: NodeSnapshot, work: Work, signal: AbortSignal): Promise<WorkResult> {
-    const { clock, counts, directory, lostSignal, planner, shares, streams } = this.#components
+    const { clock, counts, directory, lostSignal, planner, shares } = this.#components
     const { taskId, digest, tenant, priority } = this.#spec
     const beganMs = clock.nowMs()
     this.#firstSentMs ??= beganMs
     this.#attempts++
     counts.parts++
-    streams.set(node.peerId, (streams.get(node.peerId) ?? 0) + 1)
-    try {
-      const bounded = AbortSignal.any([signal, lostSignal(node)])
-      const { result, waitMs } = await exchangeWork(this.#components, { node, taskId, digest, work, tenant }, bounded)
-      const tookMs = clock.nowMs() - beganMs
-      planner.learn(node, this.#demand(work), tookMs - Math.min(waitMs, tookMs))
-      directory.entry(node.peerId)?.addSuccess()
-      shares.charge(tenant, priority, result.kind === 'infer' ? tokensOf(work) : result.promptTokens, 0)
-      this.#nodes.set(node.peerId, node)
-      return result
-    } finally {
-      const open = streams.get(node.peerId)! - 1
-      if (open > 0) streams.set(node.peerId, open)
-      else streams.delete(node.peerId)
-    }
+    const bounded = AbortSignal.any([signal, lostSignal(node)])
+    const { result, waitMs } = await exchangeWork(this.#components, { node, taskId, digest, work, tenant }, bounded)
+    const tookMs = clock.nowMs() - beganMs
+    planner.learn(node, this.#demand(work), tookMs - Math.min(waitMs, tookMs))
+    directory.entry(node.peerId)?.addSuccess()
+    shares.charge(tenant, priority, result.kind === 'infer' ? tokensOf(work) : result.promptTokens, 0)
+    this.#nodes.set(node.peerId, node)
+    return result
   }
 
   /** Learns from a failure. @throws the error itself when another node, or another time, could not do better. */
@@ -208,13 +228,14 @@ export class WorkRun {
 
   /** Plans and, when there is a plan, takes the slot in the same turn. */
   #commit(work: Work, isResumed: boolean, claims: ReadonlyMap<PeerId, number>): Outcome<Place> {
-    const { planner } = this.#components
+    const { planner, streams } = this.#components
+    if (streams.total >= LIMITS.workStreamsMax) return 'no slot'
     const demand = this.#demand(work)
     const found = planner.plan(demand, claims)
     if (found.kind === 'wait') return { waitFor: found.node.peerId, serviceMs: found.workMs }
     if (found.kind === 'plan') {
       const { node, prediction } = found
-      const reservation = planner.reserve(node, demand)
+      const reservation = streams.reserve(node.peerId, planner.reserve(node, demand))
       const assignment = { prediction, candidates: [], reservation, money: undefined, decodeTokens: 1 }
       return { result: { assignment, node } }
     }
@@ -230,7 +251,7 @@ export class WorkRun {
     const nowMs = clock.nowMs()
     const excluded = new Set<string>()
     for (const [key, untilMs] of this.#excludedUntilMs) if (untilMs > nowMs) excluded.add(key)
-    for (const [peerId, open] of streams) {
+    for (const [peerId, open] of streams.byNode) {
       const entry = directory.entry(peerId)
       if (entry && open >= LIMITS.workStreamsPerConnectionMax) excluded.add(exclusionKey(entry))
     }

@@ -124,6 +124,8 @@ export const LIMITS = {
   workTextLengthMax: 256 * 1024,
   /** Work streams that one connection may hold open towards a node. */
   workStreamsPerConnectionMax: 64,
+  /** Work streams that a coordinator has open at once, to all nodes. */
+  workStreamsMax: 256,
   /** Numbers of one embedding. */
   embeddingDimensionsMax: 8192,
   /** Classes told of one text: the likeliest ones. */

@@ -243,6 +243,26 @@ describe('work', () => {
     expect(most).toBe(2)
   })
 
+  it('has no more streams open than the bound, whatever slots there are, and all of it is done', async () => {
+    let [open, most] = [0, 0]
+    const holding: (() => void)[] = []
+    const holds: Script = async (channel, start) => {
+      most = Math.max(most, ++open)
+      await new Promise<void>((resolve) => holding.push(resolve))
+      open--
+      await works(channel, start)
+    }
+    for (const name of ['one', 'two', 'three', 'four', 'five']) node(name, [holds], { slots: 64 })
+    const release = setInterval(() => holding.splice(0).forEach((each) => each()), 1)
+    try {
+      const answers = await Promise.all(Array.from({ length: 20 }, () => ask(embed(1024))))
+      for (const answer of answers) expect(firsts(answer)).toEqual(inOrder(1024))
+    } finally {
+      clearInterval(release)
+    }
+    expect(most).toBe(LIMITS.workStreamsMax)
+  })
+
   it('ends at its deadline, and is not begun where the wait is longer', async () => {
     node('desk', [hangs], { slots: 1 })
     const slow = ask({ deadlineMs: 3000 })
