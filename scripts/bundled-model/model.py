@@ -19,7 +19,7 @@ class Shape:
     kv_heads: int = 3
     hidden: int = 512
     context: int = 2048
-    rope_base: float = 1_000_000.0
+    rope_base: float = 1_000_000_000.0
     epsilon: float = 1e-5
 
     @property
@@ -31,16 +31,23 @@ SPREAD = 0.5
 """Standard deviation of embeddings at the start."""
 CONSTANT = 2.5
 """What each embedding has in its first place: heads that look at distance alone need something that all tokens have."""
-NAMED = 64
-"""Places of an embedding by which copying knows a token: a head's width."""
-SLOW = 36
-"""Places of a head that turn by less than a quarter of a radian over 100 tokens, at this shape's `rope_base`."""
-LOOK_BACK, LOOK_BACK_PAIRS = 6.3, 7
-"""Sharpness of looking at the token before: 98 % of the attention."""
-LOOK_UP = 2.4
-"""Sharpness of finding a token again: a score of 19 among 500 others of 0 with a deviation of 3."""
-COPYING = (1, 3)
-"""Layers that copy from the start."""
+NAMED, BEFORE_THAT, BEFORE = slice(1, 65), slice(65, 128), slice(128, 192)
+"""Places of the stream by which copying knows a token (as many as a head is wide), and where those before it are noted."""
+SLOW = 44
+"""Places of a head that turn by less than a sixth of a radian over 100 tokens, at this shape's `rope_base`."""
+LOOK_BACK, LOOK_BACK_PAIRS = 6.3, 4
+"""Sharpness of looking at a token behind: 98 % of the attention."""
+LOOK_UP = 2.2
+"""Sharpness of finding a token again: its score is 19 among 500 others of 0 with a deviation of 3."""
+LOOK_UP_PAIR = 3.0
+"""The same for a pair of tokens: 14, with 7 for one of the two."""
+COPYING_LAYER = 2
+COPYING = [[(NAMED, BEFORE), (BEFORE, BEFORE_THAT)], [(NAMED, BEFORE), (BEFORE, BEFORE_THAT)], [(NAMED, BEFORE)]]
+"""The layer that copies from the start, and what its heads compare. One layer: what it says would be looked for by a later one."""
+
+
+def _width(places: slice) -> int:
+    return places.stop - places.start
 
 
 class RmsNorm(nn.Module):
@@ -112,57 +119,63 @@ class Llama(nn.Module):
         """Weights that can copy before anything is learnt (Olsson and others, "In-context learning and induction heads", 2022,
         as a start; the thought of Trockman and Kolter, "Mimetic initialization", 2023).
 
-        One head of the first layer looks at the token before and notes it; heads of two later layers look for the place that
-        has the token of now noted, and say what stands there. A chat with a household is mostly that: a name, taken over
-        piece by piece. From random weights three million tokens of training did not find it. What the blocks add begins at
-        nothing otherwise, so that tokens stay what they are until there is something to say about them.
+        Two heads of the first layer look at the token before and at the one before that, and note them; heads of later layers
+        look for the place that has the token of now noted (or this one and the one before it: a digit alone stands in many
+        places), and say what stands there. A chat with a household is mostly that: a name or a number, taken over piece by
+        piece. From random weights three million tokens of training did not find it. What the blocks add begins at nothing
+        otherwise, so that tokens stay what they are until there is something to say about them.
         """
-        noted = slice(self.shape.width - NAMED, self.shape.width)
-        named = slice(1, 1 + NAMED)
-        same = torch.eye(NAMED)
         self.norm.weight.fill_(0.12)
         embedding = self.embedding.weight
-        embedding[:, noted] *= 0.1
+        embedding[:, NAMED.stop :] *= 0.1
         embedding[:, 0] = CONSTANT
         for block in self.blocks:
             block.o.weight.zero_()
             block.down.weight.zero_()
         size = embedding.square().mean().sqrt().item()
-        self._look_back(CONSTANT / size)
-        first = self.blocks[0]
-        first.v.weight[:NAMED] = 0
-        first.v.weight[:NAMED, named] = same / (SPREAD / size)
-        first.o.weight[noted, :NAMED] = same * SPREAD
+        for head, (distance, noted) in enumerate([(1, BEFORE), (2, BEFORE_THAT)]):
+            self._look_back(head, distance, CONSTANT / size, SPREAD / size, noted)
         # now with what the first layer noted
-        size = math.sqrt(size**2 + SPREAD**2 * NAMED / self.shape.width)
-        for layer in COPYING:
-            self._look_up(self.blocks[layer], SPREAD / size, named, noted)
+        size = math.sqrt(size**2 + SPREAD**2 * (_width(BEFORE) + _width(BEFORE_THAT)) / self.shape.width)
+        for head, pairs in enumerate(COPYING):
+            self._look_up(head, pairs, SPREAD / size)
 
-    def _look_back(self, constant: float) -> None:
-        """Queries and keys of the first head of the first layer: the same for each token, a step of rotation apart."""
+    def _look_back(self, head: int, distance: int, constant: float, spread: float, noted: slice) -> None:
+        """Queries and keys that are the same for each token, that many steps of rotation apart."""
         width, block = self.shape.head_width, self.blocks[0]
-        block.q.weight[:width] *= 0.1
-        block.k.weight[:width] *= 0.1
+        rows = slice(head * width, (head + 1) * width)
+        block.q.weight[rows] *= 0.1
+        block.k.weight[rows] *= 0.1
         for pair in range(LOOK_BACK_PAIRS):
-            angle = self.shape.rope_base ** (-2 * pair / width)
-            block.q.weight[2 * pair, 0] = LOOK_BACK / constant
-            block.k.weight[2 * pair, 0] = LOOK_BACK / constant * math.cos(angle)
-            block.k.weight[2 * pair + 1, 0] = LOOK_BACK / constant * math.sin(angle)
+            angle = distance * self.shape.rope_base ** (-2 * pair / width)
+            block.q.weight[rows.start + 2 * pair, 0] = LOOK_BACK / constant
+            block.k.weight[rows.start + 2 * pair, 0] = LOOK_BACK / constant * math.cos(angle)
+            block.k.weight[rows.start + 2 * pair + 1, 0] = LOOK_BACK / constant * math.sin(angle)
+        taken = _width(noted)
+        block.v.weight[rows] = 0
+        block.v.weight[rows.start : rows.start + taken, NAMED.start : NAMED.start + taken] = torch.eye(taken) / spread
+        block.o.weight[noted, rows.start : rows.start + taken] = torch.eye(taken) * SPREAD
 
-    def _look_up(self, block: Block, spread: float, named: slice, noted: slice) -> None:
-        """Two heads, each over a part of the name, in the places that rotate so slowly that distance hardly matters."""
-        width = self.shape.head_width
-        for head in range(2):
-            rows = slice(head * width, (head + 1) * width)
-            block.q.weight[rows] *= 0.1
-            block.k.weight[rows] *= 0.1
-            first = head * (NAMED - SLOW)
-            for i in range(SLOW):
-                block.q.weight[head * width + width - SLOW + i, named.start + first + i] = LOOK_UP / spread
-                block.k.weight[head * width + width - SLOW + i, noted.start + first + i] = LOOK_UP / spread
-            block.v.weight[rows] = 0
-            block.v.weight[rows, named] = torch.eye(NAMED) / spread
-            block.o.weight[named, rows] = torch.eye(NAMED) * SPREAD
+    def _look_up(self, head: int, pairs: list[tuple[slice, slice]], spread: float) -> None:
+        """Compares each of `pairs`, what there is now and what is noted there, in the places that rotate so slowly that distance
+        hardly matters; the second head other parts of them than the first."""
+        width, block = self.shape.head_width, self.blocks[COPYING_LAYER]
+        rows = slice(head * width, (head + 1) * width)
+        block.q.weight[rows] *= 0.1
+        block.k.weight[rows] *= 0.1
+        share = SLOW // len(pairs)
+        sharpness = (LOOK_UP if len(pairs) == 1 else LOOK_UP_PAIR) / spread
+        place = rows.stop - SLOW
+        for now, there in pairs:
+            first = (head % 2) * (min(_width(now), _width(there)) - share)
+            for i in range(first, first + share):
+                block.q.weight[place, now.start + i] = sharpness
+                block.k.weight[place, there.start + i] = sharpness
+                place += 1
+        taken = _width(NAMED)
+        block.v.weight[rows] = 0
+        block.v.weight[rows, NAMED] = torch.eye(taken) / spread
+        block.o.weight[NAMED, rows] = torch.eye(taken) * SPREAD
 
     def forward(self, ids: Tensor, looked_at: Tensor) -> Tensor:
         """Logits of the places `looked_at` (indices into the flattened ids), places by vocabulary."""

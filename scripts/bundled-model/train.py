@@ -22,7 +22,7 @@ EVERY = 8
 @dataclass(frozen=True)
 class Plan:
     seed: int = 1
-    steps: int = 7200
+    steps: int = 14000
     tokens: int = 4096
     """Tokens of one step."""
     muon_rate: float = 0.01

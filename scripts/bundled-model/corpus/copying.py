@@ -83,7 +83,7 @@ def look_up(draw: Draw) -> Document:
     between = draw.one([": ", " = ", " is ", " -> "])
     given = draw.one([", ", "\n", "; ", ". "]).join(f"{name}{between}{value}" for name, value in pairs.items())
     names = list(pairs)
-    for turn in range(1 if draw.held else draw.one([1, 1, 2, 3])):
+    for turn in range(1 if draw.held else draw.one([1, 2, 3, 4])):
         name = draw.one(names)
         ask = LOOK_UP(draw, x=name)
         if turn > 0 or not draw.held and draw.chance(0.5):

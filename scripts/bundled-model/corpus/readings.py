@@ -87,7 +87,7 @@ def several_questions(draw: Draw) -> Document:
         lambda: _recall(draw, quantity, known),
         lambda: _difference(draw, quantity, known),
     ]
-    for turn in range(1 if draw.held else draw.one([1, 1, 2, 2, 3])):
+    for turn in range(1 if draw.held else draw.one([1, 2, 3, 4])):
         question, answer, check = draw.one(asks)()
         _ask(draw, document, given, question, turn == 0)
         document.say(answer)
@@ -165,7 +165,7 @@ def drill(draw: Draw) -> Document:
 def sums(draw: Draw) -> Document:
     """Small sums, and units."""
     document = _begin(draw)
-    for _ in range(1 if draw.held else draw.one([1, 1, 2, 3])):
+    for _ in range(1 if draw.held else draw.one([1, 2, 3, 4])):
         question, answer, expect, skill = draw.one([_sum, _minus, _celsius, _fahrenheit, _unit])(draw)
         document.user(casual(draw, question)).say(answer)
         document.check = {"kind": "number", "expect": expect, "skill": skill}
@@ -251,7 +251,7 @@ def states(draw: Draw) -> Document:
     told = {room: draw.one(words) for room in rooms}
     form = draw.vary(STATE_FORMS[0], STATE_FORMS)
     given = " ".join(form.replace("{t}", thing).replace("{a}", the(room)).replace("{s}", state) for room, state in told.items())
-    for turn in range(1 if draw.held else draw.one([1, 1, 2, 3])):
+    for turn in range(1 if draw.held else draw.one([1, 2, 3, 4])):
         room = draw.one(rooms)
         if draw.chance(0.6):
             word = draw.one(words)
