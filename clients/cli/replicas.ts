@@ -1,6 +1,6 @@
 /** What a process needs for replicas on demand: a file for what was learned of the days, and a way to fetch a model. */
 import { readFile } from 'node:fs/promises'
-import { asSkeinError, LIMITS, type ModelDigest } from '../../mesh/protocol/index.ts'
+import { asSkeinError, LIMITS, SkeinError, type ModelDigest } from '../../mesh/protocol/index.ts'
 import { writeFileAtomic } from '../../mesh/runtime/index.ts'
 import type { PeerHost } from '../../mesh/network/index.ts'
 import type { ProfileStore } from '../../coordinator/index.ts'
@@ -42,15 +42,32 @@ export function modelFetcher(
   { clock, random, log, data }: Base,
 ): (digest: ModelDigest, signal: AbortSignal) => Promise<string> {
   const { keepFree } = options
+  const mark = servedMark()
   return async (digest, signal) => {
     const members = new MeshMembers({ clock, asker: new MeshAsker({ clock, log, transport: host, discovery: host }) })
     const store = new ModelStore({ clock, random }, data.path)
     const init = { sha256: digest.slice('sha256:'.length), onEvent: () => {}, ...(keepFree && { keepFree }) }
     try {
       const components = { clock, random, store, members, hub: hubOf(process.env) }
-      return (await pull(components, digest, init, signal)).model.path
+      const { path } = (await pull(components, digest, init, signal)).model
+      await mark(store, digest)
+      return path
     } finally {
       members.close()
+    }
+  }
+}
+
+/** Marks models as those of the start are: `skein rm` does not take the file of a running node away unless forced to. */
+function servedMark(): (store: ModelStore, digest: ModelDigest) => Promise<void> {
+  // of a node that served nothing of its store: held to the end of the process
+  let held: unknown
+  return async (store, digest) => {
+    try {
+      held = (await store.locks.serveAlso([digest])) ?? held
+    } catch (thrown) {
+      // a disk that has just become full: the model is here, and can be served
+      if (!(thrown instanceof SkeinError)) throw thrown
     }
   }
 }

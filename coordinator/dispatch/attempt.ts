@@ -258,7 +258,8 @@ export class Attempt {
     const usage = { ...frame.usage, completionTokens: task.answer.length }
     const { promptTokens, cachedTokens } = frame.usage
     if (this.init.start === 'generate') this.#prefilled = Math.max(0, promptTokens - cachedTokens + this.from)
-    return { finishReason: frame.finishReason, text: frame.text, usage }
+    const { finishReason, stopIndex, text } = frame
+    return { finishReason, ...(stopIndex !== undefined && { stopIndex }), text, usage }
   }
 
   #firstFrame(): Frame {

@@ -33,10 +33,11 @@ export function followEnded(from: LedgerTask, position: number, signal?: AbortSi
     const { node, route, attempt, reason } = last
     followers.say({ type: 'started', node, route, attempt, reason })
   }
-  const { finishReason, usage, timing, tail, error } = result
+  const { finishReason, stopIndex, usage, timing, tail, error } = result
   if (finishReason && usage && timing) {
-    const end = { type: 'end', finishReason, text: tail, usage, attempts: from.attempts.length, timing } as const
-    followers.end({ end })
+    const stopped = stopIndex === undefined ? {} : { stopIndex }
+    const made = { finishReason, ...stopped, text: tail, usage, timing }
+    followers.end({ end: { type: 'end', ...made, attempts: from.attempts.length } })
   } else {
     const { code, message } = error ?? { code: 'INTERNAL', message: 'the ledger does not say how it ended' }
     followers.end({ error: new SkeinError(code, message) })

@@ -40,6 +40,8 @@ export type TaskEvent =
   | {
       readonly type: 'end'
       readonly finishReason: FinishReason
+      /** Of the stop string that ended it, among those of the request. */
+      readonly stopIndex?: number
       readonly text: string
       readonly usage: Usage
       readonly attempts: number

@@ -19,6 +19,8 @@ const FENCES_PER_EPOCH = 2 ** 20
 /** How an attempt ended well. */
 export interface Completion {
   readonly finishReason: FinishReason
+  /** Of the stop string that ended it, as its node says. */
+  readonly stopIndex?: number
   readonly text: string
   readonly usage: Usage
 }

@@ -10,8 +10,7 @@
  * A thought in front of the answer is released with its marks, and no stop string is looked for in it.
  */
 import { ThoughtScanner, type ThoughtMarks, type ThoughtSpan } from '../../mesh/protocol/index.ts'
-
-import type { PlainCallText } from './plain-calls.ts'
+import type { CallText } from './call-text.ts'
 
 /** The text of consecutive tokens; each unfinished or broken character becomes U+FFFD. */
 export type Detokenize = (ids: readonly number[]) => string
@@ -24,7 +23,7 @@ export class AnswerText {
   readonly #detokenize: Detokenize
   readonly #stops: StopMatcher
   readonly #thoughts: ThoughtScanner | undefined
-  readonly #calls: PlainCallText | undefined
+  readonly #calls: CallText | undefined
   /** Tokens in front of the pending ones: a detokeniser may drop the space in front of a text's first word. */
   #context: readonly number[] = []
   #contextLength = 0
@@ -36,9 +35,10 @@ export class AnswerText {
 
   /**
    * @param thought where the answer has one, in which no stop string is looked for.
-   * @param calls what writes the calls of tools in the markup that is ours, of a model that has another.
+   * @param calls what writes the calls of tools in the markup that is ours, of a model that has another; those that are
+   *   thought of are none.
    */
-  constructor(detokenize: Detokenize, stop: readonly string[], thought?: ThoughtMarks, calls?: PlainCallText) {
+  constructor(detokenize: Detokenize, stop: readonly string[], thought?: ThoughtMarks, calls?: CallText) {
     this.#calls = calls
     this.#detokenize = detokenize
     this.#stops = new StopMatcher(stop)
@@ -53,6 +53,11 @@ export class AnswerText {
   /** True once a stop string was complete: the answer ended in front of it. */
   get stopped(): boolean {
     return this.#stops.stopped
+  }
+
+  /** Which of the stop strings that was. */
+  get stopIndex(): number | undefined {
+    return this.#stops.index
   }
 
   /** Takes the next token of the answer and gives the text that it releases. */
@@ -73,13 +78,19 @@ export class AnswerText {
     if (this.stopped) return ''
     const fresh = this.#pendingText().slice(this.#passed)
     this.#settle()
-    const released = this.#release(fresh) + this.#stops.push(this.#calls?.end() ?? '')
-    return released + this.#pass(this.#thoughts?.end() ?? []) + this.#stops.end()
+    const isOuter = this.#calls?.writesThoughts === true
+    const released = this.#release(fresh) + (isOuter ? this.#part(this.#calls?.end() ?? '') : '')
+    const rest = this.#pass(this.#thoughts?.end() ?? [])
+    return released + rest + this.#stops.push(isOuter ? '' : (this.#calls?.end() ?? '')) + this.#stops.end()
   }
 
   #release(written: string): string {
-    const fresh = this.#calls ? this.#calls.push(written) : written
-    if (this.#thoughts === undefined) return this.#stops.push(fresh)
+    const fresh = this.#calls?.writesThoughts ? this.#calls.push(written) : written
+    return this.#part(fresh)
+  }
+
+  #part(fresh: string): string {
+    if (this.#thoughts === undefined) return this.#say(fresh)
     const wasThinking = this.#thoughts.phase === 'thought'
     const released = this.#pass(this.#thoughts.push(fresh))
     if (this.#thoughts.phase === 'thought' || wasThinking || this.#thoughts.closedAt !== undefined)
@@ -88,7 +99,11 @@ export class AnswerText {
   }
 
   #pass(spans: readonly ThoughtSpan[]): string {
-    return spans.map(({ kind, text }) => (kind === 'said' ? this.#stops.push(text) : text)).join('')
+    return spans.map(({ kind, text }) => (kind === 'said' ? this.#say(text) : text)).join('')
+  }
+
+  #say(text: string): string {
+    return this.#stops.push(this.#calls && !this.#calls.writesThoughts ? this.#calls.push(text) : text)
   }
 
   #pendingText(): string {
@@ -109,20 +124,25 @@ export class AnswerText {
 class StopMatcher {
   readonly #stop: readonly string[]
   #held = ''
-  stopped = false
+  /** Of the stop string that was found. */
+  index: number | undefined
 
   constructor(stop: readonly string[]) {
-    this.#stop = stop.filter((text) => text.length > 0)
+    this.#stop = stop
+  }
+
+  get stopped(): boolean {
+    return this.index !== undefined
   }
 
   push(part: string): string {
     if (this.stopped) return ''
     const text = this.#held + part
-    const start = this.#firstStop(text)
-    if (start !== undefined) {
-      this.stopped = true
+    const found = this.#firstStop(text)
+    if (found) {
+      this.index = found.index
       this.#held = ''
-      return text.slice(0, start)
+      return text.slice(0, found.start)
     }
     const kept = this.#partialStop(text)
     this.#held = text.slice(text.length - kept)
@@ -135,16 +155,17 @@ class StopMatcher {
     return held
   }
 
-  /** Where the stop string that ends first begins; of those that end together, the longest. */
-  #firstStop(text: string): number | undefined {
-    let first: { start: number; end: number } | undefined
-    for (const stop of this.#stop) {
+  /** The stop string that ends first, and where it begins; of those that end together, the longest. */
+  #firstStop(text: string): { index: number; start: number } | undefined {
+    let first: { index: number; start: number; end: number } | undefined
+    for (const [index, stop] of this.#stop.entries()) {
       const start = text.indexOf(stop)
-      if (start < 0) continue
+      if (start < 0 || stop === '') continue
       const end = start + stop.length
-      if (first === undefined || end < first.end || (end === first.end && start < first.start)) first = { start, end }
+      if (first === undefined || end < first.end || (end === first.end && start < first.start))
+        first = { index, start, end }
     }
-    return first?.start
+    return first
   }
 
   /** Length of the longest end of `text` that begins a stop string. */

@@ -4,14 +4,13 @@ import {
   SkeinError,
   thoughtMarks,
   type FinishReason,
-  type Prompt,
   type Thinking,
   type TokenLogprob,
 } from '../../mesh/protocol/index.ts'
 import { PushQueue, type CancelTimer, type Clock } from '../../mesh/runtime/index.ts'
 import { AnswerText, type Detokenize } from './answer-text.ts'
+import type { CallText } from './call-text.ts'
 import type { GenerationEvent, GenerationRequest } from './engine.ts'
-import { PlainCallText } from './plain-calls.ts'
 
 /** How often `progress` is to be called: half of what the port promises, which forgives a late timer. */
 export const PROGRESS_INTERVAL_MS = 500
@@ -27,12 +26,10 @@ export interface AttemptRunInit {
   readonly detokenize: Detokenize
   /** How the model's answers show its thoughts. */
   readonly thinking?: Thinking | undefined
-  /** The model writes calls as bare JSON. */
-  readonly hasPlainCalls?: boolean
+  /** Fresh, of a model whose calls are written otherwise than we do, and whose prompt has tools. */
+  readonly calls?: CallText | undefined
   readonly clock: Clock
 }
-
-const hasTools = (prompt: Prompt): boolean => prompt.kind === 'chat' && prompt.tools !== undefined
 
 export class AttemptRun {
   readonly request: GenerationRequest
@@ -65,8 +62,7 @@ export class AttemptRun {
     this.#createdMs = init.clock.nowMs()
     const thought = thoughtMarks(init.thinking, init.request.prompt)
     this.#hasThought = thought !== undefined
-    const calls = init.hasPlainCalls && hasTools(init.request.prompt) ? new PlainCallText() : undefined
-    this.#text = new AnswerText(init.detokenize, init.request.stop, thought, calls)
+    this.#text = new AnswerText(init.detokenize, init.request.stop, thought, init.calls)
     this.#replay(init.request.generated)
     init.request.hold?.catch((error: unknown) => this.fail(error))
   }
@@ -144,9 +140,11 @@ export class AttemptRun {
     const admittedMs = this.#admittedMs ?? nowMs
     const firstTokenMs = this.#firstTokenMs ?? nowMs
     const text = this.#text.end()
+    const { stopIndex } = this.#text
     this.events.push({
       type: 'end',
       finishReason,
+      ...(stopIndex !== undefined && { stopIndex }),
       text,
       usage: {
         promptTokens: this.promptTokens,

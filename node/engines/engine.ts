@@ -68,6 +68,8 @@ export type GenerationEvent =
   | {
       readonly type: 'end'
       readonly finishReason: FinishReason
+      /** Of the stop string that ended it, among those of the request. */
+      readonly stopIndex?: number
       readonly text: string
       readonly usage: Usage
       readonly timing: { readonly waitMs: number; readonly prefillMs: number; readonly decodeMs: number }

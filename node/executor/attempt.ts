@@ -280,12 +280,13 @@ export const failedFrame = (fence: number, error: SkeinError): FinalFrame => ({
 })
 
 function endFrame(fence: number, event: Extract<GenerationEvent, { type: 'end' }>): FinalFrame {
-  const { finishReason, text, usage, timing } = event
+  const { finishReason, stopIndex, text, usage, timing } = event
   const ms = (value: number): number => Math.max(0, Math.round(value))
   return {
     type: 'attempt.end',
     fence,
     finishReason,
+    ...(stopIndex !== undefined && { stopIndex }),
     text,
     usage,
     timing: { waitMs: ms(timing.waitMs), prefillMs: ms(timing.prefillMs), decodeMs: ms(timing.decodeMs) },

@@ -185,4 +185,13 @@ export const SAMPLES: readonly Frame[] = [
     timing: { waitMs: 1, workMs: 2 },
   },
   { type: 'work.failed', code: 'INVALID_REQUEST', message: 'no such input', param: 'inputs' },
+  {
+    type: 'attempt.end',
+    fence: 7,
+    finishReason: 'stop',
+    stopIndex: 1,
+    text: '',
+    usage: { promptTokens: 10, cachedTokens: 4, completionTokens: 5, thoughtTokens: 3 },
+    timing: { waitMs: 0, prefillMs: 120, decodeMs: 900 },
+  },
 ]

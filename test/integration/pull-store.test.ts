@@ -172,6 +172,25 @@ describe('the store', () => {
     expect(await bench.store.list()).toEqual([])
   })
 
+  it.each([
+    ['serves others', true],
+    ['served nothing before', false],
+  ])('is not emptied of what a node that %s has fetched since', async (_what, isServing) => {
+    const [first, second] = [asModelDigest(await add('a', 1)), asModelDigest(await add('b', 2))]
+    await add('c', 3)
+    const other = await createBench(hub, bench.dataDir)
+    const lock = isServing ? await bench.store.locks.serve([first]) : undefined
+    const held = await bench.store.locks.serveAlso([second])
+    expect(held === undefined).toBe(isServing)
+    await expectFailure(other.store.remove('b', false), 'MODEL_IN_USE', /--force/)
+    if (isServing) await expectFailure(other.store.remove('a', false), 'MODEL_IN_USE', /--force/)
+    await other.store.remove('c', false)
+    lock?.release()
+    held?.release()
+    await other.store.remove('b', false)
+    await other.store.remove('a', false)
+  })
+
   it('is emptied by name, digest and its first digits, and says what is not there', async () => {
     const digest = await add('a', 1)
     await add('b', 2)

@@ -223,6 +223,8 @@ export const AttemptEnd = defineFrame(
   Type.Object({
     fence: count(),
     finishReason: FinishReasonSchema,
+    /** Of the stop string that ended it, among those of the start. */
+    stopIndex: Type.Optional(count(LIMITS.stopStringsMax - 1)),
     /** What was held back and is released by the end. */
     text: text(1_048_576),
     usage: UsageSchema,

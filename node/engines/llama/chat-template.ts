@@ -15,8 +15,10 @@ import {
   type Thinking,
   type ThinkingWish,
   type Tool,
-  type ToolCall,
 } from '../../../mesh/protocol/index.ts'
+import type { CallSyntax } from '../call-text.ts'
+import { CHANNEL_THOUGHT } from '../channel-text.ts'
+import { apart, CALL_FORMS, messageOf, toolOf, type CallForm, type Turn } from './call-forms.ts'
 import { Placeholders, type ChatPiece, type IsPlain } from './placeholders.ts'
 
 export type ChatPrompt = Extract<Prompt, { kind: 'chat' }>
@@ -38,23 +40,29 @@ const PLAIN_TEMPLATE = `{{ bos_token }}{% for message in messages %}
 {% endfor %}{% if add_generation_prompt %}### Assistant
 {% endif %}`
 
-/** How a model calls tools: in the markup that is ours, or as bare JSON (`plain-calls.ts`). */
-export type CallSyntax = 'tagged' | 'plain'
+/** Whether models with this template answer in channels. */
+export const writesChannels = (template: string): boolean =>
+  ['<|channel|>analysis', '<|channel|>final', '<|start|>assistant'].every((word) => template.includes(word))
 
 /** As Llama 3's template tells the model to write one. */
 const PLAIN_CALL = /\{\s*"name":[^{}]*"parameters":/
 
-/** How a model with this template calls tools, if it can be given any. */
+/** How a model with this template calls tools, if it can be given any: a function of the template alone. */
 export function callSyntaxOf(template: string): CallSyntax | undefined {
   if (!/\btools\b/.test(template)) return undefined
-  if (template.includes(CALL_OPEN)) return 'tagged'
+  const has = (mark: string): boolean => template.includes(mark)
+  if (writesChannels(template)) return has('to=') && has('functions.') ? 'channels' : undefined
+  // marks that are ours around what is not
+  if (has('<arg_key>')) return undefined
+  if (has('<function=')) return has(CALL_OPEN) && has('<parameter=') ? 'parameters' : undefined
+  if (has(CALL_OPEN)) return 'tagged'
+  if (has('[TOOL_CALLS]')) return has('[ARGS]') ? 'mistral-named' : 'mistral'
+  if (has('<｜tool▁call▁begin｜>')) return has('```json') ? 'deepseek' : 'deepseek-bare'
+  if (has('<|START_ACTION|>')) return has('"tool_name"') ? 'command' : undefined
+  if (has('<|tool_call|>')) return has('<|/tool_call|>') ? 'phi' : 'granite'
   // behind a thought a bare call could not be told from what is said
-  const isThinking = THOUGHT_MARKS.some(({ close }) => template.includes(close))
+  const isThinking = THOUGHT_MARKS.some(({ close }) => has(close))
   return PLAIN_CALL.test(template) && !isThinking ? 'plain' : undefined
-}
-
-type Turn = Pick<ChatMessage, 'content' | 'name' | 'thought' | 'toolCalls' | 'toolCallId'> & {
-  readonly role: 'system' | 'user' | 'assistant' | 'tool'
 }
 
 /** Marks that templates put around thoughts. */
@@ -89,22 +97,39 @@ const ARRANGEMENTS: readonly Arrangement[] = [
   { isJoined: true, hasSystem: false },
 ]
 
+/** Of templates that show the first call of a message, and leave the others out. */
+const SPLIT_FIRST = ARRANGEMENTS.toSorted((a, b) => Number(b.isSplit ?? false) - Number(a.isSplit ?? false))
+
 const asUser = (system: Turn): Turn => ({
   role: 'user',
   content: `### System message\n\n${system.content}\n\n----`,
 })
+
+/** Of a tool that templates are looked at with. */
+const PROBE = 'probe.tool-1'
+
+/** What a template is told beside the messages. */
+interface Rendering {
+  readonly tools?: readonly Tool[] | undefined
+  readonly thinking?: ThinkingWish | undefined
+  readonly form: CallForm
+}
 
 export class ChatTemplate {
   /** Whether it shows tools. */
   readonly hasTools: boolean
   /** Of one that shows tools. */
   readonly callSyntax: CallSyntax | undefined
+  /** Whether its answers are in channels. */
+  readonly hasChannels: boolean
   /** How its answers show what the model thinks; absent when they do not. */
   readonly thinking: Thinking | undefined
   readonly #run: (variables: Readonly<Record<string, unknown>>) => string
   readonly #isPlain: IsPlain
   /** Whether it writes the beginning of an answer when it is asked to. */
   readonly #opensAnswers: boolean
+  /** How it is shown earlier calls. */
+  readonly #callForm: CallForm
 
   /**
    * @param source of the model, if it has one.
@@ -114,10 +139,13 @@ export class ChatTemplate {
   constructor(source: string | undefined, variables: TemplateVariables, now: () => number, isPlain: IsPlain) {
     this.#run = compile(source ?? PLAIN_TEMPLATE, { ...variables, ...wished() }, now)
     this.#isPlain = isPlain
-    this.#opensAnswers = this.#doesOpenAnswers()
+    this.hasChannels = source !== undefined && writesChannels(source)
     const syntax = source === undefined ? undefined : callSyntaxOf(source)
+    // Command's begins an answer without being asked; what comes next, a thought, calls or a response, is the model's
+    this.#opensAnswers = syntax === 'command' || this.#doesOpenAnswers()
     this.hasTools = syntax !== undefined && this.#doesShowTools()
     this.callSyntax = this.hasTools ? syntax : undefined
+    this.#callForm = this.#formOfCalls()
     this.thinking = source === undefined ? undefined : this.#thoughts(source)
   }
 
@@ -126,9 +154,11 @@ export class ChatTemplate {
     let refusal: unknown
     // some templates ask for a list of tools, empty or not
     for (const tools of prompt.tools ? [prompt.tools] : [undefined, []])
-      for (const arrangement of ARRANGEMENTS) {
+      for (const arrangement of this.hasChannels ? SPLIT_FIRST : ARRANGEMENTS) {
         try {
-          return this.#render(arranged(prompt.messages, arrangement, this.hasTools), tools, prompt.thinking)
+          const whole = arranged(prompt.messages, arrangement, this.hasTools)
+          const turns = this.#callForm.isContentNull ? apart(whole) : whole
+          return this.#render(turns, { tools, thinking: prompt.thinking, form: this.#callForm })
         } catch (error) {
           refusal = error
         }
@@ -136,12 +166,12 @@ export class ChatTemplate {
     throw new SkeinError('ENGINE_FAILED', "the model's chat template refuses these messages", { cause: refusal })
   }
 
-  #render(turns: readonly Turn[], tools: readonly Tool[] | undefined, thinking?: ThinkingWish): ChatPiece[] {
+  #render(turns: readonly Turn[], { tools, thinking, form }: Rendering): ChatPiece[] {
     const told = new Placeholders(this.#isPlain)
     const contents = turns.filter(({ content }) => content !== '').length
     const calls = turns.flatMap(({ toolCalls = [] }) => toolCalls)
     const calledById = new Map(calls.map(({ id, name }) => [id, name]))
-    const messages = turns.map((turn) => messageOf(turn, calledById, told))
+    const messages = turns.map((turn) => messageOf(turn, { calledById, told, form }))
     const end = this.#opensAnswers ? undefined : told.content(' ')
     if (end !== undefined) messages.push({ role: 'assistant', content: end })
     const text = this.#run({
@@ -166,6 +196,7 @@ export class ChatTemplate {
   }
 
   #thoughts(source: string): Thinking | undefined {
+    if (this.hasChannels) return { ...CHANNEL_THOUGHT, opens: { unsaid: false, on: false, off: false } }
     const marks = THOUGHT_MARKS.find(({ close }) => source.includes(close))
     if (marks === undefined) return undefined
     const opens = (thinking?: ThinkingWish): boolean => {
@@ -182,20 +213,40 @@ export class ChatTemplate {
   }
 
   #doesShowTools(): boolean {
-    const name = 'probe.tool-1'
     const parameters = '{"type":"object","properties":{"x":{"type":"string","description":"x"}}}'
-    const prompt: ChatPrompt = {
-      kind: 'chat',
-      messages: [{ role: 'user', content: 'x' }],
-      tools: [{ name, description: 'x', parameters }],
-    }
+    const tools = [{ name: PROBE, description: 'x', parameters }]
     try {
-      return this.#render(arranged(prompt.messages, ARRANGEMENTS[0]!, true), prompt.tools).some(({ text }) =>
-        text.includes(name),
-      )
+      return this.#render(arranged([{ role: 'user', content: 'x' }], ARRANGEMENTS[0]!, true), {
+        tools,
+        form: CALL_FORMS[0]!,
+      }).some(({ text }) => text.includes(PROBE))
     } catch {
       return false
     }
+  }
+
+  /** The first form in which the template shows an earlier call and all of its arguments. */
+  #formOfCalls(): CallForm {
+    if (this.callSyntax === undefined) return CALL_FORMS[0]!
+    const value = 'probe.value-1'
+    const toolCalls = [{ id: 'probe0001', name: PROBE, arguments: JSON.stringify({ x: value }) }]
+    const messages: readonly ChatMessage[] = [
+      { role: 'user', content: 'x' },
+      { role: 'assistant', content: '', toolCalls },
+      { role: 'tool', content: 'x', toolCallId: 'probe0001' },
+    ]
+    const shows = (form: CallForm): boolean => {
+      try {
+        const pieces = this.#render(arranged(messages, ARRANGEMENTS[0]!, true), { tools: [], form })
+        const text = pieces.map((piece) => piece.text).join('')
+        return text.includes(PROBE) && text.includes(value)
+      } catch {
+        return false
+      }
+    }
+    const forms = CALL_FORMS.map((form) => ({ ...form, hasShortIds: this.callSyntax!.startsWith('mistral') }))
+    const due = this.callSyntax === 'granite' ? forms : forms.filter(({ isWritten }) => !isWritten)
+    return due.find(shows) ?? forms[0]!
   }
 }
 
@@ -307,44 +358,5 @@ function join(first: Turn, second: Turn): Turn {
     content,
     ...(thoughts.length > 0 && { thought: thoughts.join('\n\n') }),
     ...(toolCalls.length > 0 && { toolCalls }),
-  }
-}
-
-/** In the form of Hugging Face's templates. */
-function messageOf(turn: Turn, calledById: ReadonlyMap<string, string>, told: Placeholders): Record<string, unknown> {
-  const { role, content, thought, toolCalls, toolCallId } = turn
-  const name = turn.name ?? (role === 'tool' && toolCallId !== undefined ? calledById.get(toolCallId) : undefined)
-  return {
-    role,
-    content: told.content(content),
-    // most templates leave out what was thought before the last question
-    ...(thought !== undefined && { reasoning_content: told.word(thought) }),
-    ...(name !== undefined && { name: told.word(name) }),
-    ...(toolCallId !== undefined && { tool_call_id: told.word(toolCallId) }),
-    ...(toolCalls && { tool_calls: toolCalls.map((call) => callOf(call, told)) }),
-  }
-}
-
-const callOf = ({ id, name, arguments: given }: ToolCall, told: Placeholders): object => ({
-  id: told.word(id),
-  type: 'function',
-  function: { name: told.word(name), arguments: told.value(parsed(given, 'messages')) },
-})
-
-const toolOf = ({ name, description, parameters }: Tool, told: Placeholders): object => ({
-  type: 'function',
-  function: {
-    name: told.word(name),
-    ...(description !== undefined && { description: told.word(description) }),
-    parameters: told.value(parsed(parameters, 'tools')),
-  },
-})
-
-/** @throws SkeinError INVALID_REQUEST: the gateway has looked at it, other members may not have. */
-function parsed(text: string, param: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    throw new SkeinError('INVALID_REQUEST', `${param} has arguments or parameters that are no JSON`, { cause, param })
   }
 }

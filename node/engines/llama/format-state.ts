@@ -3,13 +3,26 @@
  * elsewhere are replayed, and it is where it was there.
  */
 import { LlamaGrammarEvaluationState, type Llama, type LlamaGrammar, type LlamaModel, type Token } from 'node-llama-cpp'
-import { CallScanner, SkeinError, ThoughtScanner, type ThoughtMarks, type Tool } from '../../../mesh/protocol/index.ts'
+import {
+  CallScanner,
+  SkeinError,
+  ThoughtScanner,
+  type ThoughtMarks,
+  type Tool,
+  type ToolFormat,
+} from '../../../mesh/protocol/index.ts'
+import type { CallSyntax } from '../call-text.ts'
+import { callTokens } from '../call-texts.ts'
+import { CHANNEL_CALL, CHANNEL_TOKENS, HeaderText } from '../channel-text.ts'
 import type { GenerationRequest } from '../engine.ts'
-import type { CallSyntax } from './chat-template.ts'
+import { behindMessage, CHANNEL_MARKS, channelAnswerGrammar, channelCallGrammar, inFinal } from './channel-grammar.ts'
 import { jsonGrammar } from './json-grammar.ts'
+import { callMark, markedAnswerGrammar, markedCallGrammar } from './marked-call-grammar.ts'
+import { MarkedCallFormat, type MarkedCalls } from './marked-call-format.ts'
 import { acceptByGrammar } from './native.ts'
 import { plainAnswerGrammar, plainCallGrammar, PlainCallFormat } from './plain-call-format.ts'
-import { textBytes } from './token-bytes.ts'
+import { SaidText } from './said-text.ts'
+import { printedWith, textBytes } from './token-bytes.ts'
 import { behindThought, thoughtOr } from './thought-grammar.ts'
 import { answerGrammar, callable, callGrammar, FREE_CALLS } from './tool-grammar.ts'
 
@@ -41,6 +54,7 @@ export type CompiledFormat =
       readonly marks?: ThoughtMarks
     }
   | PlainCalls
+  | MarkedCalls
 
 /** The answer is free, unless it begins as a call. */
 interface PlainCalls {
@@ -54,6 +68,16 @@ interface HeldThought {
   readonly start: LlamaGrammar
   /** From within the thought on, in front of its closing mark. */
   readonly behind: LlamaGrammar
+  /** Special tokens that its marks are made of, beside those that all answers have. */
+  readonly printed?: ReadonlySet<string>
+}
+
+/** How a model writes what an answer is made of. */
+export interface Writing {
+  readonly marks?: ThoughtMarks | undefined
+  readonly syntax?: CallSyntax | undefined
+  /** Its answers to chats are in channels. */
+  readonly hasChannels?: boolean
 }
 
 const END_GRAMMAR = 'root ::= ""'
@@ -75,14 +99,16 @@ const OPEN_PARAMETERS = '{"type":"object"}'
 export async function compileFormat(
   llama: Llama,
   request: Pick<GenerationRequest, 'prompt' | 'format'>,
-  marks?: ThoughtMarks,
-  syntax: CallSyntax = 'tagged',
+  { marks: told, syntax = 'tagged', hasChannels = false }: Writing = {},
 ): Promise<CompiledFormat | undefined> {
   const { format } = request
+  const inChannels = hasChannels && request.prompt.kind === 'chat'
+  // a grammar is of what the model writes, a reader's marks are of what nodes deliver
+  const marks = inChannels ? { ...CHANNEL_MARKS, isOpen: false } : told
   const allowed = mayThink(request, marks) ? marks : undefined
   if (format !== undefined && format.kind !== 'tool-calls') {
-    const grammar = jsonGrammar(format)
-    const thought = await compileThought(llama, grammar, allowed)
+    const grammar = inChannels ? inFinal(jsonGrammar(format)) : jsonGrammar(format)
+    const thought = await compileThought(llama, grammar, { marks: allowed, inChannels })
     return { kind: 'answer', grammar: await compile(llama, grammar), param: 'response_format', ...thought }
   }
   const given = toolsOf(request)
@@ -90,15 +116,34 @@ export async function compileFormat(
   const calls = format ?? FREE_CALLS
   const tools = callable(given, calls)
   if (calls.choice === 'auto' && calls.content === undefined) {
-    if (syntax === 'plain') return { kind: 'plain', call: (await compileCalls(llama, tools, plainCallGrammar)).grammar }
-    const { grammar: call } = await compileCalls(llama, tools, callGrammar)
+    const { grammar: call } = await compileCalls(llama, tools, (some) => callsBegun(syntax, some, calls))
+    if (syntax === 'plain') return { kind: 'plain', call }
+    if (syntax !== 'tagged') {
+      const printed = printedWith(callTokens(syntax))
+      if (syntax === 'channels')
+        return { kind: 'marked', call, mark: CHANNEL_CALL, printed, said: () => new HeaderText() }
+      return { kind: 'marked', call, mark: callMark(syntax), printed, said: () => new SaidText(marks) }
+    }
     const end = await compile(llama, END_GRAMMAR)
     return { kind: 'calls', call, end, callsMax: calls.callsMax, ...(marks && { marks }) }
   }
-  const whole = syntax === 'plain' ? plainAnswerGrammar : answerGrammar
-  const { grammar, text } = await compileCalls(llama, tools, (some) => whole(some, calls))
-  const thought = await compileThought(llama, text, allowed)
+  const { grammar, text } = await compileCalls(llama, tools, (some) => wholeAnswer(syntax, some, calls))
+  const thought = await compileThought(llama, text, { marks: allowed, inChannels })
   return { kind: 'answer', grammar, param: calls.choice === 'required' ? 'tool_choice' : 'response_format', ...thought }
+}
+
+/** The grammar of calls in an answer that was free in front of them. */
+function callsBegun(syntax: CallSyntax, tools: readonly Tool[], format: ToolFormat): string {
+  if (syntax === 'tagged') return callGrammar(tools)
+  if (syntax === 'channels') return channelCallGrammar(tools)
+  return syntax === 'plain' ? plainCallGrammar(tools) : markedCallGrammar(syntax, tools, format)
+}
+
+/** The grammar of an answer that is nothing but what `format` says. */
+function wholeAnswer(syntax: CallSyntax, tools: readonly Tool[], format: ToolFormat): string {
+  if (syntax === 'tagged') return answerGrammar(tools, format)
+  if (syntax === 'channels') return channelAnswerGrammar(tools, format)
+  return syntax === 'plain' ? plainAnswerGrammar(tools, format) : markedAnswerGrammar(syntax, tools, format)
 }
 
 /** Who told a model not to think gets nothing but what was asked for, unless its template opens a thought all the same. */
@@ -108,11 +153,13 @@ const mayThink = ({ prompt }: Pick<GenerationRequest, 'prompt'>, marks: ThoughtM
 async function compileThought(
   llama: Llama,
   grammar: string,
-  marks: ThoughtMarks | undefined,
+  { marks, inChannels }: { readonly marks: ThoughtMarks | undefined; readonly inChannels: boolean },
 ): Promise<{ thought?: HeldThought }> {
   if (marks === undefined) return {}
   const start = await compile(llama, thoughtOr(grammar, marks))
-  return { thought: { marks, start, behind: await compile(llama, behindThought(grammar, marks)) } }
+  const said = inChannels ? behindMessage(grammar) : grammar
+  const behind = await compile(llama, behindThought(said, marks))
+  return { thought: { marks, start, behind, ...(inChannels && { printed: printedWith(CHANNEL_TOKENS) }) } }
 }
 
 async function compile(llama: Llama, grammar: string): Promise<LlamaGrammar> {
@@ -135,7 +182,7 @@ async function compileCalls(
   }
   const open = (tool: Tool): Tool => ({ ...tool, parameters: OPEN_PARAMETERS })
   const compiles = (some: readonly Tool[]): Promise<boolean> =>
-    compile(llama, callGrammar(some)).then(
+    compile(llama, grammarOf(some)).then(
       () => true,
       () => false,
     )
@@ -163,12 +210,14 @@ export async function canFormat(llama: Llama, model: LlamaModel): Promise<boolea
 
 export function formatState(model: LlamaModel, by: CompiledFormat): FormatState {
   if (by.kind === 'plain') return new PlainCallFormat(model, by.call)
+  if (by.kind === 'marked') return new MarkedCallFormat(model, by)
   if (by.kind === 'calls') return new CallFormat(model, by)
   return by.thought ? new ThoughtfulFormat(model, { ...by, thought: by.thought }) : new WholeFormat(model, by)
 }
 
 /** One unit for each byte: markers, quotes and backslashes are the same in all of them. */
-const unitsOf = (model: LlamaModel, token: Token): string => Buffer.from(textBytes(model, token)).toString('latin1')
+const unitsOf = (model: LlamaModel, token: Token, printed?: ReadonlySet<string>): string =>
+  Buffer.from(textBytes(model, token, printed)).toString('latin1')
 
 /** @throws what the library throws when the token does not fit. */
 function accept(model: LlamaModel, grammar: LlamaGrammarEvaluationState, token: Token): void {
@@ -236,7 +285,7 @@ class ThoughtfulFormat implements FormatState {
   drawn(token: Token): void {
     const { phase, matched } = this.#scanner
     if (phase === 'gap' || phase === 'said') return
-    this.#scanner.push(unitsOf(this.#model, token))
+    this.#scanner.push(unitsOf(this.#model, token, this.#thought.printed))
     const isThinking = this.#scanner.phase === 'thought'
     // no mark yet, or an answer without a thought: the grammar of the start goes on
     if (!isThinking && this.#scanner.closedAt === undefined) return
@@ -278,14 +327,14 @@ class CallFormat implements FormatState {
   readonly #model: LlamaModel
   readonly #by: Extract<CompiledFormat, { kind: 'calls' }>
   readonly #scanner = new CallScanner()
-  readonly #thoughts: ThoughtScanner | undefined
+  readonly #said: SaidText
   #grammar: LlamaGrammarEvaluationState | undefined
   #calls = 0
 
   constructor(model: LlamaModel, by: Extract<CompiledFormat, { kind: 'calls' }>) {
     this.#model = model
     this.#by = by
-    this.#thoughts = by.marks && new ThoughtScanner(by.marks)
+    this.#said = new SaidText(by.marks)
   }
 
   get grammar(): LlamaGrammarEvaluationState | undefined {
@@ -294,7 +343,7 @@ class CallFormat implements FormatState {
 
   drawn(token: Token): void {
     const wasInCall = this.#scanner.isInCall
-    const spans = this.#scanner.push(this.#said(unitsOf(this.#model, token)))
+    const spans = this.#scanner.push(this.#said.push(unitsOf(this.#model, token)))
     const closed = spans.filter((span) => span.kind === 'call' && span.isEnd).length
     this.#calls += closed
     if (this.#calls >= this.#by.callsMax) this.#grammar = this.#begin(this.#by.end)
@@ -310,15 +359,6 @@ class CallFormat implements FormatState {
         throw misfit('tools')
       }
     this.drawn(token)
-  }
-
-  /** Calls that are thought of are none. */
-  #said(units: string): string {
-    if (this.#thoughts === undefined) return units
-    return this.#thoughts
-      .push(units)
-      .map(({ kind, text }) => (kind === 'said' ? text : ''))
-      .join('')
   }
 
   #open(token: Token): void {

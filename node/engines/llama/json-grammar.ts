@@ -136,6 +136,10 @@ export class GrammarRules {
     return `r${this.#names++}`
   }
 
+  has(name: string): boolean {
+    return this.#rules.some((rule) => rule.startsWith(`${name} ::=`))
+  }
+
   add(name: string, expression: string): string {
     this.#rules.push(`${name} ::= ${expression}`)
     return name

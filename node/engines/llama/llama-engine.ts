@@ -11,11 +11,14 @@ import {
   SkeinError,
   thoughtMarks,
   type ModelFeature,
+  type Prompt,
   type WorkResult,
 } from '../../../mesh/protocol/index.ts'
 import type { Clock, Logger } from '../../../mesh/runtime/index.ts'
 import type { Detokenize } from '../answer-text.ts'
 import { AttemptRun, eventsOf } from '../attempt-run.ts'
+import type { CallText } from '../call-text.ts'
+import { callTextOf, callTokens } from '../call-texts.ts'
 import type {
   Engine,
   EngineStats,
@@ -35,7 +38,7 @@ import { contextBytesPerToken, freeBesideModel, planContext } from './memory.ts'
 import { PromptRenderer } from './prompt.ts'
 import { Sampler } from './sampling.ts'
 import { SequenceSlot } from './sequence-slot.ts'
-import { detokenizer } from './token-bytes.ts'
+import { detokenizer, printedWith } from './token-bytes.ts'
 
 export interface LlamaEngineComponents {
   readonly clock: Clock
@@ -63,6 +66,8 @@ interface Loaded {
   readonly context: LlamaContext
   readonly renderer: PromptRenderer
   readonly detokenize: Detokenize
+  /** The same of answers that may call tools. */
+  readonly detokenizeCalls: Detokenize
   readonly sequences: readonly SequenceSlot[]
   readonly loop: DecodeLoop
   readonly kvStates: KvStates | undefined
@@ -81,6 +86,18 @@ function loadFailure(path: string, error: unknown): SkeinError {
 /** As the library takes adapters. */
 const loraOf = ({ adapters }: LoadRequest): Pick<LlamaContextOptions, 'lora'> =>
   adapters === undefined ? {} : { lora: { adapters: adapters.map(({ path, scale }) => ({ filePath: path, scale })) } }
+
+/** Between texts and tokens. @param now wall clock in ms. */
+function writingOf(
+  model: LlamaModel,
+  { chatTemplate }: GgufSummary,
+  now: () => number,
+): Pick<Loaded, 'renderer' | 'detokenize' | 'detokenizeCalls'> {
+  const renderer = new PromptRenderer(model, chatTemplate, now)
+  const syntax = renderer.hasChannels ? 'channels' : renderer.callSyntax
+  const printed = printedWith(callTokens(syntax ?? 'tagged'))
+  return { renderer, detokenize: detokenizer(model), detokenizeCalls: detokenizer(model, printed) }
+}
 
 async function featuresOf(llama: Llama, model: LlamaModel, renderer: PromptRenderer): Promise<ModelFeature[]> {
   if (!(await canFormat(llama, model))) return ['logprobs']
@@ -151,16 +168,14 @@ export class LlamaEngine implements Engine {
       const sequences = native.map((sequence) => new SequenceSlot(model, sequence))
       const around = { slots: sequences, clock: this.#clock, log: this.#log, ...(kvStates && { kvStates }) }
       const loop = new DecodeLoop({ chunkTokens }, around)
-      const renderer = new PromptRenderer(model, file.chatTemplate, () => this.#clock.wallMs())
+      const writing = writingOf(model, file, () => this.#clock.wallMs())
       const { vocabularySize } = file
-      const detokenize = detokenizer(model)
-      const features = await featuresOf(llama, model, renderer)
+      const features = await featuresOf(llama, model, writing.renderer)
       this.#loaded = {
         llama,
         model,
         context,
-        renderer,
-        detokenize,
+        ...writing,
         sequences,
         loop,
         kvStates,
@@ -231,14 +246,13 @@ export class LlamaEngine implements Engine {
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     signal.throwIfAborted()
     this.#refuseTools(request)
-    const {
-      llama,
-      renderer: { thinking, callSyntax },
-    } = this.#require()
-    const format = await compileFormat(llama, request, thoughtMarks(thinking, request.prompt), callSyntax)
+    const { llama, renderer: writer } = this.#require()
+    const { thinking, callSyntax, hasChannels } = writer
+    const marks = thoughtMarks(thinking, request.prompt)
+    const format = await compileFormat(llama, request, { marks, syntax: callSyntax, hasChannels })
     // it may have been cancelled meanwhile: then it takes no sequence from those behind it
     signal.throwIfAborted()
-    const { model, renderer, detokenize, loop, contextTokens, slots, vocabularySize } = this.#require()
+    const { model, renderer, loop, contextTokens, slots, vocabularySize } = this.#require()
     if (loop.running >= slots) throw new SkeinError('NO_FREE_SLOT', `all ${slots} slots of the model are taken`)
     const prompt = renderer.tokenize(request.prompt)
     const run = new AttemptRun({
@@ -246,15 +260,25 @@ export class LlamaEngine implements Engine {
       promptTokens: prompt.length,
       contextTokens,
       vocabularySize,
-      detokenize,
+      ...this.#textOf(request.prompt),
       thinking,
-      hasPlainCalls: callSyntax === 'plain',
       clock: this.#clock,
     })
     const sampler = new Sampler(model, request, format && formatState(model, format))
     sampler.replay(request.generated as readonly Token[])
     if (!run.ended) loop.add({ run, input: [...prompt, ...request.generated] as Token[], sampler })
     yield* eventsOf(run, signal, () => run.fail(new SkeinError('CLIENT_CLOSED', 'the answer is not read any more')))
+  }
+
+  /** How tokens of an answer to `prompt` become its text. */
+  #textOf(prompt: Prompt): { detokenize: Detokenize; calls?: CallText | undefined } {
+    const { detokenize, detokenizeCalls, renderer } = this.#require()
+    const { callSyntax } = renderer
+    const tools = prompt.kind === 'chat' ? prompt.tools : undefined
+    if (prompt.kind === 'chat' && renderer.hasChannels)
+      return { detokenize: detokenizeCalls, calls: callTextOf('channels', []) }
+    if (tools === undefined || callSyntax === undefined) return { detokenize }
+    return { detokenize: detokenizeCalls, calls: callTextOf(callSyntax, tools) }
   }
 
   async work(request: WorkRequest, signal: AbortSignal): Promise<WorkResult> {

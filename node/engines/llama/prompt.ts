@@ -5,7 +5,9 @@
  */
 import type { LlamaModel, Token } from 'node-llama-cpp'
 import { CALL_CLOSE, CALL_OPEN, type Prompt, type Thinking } from '../../../mesh/protocol/index.ts'
-import { ChatTemplate, type CallSyntax } from './chat-template.ts'
+import type { CallSyntax } from '../call-text.ts'
+import { callTokens } from '../call-texts.ts'
+import { ChatTemplate } from './chat-template.ts'
 import { vocabularyText } from './native.ts'
 
 /** Markup of which the tokens are kept: that of one template is mostly the same few texts. */
@@ -47,6 +49,11 @@ export class PromptRenderer {
   /** How answers call tools. */
   get callSyntax(): CallSyntax | undefined {
     return this.#template.callSyntax
+  }
+
+  /** Whether answers to chats are in channels. */
+  get hasChannels(): boolean {
+    return this.#template.hasChannels
   }
 
   /** How answers show what the model thinks. */
@@ -123,7 +130,8 @@ export class PromptRenderer {
   }
 
   #reservedIn(template: string): RegExp | undefined {
-    const names = this.#specialIn(`${template}${CALL_OPEN}${CALL_CLOSE}`)
+    const marks = [CALL_OPEN, CALL_CLOSE, ...callTokens(this.callSyntax ?? 'tagged')]
+    const names = this.#specialIn(template + marks.join(''))
       .filter((id) => this.#model.getTokenAttributes(id).userDefined)
       .map((id) => vocabularyText(this.#model, id))
       // runs of white space are such tokens in some vocabularies, and no markup; one character cannot be cut

@@ -61,17 +61,20 @@ const PRINTED: ReadonlySet<string> = new Set([
   ...THOUGHT_MARKS.flatMap(({ open, close }) => [open, close]),
 ])
 
+/** The same, of an answer whose calls are written with `marks` too. */
+export const printedWith = (marks: readonly string[]): ReadonlySet<string> => new Set([...PRINTED, ...marks])
+
 /** What a token adds to the text of an answer: nothing when it is a special one. */
-export function textBytes(model: LlamaModel, token: Token): Uint8Array {
+export function textBytes(model: LlamaModel, token: Token, printed = PRINTED): Uint8Array {
   const { control, unknown } = model.getTokenAttributes(token)
-  const isSilent = unknown || (control && !PRINTED.has(vocabularyText(model, token)))
+  const isSilent = unknown || (control && !printed.has(vocabularyText(model, token)))
   return isSilent ? new Uint8Array() : tokenBytes(model, token)
 }
 
 /** Control tokens that are printed all the same. */
-function printedControls(model: LlamaModel): ReadonlySet<Token> {
-  const ids = [...PRINTED].flatMap((marker) => model.tokenize(marker, true, 'trimLeadingSpace'))
-  return new Set(ids.filter((id) => model.getTokenAttributes(id).control && PRINTED.has(vocabularyText(model, id))))
+function printedControls(model: LlamaModel, printed: ReadonlySet<string>): ReadonlySet<Token> {
+  const ids = [...printed].flatMap((marker) => model.tokenize(marker, true, 'trimLeadingSpace'))
+  return new Set(ids.filter((id) => model.getTokenAttributes(id).control && printed.has(vocabularyText(model, id))))
 }
 
 /**
@@ -79,17 +82,17 @@ function printedControls(model: LlamaModel): ReadonlySet<Token> {
  * takes spaces in front of punctuation away, so that ` ,` loses a character when its tokens come one by one, and JSON its
  * comma.
  */
-export function detokenizer(model: LlamaModel): Detokenize {
+export function detokenizer(model: LlamaModel, printed = PRINTED): Detokenize {
   if (model.vocabularyType !== LlamaVocabularyType.bpe) {
-    const printed = printedControls(model)
+    const controls = printedControls(model, printed)
     // a text of its own each: the library prints all control tokens or none
     return (ids) =>
-      runs(ids as readonly Token[], printed)
-        .map((run) => model.detokenize(run, printed.has(run[0]!)))
+      runs(ids as readonly Token[], controls)
+        .map((run) => model.detokenize(run, controls.has(run[0]!)))
         .join('')
   }
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
-  return (ids) => decoder.decode(Buffer.concat((ids as readonly Token[]).map((id) => textBytes(model, id))))
+  return (ids) => decoder.decode(Buffer.concat((ids as readonly Token[]).map((id) => textBytes(model, id, printed))))
 }
 
 /** `ids` cut around those in `single`. */

@@ -12,6 +12,7 @@ import {
 } from '../../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Logger } from '../../../mesh/runtime/index.ts'
 import { AttemptRun, eventsOf, PROGRESS_INTERVAL_MS } from '../attempt-run.ts'
+import { ChannelText } from '../channel-text.ts'
 import type {
   Engine,
   EngineStats,
@@ -22,6 +23,7 @@ import type {
   WorkRequest,
 } from '../engine.ts'
 import { readGguf, type GgufSummary } from '../gguf/gguf-reader.ts'
+import { writesChannels } from '../llama/chat-template.ts'
 import { thinkingOf } from '../llama/thinking.ts'
 import { parseUpstreamPath, type UpstreamAddress } from './address.ts'
 import { dialectOf, ThoughtJoiner, UPSTREAM_THINKING, type Dialect } from './dialects.ts'
@@ -58,6 +60,8 @@ interface Loaded {
   readonly address: UpstreamAddress
   readonly tokens: Tokens
   readonly thinking: Thinking | undefined
+  /** Its answers to chats come as the model writes them, in channels. */
+  readonly hasChannels: boolean
   readonly model: LoadedModel
 }
 
@@ -165,7 +169,8 @@ export class UpstreamEngine implements Engine {
       ? new VocabularyTokens(this.#log, { path: address.weights!, vocabularySize: file.vocabularySize })
       : new TextTokens()
     const thinking = file ? file.chatTemplate && thinkingOf(file.chatTemplate) : UPSTREAM_THINKING
-    return { client, kind: server.kind, dialect, address, tokens, thinking: thinking || undefined, model }
+    const hasChannels = dialect.isByIds && writesChannels(file?.chatTemplate ?? '')
+    return { client, kind: server.kind, dialect, address, tokens, thinking: thinking || undefined, hasChannels, model }
   }
 
   async #describe(about: {
@@ -207,7 +212,7 @@ export class UpstreamEngine implements Engine {
 
   /** @throws SkeinError as `generate`. */
   async #begin(
-    { client, kind, address, tokens, thinking, model }: Loaded,
+    { client, kind, address, tokens, thinking, hasChannels, model }: Loaded,
     request: GenerationRequest,
     signal: AbortSignal,
   ): Promise<{ run: AttemptRun; rendered: RenderedPrompt }> {
@@ -233,6 +238,7 @@ export class UpstreamEngine implements Engine {
       vocabularySize: tokens.vocabularySize,
       detokenize: tokens.detokenize,
       thinking,
+      ...(hasChannels && request.prompt.kind === 'chat' && { calls: new ChannelText() }),
       clock: this.#clock,
     })
     return { run, rendered }

@@ -20,7 +20,10 @@ const POLL_MS = 20
 /** Nobody holds the index for longer than it takes to rename a file; a disk that is asleep takes seconds. */
 const PATIENCE_MS = 60_000
 
-const isServing = checker(Type.Object({ digests: Type.Array(Type.String(), { maxItems: 4096 }) }))
+/** Of one node, replicas that it was told to fetch included. */
+const SERVED_MAX = 4096
+
+const isServing = checker(Type.Object({ digests: Type.Array(Type.String(), { maxItems: SERVED_MAX }) }))
 
 export interface LockComponents {
   readonly clock: Clock
@@ -112,7 +115,21 @@ export class StoreLocks {
   async serve(digests: readonly ModelDigest[]): Promise<FileLock | undefined> {
     return this.alone(async () => {
       const lock = acquire(this.#servingPath)
-      if (lock !== undefined) await writeFileAtomic(join(this.#dir, 'serving.json'), JSON.stringify({ digests }))
+      if (lock !== undefined) await this.#tell(digests)
+      return lock
+    })
+  }
+
+  /**
+   * Says that this process, the one node of its data directory, serves `digests` too from now on. Gives the lock when it
+   * had none yet.
+   */
+  async serveAlso(digests: readonly ModelDigest[]): Promise<FileLock | undefined> {
+    return this.alone(async () => {
+      const lock = acquire(this.#servingPath)
+      // without a node what the file says is of one that is gone
+      const before = lock === undefined ? await this.#told() : []
+      await this.#tell([...new Set([...before, ...digests])].slice(-SERVED_MAX))
       return lock
     })
   }
@@ -124,8 +141,16 @@ export class StoreLocks {
       lock.release()
       return new Set()
     }
+    return new Set(await this.#told())
+  }
+
+  async #tell(digests: readonly string[]): Promise<void> {
+    await writeFileAtomic(join(this.#dir, 'serving.json'), JSON.stringify({ digests }))
+  }
+
+  async #told(): Promise<readonly string[]> {
     const parsed: unknown = JSON.parse(await readFile(join(this.#dir, 'serving.json'), 'utf8').catch(() => '{}'))
-    return new Set(isServing(parsed) ? parsed.digests : [])
+    return isServing(parsed) ? parsed.digests : []
   }
 
   #partPath(key: string): string {

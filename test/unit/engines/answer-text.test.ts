@@ -6,10 +6,18 @@ import { AnswerText, type Detokenize } from '../../../node/engines/answer-text.t
 const bytes: Detokenize = (ids) => Buffer.from(ids).toString('utf8')
 const idsOf = (text: string): number[] => [...Buffer.from(text, 'utf8')]
 
-function play(ids: readonly number[], stop: readonly string[], detokenize = bytes): { parts: string[]; text: string } {
+interface Played {
+  readonly parts: readonly string[]
+  readonly text: string
+  /** The stop string that ended it. */
+  readonly stop: string | undefined
+}
+
+function play(ids: readonly number[], stop: readonly string[], detokenize = bytes): Played {
   const state = new AnswerText(detokenize, stop)
   const parts = ids.map((id) => state.push(id))
-  return { parts, text: parts.join('') + state.end() }
+  const text = parts.join('') + state.end()
+  return { parts, text, stop: state.stopIndex === undefined ? undefined : stop[state.stopIndex] }
 }
 
 const letters = fc.string({ unit: fc.constantFrom('a', 'b', 'c', 'é', '→', '😀', ' '), maxLength: 40 })
@@ -17,13 +25,13 @@ const stops = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', 'c', 'é', ' 
   maxLength: 4,
 })
 
-/** The definition, without any streaming: the text in front of the stop string that is complete first. */
-function expected(text: string, stop: readonly string[]): string {
+/** The definition, without any streaming: the stop string that is complete first, and the text in front of it. */
+function expected(text: string, stop: readonly string[]): Omit<Played, 'parts'> {
   for (let end = 1; end <= text.length; end++) {
     const found = stop.filter((one) => text.slice(0, end).endsWith(one)).sort((a, b) => b.length - a.length)[0]
-    if (found !== undefined) return text.slice(0, end - found.length)
+    if (found !== undefined) return { text: text.slice(0, end - found.length), stop: found }
   }
-  return text
+  return { text, stop: undefined }
 }
 
 describe('AnswerText', () => {
@@ -58,7 +66,7 @@ describe('AnswerText', () => {
   it('releases what the definition says', () => {
     fc.assert(
       fc.property(letters, stops, (text, stop) => {
-        expect(play(idsOf(text), stop).text).toBe(expected(text, stop))
+        expect(play(idsOf(text), stop)).toMatchObject(expected(text, stop))
       }),
     )
   })
@@ -70,7 +78,7 @@ describe('AnswerText', () => {
     fc.assert(
       fc.property(words, stops, (pieces, stop) => {
         const byPiece = play([...pieces.keys()], stop, (ids) => ids.map((id) => pieces[id]).join(''))
-        expect(byPiece.text).toBe(expected(pieces.join(''), stop))
+        expect(byPiece).toMatchObject(expected(pieces.join(''), stop))
       }),
     )
   })

@@ -104,14 +104,14 @@ describe('AttemptRun', () => {
   })
 
   it.each([
-    ['maxTokens', { maxTokens: 3 }, 100, 'length'],
-    ['the context', {}, 5, 'length'],
-    ['a stop string', { stop: ['bc'] }, 100, 'stop'],
-  ])('ends at once when the tail reaches %s', async (_, overrides, contextTokens, finishReason) => {
+    ['maxTokens', { maxTokens: 3 }, 100, { finishReason: 'length' }],
+    ['the context', {}, 5, { finishReason: 'length' }],
+    ['a stop string', { stop: ['x', 'bc'] }, 100, { finishReason: 'stop', stopIndex: 1 }],
+  ])('ends at once when the tail reaches %s', async (_, overrides, contextTokens, end) => {
     const { run } = make({ ...overrides, hold: Promise.resolve([0, 1, 2]) }, contextTokens)
     await run.prepared()
     expect(run.ended).toBe(true)
-    expect((await eventsOf(run)).at(-1)).toMatchObject({ type: 'end', finishReason })
+    expect((await eventsOf(run)).at(-1)).toMatchObject({ type: 'end', ...end })
   })
 
   it('ends with what rejects its hold, prefilled or not', async () => {

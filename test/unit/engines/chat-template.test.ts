@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { ChatMessage, ThinkingWish, Tool } from '../../../mesh/protocol/index.ts'
 import { callSyntaxOf, ChatTemplate, strftime } from '../../../node/engines/llama/chat-template.ts'
+import { shortId } from '../../../node/engines/llama/call-forms.ts'
 import { thinkingOf } from '../../../node/engines/llama/thinking.ts'
 import { PLAIN_CALL_TEMPLATE, TOOL_TEMPLATE } from '../../fixtures/models/index.ts'
 
@@ -159,11 +160,84 @@ describe('a chat with tools', () => {
     expect(templateOf(TOOL_TEMPLATE).hasTools).toBe(true)
     expect(templateOf(EACH).hasTools).toBe(false)
     expect(templateOf(`${EACH}{# tools <tool_call> #}`).hasTools).toBe(false)
-    expect(callSyntaxOf('{{ tools }} [TOOL_CALLS]')).toBeUndefined()
     expect(callSyntaxOf('{{ mytoolset }} <tool_call>')).toBeUndefined()
     expect(callSyntaxOf('{{ tools }} <tool_call>')).toBe('tagged')
     expect(callSyntaxOf('{{ tools }} {"name": function, "parameters": dictionary}')).toBe('plain')
     expect(callSyntaxOf('{{ tools }} {"name": function, "parameters": dictionary} </think>')).toBeUndefined()
+  })
+
+  it.each<[string, string | undefined]>([
+    ['[TOOL_CALLS] [', 'mistral'],
+    ['[TOOL_CALLS]name[ARGS]', 'mistral-named'],
+    ['<tool_call>\n<function=x>\n<parameter=y>', 'parameters'],
+    ['<function=x>{}</function>', undefined],
+    ['<tool_call>x\n<arg_key>y</arg_key>', undefined],
+    ['<｜tool▁call▁begin｜>function<｜tool▁sep｜>x\n```json\n', 'deepseek'],
+    ['<｜tool▁call▁begin｜>x<｜tool▁sep｜>', 'deepseek-bare'],
+    ['<|START_ACTION|>[{"tool_call_id": "0", "tool_name": "x"', 'command'],
+    ['<|START_ACTION|>[{"name": "x"', undefined],
+    ['answer with <|tool_call|> and a list', 'granite'],
+    ['<|tool_call|>{}<|/tool_call|>', 'phi'],
+    ['[TOOLS]', undefined],
+  ])('has the syntax of %j', (words, syntax) => {
+    expect(callSyntaxOf(`{{ tools }} ${words}`)).toBe(syntax)
+    expect(callSyntaxOf(words)).toBeUndefined()
+  })
+
+  describe('whose template wants earlier calls in a form of its own', () => {
+    const chat = [
+      say('user', 'go'),
+      say('assistant', '', { toolCalls: [called] }),
+      say('tool', '17', { toolCallId: 'call_1' }),
+    ]
+    /** In front of each message, what writes the calls of an assistant. */
+    const formed = (mark: string, calls: string): string =>
+      `{{ tools | tojson }}{# ${mark} #}{% for m in messages %}[{{ m.role }}]{% if m.tool_calls %}${calls}{% endif %}{% if m.content is not none %}{{ m.content }}{% endif %}{% endfor %}{% if add_generation_prompt %}[go]{% endif %}`
+
+    it('as text', () => {
+      const source = formed(
+        '[TOOL_CALLS]',
+        `{% if m.tool_calls[0].function.arguments is not string %}{{ raise_exception('text') }}{% endif %}{{ m.tool_calls[0].function.name + m.tool_calls[0].function.arguments }}`,
+      )
+      expect(rendered(source, chat, [THERMOMETER])).toContain(
+        '[assistant]greenhouse.temperature{"«ein wert»":"«a \\"b\\"»","n":1.5}[tool]«17»',
+      )
+    })
+
+    it('with no content', () => {
+      const source = formed(
+        '<｜tool▁call▁begin｜>',
+        `{% if m.content is none %}{{ m.tool_calls[0].function.name }}{{ m.tool_calls[0].function.arguments | tojson }}{% endif %}`,
+      )
+      expect(rendered(source, chat, [THERMOMETER])).toContain(
+        '[assistant]greenhouse.temperature{"«ein wert»": "«a \\"b\\"»", "n": 1.5}[tool]«17»',
+      )
+      // what was said in front of a call is a message of its own
+      const [asked, , result] = chat
+      const both = [asked!, say('assistant', 'well', { toolCalls: [called], thought: 'hm' }), result!]
+      expect(rendered(source, both, [THERMOMETER])).toContain('[assistant]«well»[assistant]greenhouse.temperature{')
+    })
+
+    it('in the content, as its models write them', () => {
+      expect(rendered(formed('<|tool_call|>', ''), chat, [THERMOMETER])).toContain(
+        '[assistant]<|tool_call|>[{"name":"greenhouse.temperature","arguments":{"«ein wert»":"«a \\"b\\"»","n":1.5}}][tool]«17»',
+      )
+      // of no other syntax is it known how
+      expect(rendered(formed('[TOOL_CALLS]', ''), chat, [THERMOMETER])).toContain('[assistant][tool]«17»')
+    })
+
+    it('with ids of nine letters and digits, the same of a call and its result', () => {
+      const source = `{{ tools | tojson }}{# [TOOL_CALLS] #}{% for m in messages %}{% for id in [m.tool_call_id] if m.tool_call_id %}{% if id | length != 9 %}{{ raise_exception('ids') }}{% endif %}<{{ id }}>{% endfor %}{% for c in m.tool_calls or [] %}{% if c.id | length != 9 %}{{ raise_exception('ids') }}{% endif %}({{ c.id }}{{ c.function | tojson }}){% endfor %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}[go]{% endif %}`
+      const text = rendered(source, chat, [THERMOMETER])
+      const [, id] = /\((\w{9})\{/.exec(text)!
+      expect(text).toContain(`<${id}>«17»`)
+      expect(id).toMatch(/^[a-z0-9]{9}$/)
+    })
+  })
+
+  it('opens no answer for a template that opens one without being asked', () => {
+    const source = `{{ tools }}{# <|START_ACTION|> "tool_name" #}{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}<|START_RESPONSE|>{% endif %}{{ m.content }}{% endfor %}<|CHATBOT|>`
+    expect(rendered(source, [say('user', 'a')])).toBe('<|user|>«a»<|CHATBOT|>')
   })
 
   it('has one call in each message where the template takes no more', () => {
@@ -265,5 +339,22 @@ describe('thoughts', () => {
         .join('')
     expect(asked({ isOn: true, effort: 'high' })).toBe('high true true')
     expect(asked({ isOn: false })).toMatch(/ false false$/)
+  })
+})
+
+describe('a short id', () => {
+  it('is nine letters and digits, itself where it is so already', () => {
+    expect(shortId('aB3456789')).toBe('aB3456789')
+    fc.assert(
+      fc.property(fc.string(), (id) => {
+        expect(shortId(id)).toMatch(/^[A-Za-z0-9]{9}$/)
+        expect(shortId(id)).toBe(shortId(id))
+      }),
+    )
+  })
+
+  it('tells the calls of one chat apart', () => {
+    const ids = Array.from({ length: 2048 }, (_, i) => shortId(`call_01HZXK3V9M_${i}`))
+    expect(new Set(ids).size).toBe(ids.length)
   })
 })

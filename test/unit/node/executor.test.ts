@@ -23,7 +23,7 @@ describe('an attempt', () => {
     expect(await channel.receive()).toEqual({ type: 'attempt.progress', fence: 1, phase: 'prefill', done: 1, total: 4 })
     run.tokens([9], 'nine')
     run.tokens([10, 11], ' and')
-    run.end(' more')
+    run.end(' more', 0)
     const frames = await rest(channel)
     const tokens = frames.flatMap((frame) => (frame.type === 'attempt.tokens' ? [frame] : []))
     expect(tokens[0]!.index).toBe(2)
@@ -33,6 +33,7 @@ describe('an attempt', () => {
       type: 'attempt.end',
       fence: 1,
       finishReason: 'stop',
+      stopIndex: 0,
       text: ' more',
       usage: { promptTokens: 3, cachedTokens: 0, completionTokens: 5 },
       timing: { waitMs: 0, prefillMs: 2, decodeMs: 2 },

@@ -94,10 +94,11 @@ export class ScriptedRun {
     this.#index += ids.length
   }
 
-  end(text = ''): void {
+  end(text = '', stopIndex?: number): void {
+    const stopped = stopIndex === undefined ? {} : { stopIndex }
     const usage = { promptTokens: 3, cachedTokens: 0, completionTokens: this.#index }
     const timing = { waitMs: 0.4, prefillMs: 1.6, decodeMs: 2 }
-    this.events.push({ type: 'end', finishReason: 'stop', text, usage, timing })
+    this.events.push({ type: 'end', finishReason: 'stop', ...stopped, text, usage, timing })
     this.events.end()
   }
 }
