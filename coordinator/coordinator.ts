@@ -18,6 +18,8 @@ export interface CoordinatorComponents {
   /** What may be spent on nodes that are billed, a day, in millionths of the currency; nothing when absent. */
   readonly budgetMicros?: number
   readonly membership: Membership
+  /** A task, or a request of work, has ended, and took so many tokens of its tenant. */
+  readonly onUsed?: (tenant: string, tokens: number) => void
   /** The record in `signed`. Throws a SkeinError unless it is `peer`'s own, by content and signature. */
   readonly openRecord: (peer: PeerId, signed: Signed) => Promise<CapabilityRecord>
   /** What each path of discovery has found. */

@@ -9,11 +9,11 @@ const KEY_BYTES = 24
 const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || /^127\./.test(host)
 
 export async function gatewayKey(
-  options: Pick<ServeOptions, 'http' | 'apiKey'>,
+  options: Pick<ServeOptions, 'http' | 'ollama' | 'apiKey'>,
   base: { readonly data: DataDir; readonly random: Random },
 ): Promise<string | undefined> {
   if (options.apiKey !== undefined) return options.apiKey
-  if (isLoopback(options.http.host)) return undefined
+  if ([options.http, options.ollama].every((at) => at === undefined || isLoopback(at.host))) return undefined
   const path = base.data.file(KEY_FILE)
   const kept = await readFile(path, 'utf8').catch(() => '')
   if (kept.trim() !== '') return kept.trim()

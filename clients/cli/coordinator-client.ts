@@ -3,6 +3,8 @@ import { mintId, SkeinError } from '../../mesh/protocol/index.ts'
 import { DataDir, sleep, withDeadline, type Clock, type Random } from '../../mesh/runtime/index.ts'
 import type {
   InviteView,
+  IssuedKeyView,
+  KeyView,
   ModelView,
   NodeDirective,
   NodeName,
@@ -11,6 +13,7 @@ import type {
   TaskExplanation,
   TaskSummary,
   TaskView,
+  UsageView,
 } from '../../coordinator/index.ts'
 import { AnswerReading, failureOf, isResumable, type GenerateListener, type GenerateResult } from './answer-stream.ts'
 
@@ -24,7 +27,8 @@ export interface ClientTarget {
 /** Where the coordinator is: `--url`, else what runs in the data directory, else the default address. */
 export function findCoordinator(options: { url?: string; apiKey?: string; data: string }): ClientTarget {
   const instance = DataDir.instance(options.data)
-  const apiKey = options.apiKey ?? instance?.apiKey
+  const isHere = options.url === undefined || options.url.replace(/\/+$/, '') === instance?.http
+  const apiKey = options.apiKey ?? instance?.apiKey ?? (isHere ? instance?.ownKey : undefined)
   return { url: (options.url ?? instance?.http ?? `http://${DEFAULT_HTTP}`).replace(/\/+$/, ''), apiKey }
 }
 
@@ -86,6 +90,28 @@ export class CoordinatorClient {
 
   direct(member: string, directive: NodeDirective): Promise<NodeName> {
     return this.#call('POST', `/mesh/v1/nodes/${encodeURIComponent(member)}/${directive}`) as Promise<NodeName>
+  }
+
+  async keys(): Promise<KeyView[]> {
+    return ((await this.#call('GET', '/mesh/v1/keys')) as { data: KeyView[] }).data
+  }
+
+  addKey(key: Readonly<Record<string, unknown>>): Promise<IssuedKeyView> {
+    return this.#call('POST', '/mesh/v1/keys', key) as Promise<IssuedKeyView>
+  }
+
+  rotateKey(key: string, graceMs: number): Promise<IssuedKeyView> {
+    const path = `/mesh/v1/keys/${encodeURIComponent(key)}/rotate`
+    return this.#call('POST', path, { grace_ms: graceMs }) as Promise<IssuedKeyView>
+  }
+
+  revokeKey(key: string): Promise<KeyView> {
+    return this.#call('DELETE', `/mesh/v1/keys/${encodeURIComponent(key)}`) as Promise<KeyView>
+  }
+
+  async usage(sinceMs: number, by: string): Promise<UsageView[]> {
+    const query = new URLSearchParams({ since_ms: String(Math.floor(sinceMs)), by })
+    return ((await this.#call('GET', `/mesh/v1/usage?${query}`)) as { data: UsageView[] }).data
   }
 
   async tasks(limit: number, isOpen: boolean, before?: string): Promise<TaskSummary[]> {

@@ -9,6 +9,7 @@ import { registerDoctor } from './commands/doctor.ts'
 import { registerExplain } from './commands/explain.ts'
 import { registerInvite } from './commands/invite.ts'
 import { registerJoin } from './commands/join.ts'
+import { registerKeys } from './commands/keys.ts'
 import { registerLogs } from './commands/logs.ts'
 import { registerModels } from './commands/models.ts'
 import { registerNodes } from './commands/nodes.ts'
@@ -21,6 +22,7 @@ import { registerRun } from './commands/run.ts'
 import { registerServe } from './commands/serve.ts'
 import { registerService } from './commands/service.ts'
 import { registerTasks } from './commands/tasks.ts'
+import { registerUsage } from './commands/usage.ts'
 import { Interrupted } from './interrupt.ts'
 import { VERSION } from './version.ts'
 
@@ -33,6 +35,8 @@ export function createProgram(): Command {
     .exitOverride()
   registerServe(program)
   registerInvite(program)
+  registerKeys(program)
+  registerUsage(program)
   registerJoin(program)
   registerRun(program)
   registerChat(program)

@@ -19,6 +19,8 @@ export interface HostPort {
 export interface ServeOptions extends GlobalOptions {
   readonly name: string
   readonly http: HostPort
+  /** A second address of the API. */
+  readonly ollama?: HostPort
   readonly apiKey?: string
   readonly replicas?: ReplicaMode
   readonly model: readonly string[]
@@ -50,6 +52,8 @@ export interface ServeOptions extends GlobalOptions {
   readonly logFile?: string
 }
 
+/** Where Ollama listens. */
+const OLLAMA_HTTP = '127.0.0.1:11434'
 const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug', 'trace'] as const
 const DEFAULT_LISTEN = ['/ip4/0.0.0.0/tcp/0', '/ip4/0.0.0.0/tcp/0/ws']
 const THREADS_MAX = 1024
@@ -155,6 +159,12 @@ export function addServeOptions(command: Command, roles: { coordinator: boolean;
           .env('SKEIN_HTTP')
           .argParser(hostPort)
           .default(hostPort(DEFAULT_HTTP), DEFAULT_HTTP),
+      )
+      .addOption(
+        new Option('--ollama [host:port]', `also listen where tools look for Ollama (${OLLAMA_HTTP} unless named)`)
+          .env('SKEIN_OLLAMA')
+          .argParser(hostPort)
+          .preset(OLLAMA_HTTP),
       )
       .addOption(
         new Option('--api-key <key>', 'key that clients must show; made and kept when listening beyond loopback').env(

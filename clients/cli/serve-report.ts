@@ -22,6 +22,7 @@ export async function announceReady(running: Running, options: ServeOptions, out
     output.value({
       event: 'ready',
       http,
+      ...(gateway?.ollamaUrl !== undefined && { ollama: gateway.ollamaUrl }),
       peerId,
       name,
       roles,
@@ -36,6 +37,7 @@ export async function announceReady(running: Running, options: ServeOptions, out
   )
   if (http !== undefined) {
     output.line(`  API      ${http}/v1   (OpenAI-compatible)`)
+    if (gateway?.ollamaUrl !== undefined) output.line(`  Ollama   ${gateway.ollamaUrl}`)
     if (running.apiKey !== undefined) output.line(`  Key      ${running.apiKey}`)
   }
   const mayAnswer = agent === undefined || options.model.some((path) => !BUNDLED_ONNX_MODELS.includes(path))

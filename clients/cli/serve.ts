@@ -7,10 +7,13 @@ import { LIMITS } from '../../mesh/protocol/index.ts'
 import { DataDir, Lifecycle, SystemClock, SystemRandom, type Clock, type Logger } from '../../mesh/runtime/index.ts'
 import { createPeerHost, openCapabilityRecord, openMembership, type PeerHost } from '../../mesh/network/index.ts'
 import {
+  Access,
   createCoordinator,
   createGateway,
   LEDGER_FILE,
+  newSecret,
   openLedger,
+  ownersOf,
   type Coordinator,
   type Gateway,
   type Ledger,
@@ -127,8 +130,14 @@ async function start(
   { output, told }: Omit<Surroundings, 'stop'>,
 ): Promise<Running> {
   const ledger = parts.coordinator ? await startLedger(base, lifecycle) : undefined
+  const apiKey = ledger ? await gatewayKey(options, base) : undefined
+  const ownKey = ledger && apiKey === undefined ? newSecret(base.random) : undefined
+  const access = ledger
+    ? await lifecycle.start(new Access({ ...base, store: ledger }, ownersOf(apiKey, ownKey)))
+    : undefined
   const host = await lifecycle.start(await createHost(parts, options, base))
-  const coordinator = ledger ? await lifecycle.start(coordinatorOf(host, ledger, options, base)) : undefined
+  const kept = ledger && access ? { ledger, access } : undefined
+  const coordinator = kept ? await lifecycle.start(coordinatorOf(host, kept, options, base)) : undefined
   const reports = { onModels: () => reportModels(), onPolicy: () => reportPolicy() }
   const upstream = await upstreamOf(options.upstream, options.tier, process.env)
   const agent = parts.node ? agentOf(host, options, base, { ...reports, upstream }) : undefined
@@ -136,8 +145,8 @@ async function start(
   const reportPolicy = createPolicyReport(() => agent, told)
   if (agent) await lifecycle.start(agent)
   const door = await startModelSharing({ host, agent }, options, base, lifecycle)
-  const apiKey = parts.coordinator ? await gatewayKey(options, base) : undefined
-  const gateway = coordinator ? await lifecycle.start(gatewayOf(coordinator, options, apiKey, base)) : undefined
+  const gateway =
+    coordinator && access ? await lifecycle.start(gatewayOf(coordinator, access, options, base)) : undefined
   const running: Running = { host, coordinator, gateway, agent, apiKey }
   await base.data.announce({
     pid: process.pid,
@@ -146,6 +155,7 @@ async function start(
     startedAtMs: base.clock.wallMs(),
     ...(gateway && { http: gateway.url }),
     ...(apiKey !== undefined && { apiKey }),
+    ...(ownKey !== undefined && { ownKey }),
     ...(door && { door }),
   })
   await announceReady(running, options, output)
@@ -181,12 +191,18 @@ async function createHost(parts: Parts, options: ServeOptions, base: Base): Prom
   })
 }
 
-function coordinatorOf(host: PeerHost, ledger: Ledger, options: ServeOptions, base: Base): Coordinator {
+interface Kept {
+  readonly ledger: Ledger
+  readonly access: Access
+}
+
+function coordinatorOf(host: PeerHost, { ledger, access }: Kept, options: ServeOptions, base: Base): Coordinator {
   return createCoordinator({
     ...base,
     replicas: options.replicas ?? 'auto',
     profileStore: demandStore(base),
     ledger,
+    onUsed: (tenant, tokens) => access.charge(tenant, tokens),
     transport: host,
     discovery: host,
     membership: hostMembership(host),
@@ -243,9 +259,10 @@ function agentOf(
 const sensesOf = ({ senses }: ServeOptions, { clock }: Base): Senses =>
   senses === undefined ? new SystemSenses({ clock }) : new FileSenses(clock, resolve(senses))
 
-function gatewayOf(coordinator: Coordinator, options: ServeOptions, apiKey: string | undefined, base: Base): Gateway {
-  const init = { ...options.http, ...(apiKey !== undefined && { apiKey }) }
-  return createGateway({ ...base, service: coordinator.service }, init)
+function gatewayOf(coordinator: Coordinator, access: Access, options: ServeOptions, base: Base): Gateway {
+  const { http, ollama } = options
+  const init = { ...http, ...(ollama && { ollama }) }
+  return createGateway({ ...base, service: coordinator.service, access }, init)
 }
 
 /** Lets running answers end within their grace, then stops every part; the process ends in time whatever happens. */

@@ -112,7 +112,9 @@ export class CoordinatorService implements MeshService {
     const bound = Math.min(deadlineMs, LIMITS.taskMs)
     const { requestId } = request
     const spec = { taskId, requestId, digest, work, priority, tenant, localOnly, deadlineMs: bound }
-    return dispatcher.work.run(spec, signal)
+    const answer = await dispatcher.work.run(spec, signal)
+    dispatcher.workDone(spec, model, answer)
+    return answer
   }
 
   async task(taskId: TaskId): Promise<TaskView> {

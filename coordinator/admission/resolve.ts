@@ -19,6 +19,13 @@ const LACKS: Readonly<Record<WorkKind | 'completion', string>> = {
   infer: 'takes no tensors',
 }
 
+/** Of Ollama's names: the one that stands for none. */
+const LATEST = ':latest'
+
+/** What `name` may stand for, the likeliest first: tools write Ollama's usual tag behind names without one, or leave it out. */
+export const readingsOf = (name: string): readonly string[] =>
+  name.endsWith(LATEST) ? [name, name.slice(0, -LATEST.length)] : [name, name + LATEST]
+
 /**
  * Of several models with one name the first that can do it, those of most nodes first.
  *
@@ -32,7 +39,10 @@ export function resolveModel(
   name: string,
   ability: WorkKind | 'completion',
 ): ModelDigest {
-  const digests = directory.resolve(name)
+  const digests =
+    readingsOf(name)
+      .map((each) => directory.resolve(each))
+      .find(({ length }) => length > 0) ?? []
   const able = digests.find((digest) => directory.mayDo(digest, ability))
   if (able !== undefined) return able
   const all = models()

@@ -13,7 +13,7 @@ import {
 import type { CancelTimer, Clock, Logger, Random } from '../../mesh/runtime/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
 import type { Directory, ExpectedTokens, HeldReport } from '../directory/index.ts'
-import { PRIORITIES, type Ledger, type LedgerTask, type Priority, type TaskSpec } from '../ledger/index.ts'
+import { PRIORITIES, wholeCount, type Ledger, type LedgerTask, type Priority, type TaskSpec } from '../ledger/index.ts'
 import type { NodeSnapshot } from '../scheduler/index.ts'
 import { AttemptStreams } from './attempt-streams.ts'
 import type { DropReason } from './attempt.ts'
@@ -26,6 +26,7 @@ import { TaskRun, type RunComponents, type RunCounters } from './task-run.ts'
 import { Task } from './task.ts'
 import { WaitingLine } from './waiting-line.ts'
 import { WorkDispatcher } from './work-dispatcher.ts'
+import type { WorkAnswer, WorkSpec } from './work-run.ts'
 
 /** Nodes that leave are looked for at most this often, however often capacity changes. */
 const LEAVING_MS = 50
@@ -53,6 +54,8 @@ export interface DispatcherComponents {
   readonly budget: Budget
   /** A task, or a request of work, was let in, and is expected to take so much. */
   readonly onArrival?: (digest: ModelDigest, expected: ExpectedTokens) => void
+  /** A task, or a request of work, has ended, and took so many tokens of its tenant. */
+  readonly onUsed?: (tenant: string, tokens: number) => void
 }
 
 export interface DispatchStats {
@@ -216,6 +219,24 @@ export class Dispatcher {
     return this.#start(new TaskRun(this.#runComponents, task))
   }
 
+  /** Keeps what work that was done has used: it is in no other record. */
+  workDone({ taskId, tenant, digest, work }: WorkSpec, model: string, answer: WorkAnswer): void {
+    const { result, nodes, route, attempts, timing } = answer
+    // tensors have no tokens
+    const promptTokens = result.kind === 'infer' ? 0 : wholeCount(result.promptTokens)
+    const [node] = nodes
+    const usage = {
+      ...{ tenant, model, digest, route, attempts, promptTokens, ...(node && { node }) },
+      kind: work.kind,
+      state: 'completed',
+      cachedTokens: 0,
+      completionTokens: 0,
+      tookMs: timing.queuedMs + timing.workMs,
+    } as const
+    this.#recorder.record({ type: 'work.ended', atMs: this.#components.clock.wallMs(), taskId, usage })
+    this.#components.onUsed?.(tenant, promptTokens)
+  }
+
   stats(): DispatchStats {
     const { handOvers, handOversFailed, migrations } = this.#counters
     return {
@@ -242,7 +263,16 @@ export class Dispatcher {
   #ended(run: TaskRun): void {
     this.#running--
     this.#charge(run)
+    this.#tellUse(run)
     this.#components.clock.timer(ENDED_MS, () => this.#runs.delete(run.task.id))
+  }
+
+  #tellUse({ task, result }: TaskRun): void {
+    // one that goes on in a later life of the coordinator is told of there
+    if (result === undefined) return
+    const begun = { promptTokens: this.#planner.promptRead(task), completionTokens: task.answer.length }
+    const { promptTokens, completionTokens } = result.usage ?? begun
+    this.#components.onUsed?.(task.spec.tenant, promptTokens + completionTokens)
   }
 
   #recover(from: LedgerTask): void {
@@ -377,6 +407,7 @@ export class Dispatcher {
     const wallMs = clock.wallMs()
     ledger
       .purge(wallMs - LIMITS.resultRetentionMs, wallMs - LIMITS.taskRetentionMs)
+      .then(() => ledger.purgeUsage(wallMs - LIMITS.usageRetentionMs))
       .catch((thrown: unknown) => this.#log.warn({ err: asSkeinError(thrown) }, 'old tasks could not be deleted'))
   }
 

@@ -131,6 +131,11 @@ export class Planner {
     return this.#ratio.tokens(task.spec.digest, task.promptBytes)
   }
 
+  /** What an answer that does not end whole counts with of its prompt: nothing before its first token. */
+  promptRead(task: Task): number {
+    return task.answer.length === 0 ? 0 : this.promptTokens(task)
+  }
+
   /** Predicted ms from now to the end of `task` where it runs, and on the best other node that is free; if any is. */
   compare(task: Task, peerId: PeerId): { readonly hereMs: number; readonly there: Plan } | undefined {
     const { clock, directory } = this.#components

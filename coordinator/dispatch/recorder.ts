@@ -11,10 +11,15 @@ export type RecordedEvent = Exclude<LedgerEvent, { type: 'task.admitted' }>
 /** Back-off between two tries to write, doubled up to the last. */
 const RETRY_MS_MIN = 100
 const RETRY_MS_MAX = 5000
-/** Events that wait for a ledger that cannot be written; above it the oldest about attempts are dropped: they explain, no more. */
+/**
+ * Events that wait for a ledger that cannot be written; above it the oldest about attempts, which explain and no more, and
+ * about work, which is let in without a ledger, are dropped.
+ */
 const EVENTS_MAX = 16_384
 /** Events of one call. */
 const BATCH_MAX = 1024
+
+const isExpendable = ({ type }: RecordedEvent): boolean => type.startsWith('attempt.') || type === 'work.ended'
 
 interface Entry {
   readonly event: RecordedEvent
@@ -67,7 +72,7 @@ export class Recorder {
 
   #push(entry: Entry): void {
     if (this.#entries.length >= EVENTS_MAX) {
-      const dropped = this.#entries.findIndex(({ event }) => event.type.startsWith('attempt.'))
+      const dropped = this.#entries.findIndex(({ event }) => isExpendable(event))
       if (dropped >= 0) this.#entries.splice(dropped, 1)
     }
     this.#entries.push(entry)

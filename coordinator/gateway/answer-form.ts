@@ -8,9 +8,10 @@ import type {
   TokenLogprob,
   Usage,
 } from '../../mesh/protocol/index.ts'
-import type { TaskView } from '../admission/index.ts'
+import type { TaskTiming, TaskView } from '../admission/index.ts'
 import type { EndEvent, Batch } from './task-inbox.ts'
 
+/** Of an API that brings its own forms: what it is most like. */
 export type AnswerShape = 'chat' | 'text' | 'response'
 
 /** What every answer says of itself. */
@@ -29,7 +30,10 @@ export interface WholeAnswer {
   readonly text: string
   readonly logprobs: readonly TokenLogprob[]
   readonly finishReason: FinishReason
+  /** Of the stop string that ended it. */
+  readonly stopIndex?: number
   readonly usage: Usage
+  readonly timing: TaskTiming
 }
 
 /**
@@ -43,8 +47,26 @@ export interface Resumption {
   readonly lastId?: number
 }
 
+/** What a stream begins with. */
+export interface StreamStart extends AnswerHead, Resumption {
+  /** Whether the client may come back, by the ids of the events. */
+  readonly hasIds: boolean
+  readonly requestId: string
+}
+
+/** Writes the answers of an API that brings its own forms. */
+export interface AnswerForms {
+  /** @throws SkeinError ENGINE_FAILED when the API has no way to say what the answer says. */
+  whole(head: AnswerHead, answer: WholeAnswer): object
+  stream(start: StreamStart): StreamForm
+}
+
 /** Writes the events of one stream, in the order of the methods. An empty text stands for no event. */
 export interface StreamForm {
+  /** Media type of what it writes; that of server-sent events when absent. */
+  readonly contentType?: string
+  /** Between the events: what the answer waits for, in words, or a sign of life. A comment of SSE when absent. */
+  comment?(text: string): string
   /** At once, before anything is known. */
   open(): string
   /** When a node began. */

@@ -22,8 +22,6 @@ export interface GenerationComponents {
   readonly active: ActiveRequests
   readonly counters: GatewayCounters
   readonly limits: GatewayLimits
-  /** Whose share the tasks of this gateway count against. */
-  readonly tenant: string
 }
 
 /** One answer on its way. */
@@ -103,7 +101,7 @@ export async function answerWhole(exchange: Exchange, form: (answer: WholeAnswer
   if (inbox.started) placeHeaders(reply, inbox.started, end.attempts)
   const { queuedMs, firstTokenMs, decodeMs } = end.timing
   reply.header('server-timing', timing({ queue: queuedMs, first_token: firstTokenMs, decode: decodeMs }))
-  await reply.send(form({ text, logprobs, finishReason: end.finishReason, usage: end.usage }))
+  await reply.send(form({ ...end, text, logprobs }))
 }
 
 /**
@@ -131,20 +129,20 @@ export async function answerStream(
   await Promise.all([admitted, inbox.opened(limits.headersHoldMs)])
   const { earlyFailure } = inbox
   if (earlyFailure && !(tellsFailure && !isBreak(earlyFailure, active))) throw earlyFailure
-  sendStreamHeaders(reply, inbox.started)
+  sendStreamHeaders(reply, inbox.started, form)
   const writer: ClientWriterInit = { clock, stallMs: limits.clientStallMs, onStall: cut }
   await pipe(inbox.batches(), eventEncoder(form, active), toClient(reply.raw, writer))
 }
 
 const isBreak = (error: SkeinError, { signal }: ActiveRequest): boolean => signal.aborted || BREAKS.has(error.code)
 
-function sendStreamHeaders(reply: FastifyReply, started: Started | undefined): void {
+function sendStreamHeaders(reply: FastifyReply, started: Started | undefined, { contentType }: StreamForm): void {
   if (started) {
     placeHeaders(reply, started, started.attempt)
     reply.header('server-timing', timing({ queue: started.queuedMs }))
   }
   reply.headers({
-    'content-type': 'text/event-stream; charset=utf-8',
+    'content-type': contentType ?? 'text/event-stream; charset=utf-8',
     'cache-control': 'no-cache',
     // nginx would collect the answer before it passes any of it on
     'x-accel-buffering': 'no',
@@ -160,7 +158,7 @@ function eventEncoder(form: StreamForm, active: ActiveRequest) {
     if (opening !== '') yield opening
     for await (const batch of batches) {
       let piece = ''
-      for (const comment of batch.comments) piece += sseComment(comment)
+      for (const comment of batch.comments) piece += form.comment?.(comment) ?? sseComment(comment)
       const begins = !hasBegun && (batch.isStarted || batch.text !== '' || batch.end !== undefined)
       if (begins) {
         piece += form.begin()

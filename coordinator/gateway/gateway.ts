@@ -6,34 +6,42 @@ import type { FastifyInstance } from 'fastify'
 import type { AddressInfo } from 'node:net'
 import { SkeinError } from '../../mesh/protocol/index.ts'
 import type { Clock, Logger, Random, Startable } from '../../mesh/runtime/index.ts'
+import type { Access } from '../access/index.ts'
 import type { MeshService } from '../admission/index.ts'
 import { ActiveRequests } from './active-requests.ts'
 import { createCounters, type GatewayCounters } from './counters.ts'
 import { checkAccess } from './guards.ts'
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts'
-import { tenantOf } from './request-options.ts'
 import { createServer } from './server.ts'
+import { OpenWork } from './work-routes.ts'
 
 export interface GatewayComponents {
   readonly service: MeshService
+  /** Who may ask; it is started before. */
+  readonly access: Access
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
 }
 
-export interface GatewayInit {
+export interface ListenAddress {
   /** Address to listen on: `127.0.0.1`, `::1`, `0.0.0.0`, a name. */
   readonly host: string
   /** 0 lets the system choose. */
   readonly port: number
-  /** Demanded of every caller when set; must be set beyond loopback. */
-  readonly apiKey?: string
+}
+
+export interface GatewayInit extends ListenAddress {
+  /** A second address, such as Ollama's own, at which all is served alike. */
+  readonly ollama?: ListenAddress
   readonly limits?: Partial<GatewayLimits>
 }
 
 export interface Gateway extends Startable {
   /** Where clients reach it, such as `http://127.0.0.1:7337`, after `start`. */
   readonly url: string
+  /** The same of the second address, if there is one. */
+  readonly ollamaUrl: string | undefined
   readonly counters: Readonly<GatewayCounters>
   /** Generation requests that run now. */
   readonly running: number
@@ -49,33 +57,55 @@ export function createGateway(components: GatewayComponents, init: GatewayInit):
   return new HttpGateway(components, init)
 }
 
+/** Guards and limits are those of the address, hence a server for each. */
+interface Listener extends ListenAddress {
+  readonly app: FastifyInstance
+  /** That names the address. */
+  readonly flag: '--http' | '--ollama'
+}
+
 /** `app` is open to the tests of this folder: `app.inject` asks it without a socket. */
 export class HttpGateway implements Gateway {
   readonly name = 'gateway'
   readonly counters = createCounters()
   readonly app: FastifyInstance
-  readonly #init: GatewayInit
+  readonly #access: Access
   readonly #clock: Clock
   readonly #log: Logger
   readonly #limits: GatewayLimits
   readonly #active: ActiveRequests
-  #url = ''
+  /** The first is that of `app`. */
+  readonly #listeners: readonly Listener[]
   #stopping: Promise<void> | undefined
 
-  constructor({ service, clock, random, log }: GatewayComponents, init: GatewayInit) {
-    this.#init = init
+  constructor({ service, access, clock, random, log }: GatewayComponents, init: GatewayInit) {
+    this.#access = access
     this.#clock = clock
     this.#log = log.scope('gateway')
     this.#limits = { ...GATEWAY_LIMITS, ...init.limits }
     const { counters } = this
     this.#active = new ActiveRequests({ onClientClosed: () => counters.clientsClosed++ })
-    const { apiKey } = init
-    const shared = { service, clock, random, log: this.#log, active: this.#active, counters, limits: this.#limits }
-    this.app = createServer({ ...shared, tenant: tenantOf(apiKey) }, { host: init.host, apiKey })
+    // what the gateway may hold in all is the same however many addresses it has
+    const connectionsMax = Math.ceil(this.#limits.connectionsMax / (init.ollama ? 2 : 1))
+    const limits = { ...this.#limits, connectionsMax }
+    const shared = {
+      ...{ service, access, clock, random, log: this.#log, active: this.#active, counters, limits },
+      open: new OpenWork(),
+    }
+    const listener = ({ host, port }: ListenAddress, flag: Listener['flag']): Listener => {
+      return { host, port, flag, app: createServer(shared, { host }) }
+    }
+    this.#listeners = [listener(init, '--http'), ...(init.ollama ? [listener(init.ollama, '--ollama')] : [])]
+    this.app = this.#listeners[0]!.app
   }
 
   get url(): string {
-    return this.#url
+    return urlOf(this.app)
+  }
+
+  get ollamaUrl(): string | undefined {
+    const second = this.#listeners[1]
+    return second && urlOf(second.app)
   }
 
   get running(): number {
@@ -83,13 +113,18 @@ export class HttpGateway implements Gateway {
   }
 
   async start(): Promise<void> {
-    checkAccess(this.#init.host, this.#init.apiKey)
-    await this.app.ready()
-    await this.#listen()
-    const { address, port } = this.app.server.address() as AddressInfo
-    const reachable = WILDCARDS[address] ?? address
-    this.#url = `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`
-    this.#log.info({ url: this.#url }, 'listening')
+    for (const { host } of this.#listeners) checkAccess(host, this.#access)
+    try {
+      for (const listener of this.#listeners) {
+        await listener.app.ready()
+        await this.#listen(listener)
+        this.#log.info({ url: urlOf(listener.app) }, 'listening')
+      }
+    } catch (error) {
+      // an address that is taken leaves none behind
+      await this.stop()
+      throw error
+    }
   }
 
   async drain(): Promise<void> {
@@ -103,11 +138,11 @@ export class HttpGateway implements Gateway {
   }
 
   /** Not fastify's `listen`: for a name it opens further servers, on which limits and timeouts would not hold. */
-  #listen(): Promise<void> {
-    const { host, port } = this.#init
-    const { server } = this.app
+  #listen(listener: Listener): Promise<void> {
+    const { host, port } = listener
+    const { server } = listener.app
     return new Promise((resolve, reject) => {
-      const onError = (error: NodeJS.ErrnoException): void => reject(listenError(error, host, port))
+      const onError = (error: NodeJS.ErrnoException): void => reject(listenError(error, listener))
       server.once('error', onError)
       try {
         server.listen({ host, port }, () => {
@@ -116,19 +151,20 @@ export class HttpGateway implements Gateway {
           resolve()
         })
       } catch (error) {
-        reject(listenError(error as NodeJS.ErrnoException, host, port))
+        reject(listenError(error as NodeJS.ErrnoException, listener))
       }
     })
   }
 
   async #stop(): Promise<void> {
     this.#active.refuse()
-    const { server } = this.app
-    if (server.listening) server.close()
+    for (const { app } of this.#listeners) if (app.server.listening) app.server.close()
     this.#active.abortAll(new SkeinError('SHUTTING_DOWN', 'the coordinator is stopping', { retryAfterSeconds: 5 }))
     await this.#farewell()
-    server.closeAllConnections()
-    await this.app.close()
+    for (const { app } of this.#listeners) {
+      app.server.closeAllConnections()
+      await app.close()
+    }
   }
 
   /** Until every answer that was ended is written, but no longer than `farewellMs`: a client may not read. */
@@ -143,11 +179,23 @@ export class HttpGateway implements Gateway {
   }
 }
 
-function listenError(cause: NodeJS.ErrnoException, host: string, port: number): SkeinError {
+/** Empty before it listens. */
+function urlOf({ server }: FastifyInstance): string {
+  const at = server.address() as AddressInfo | null
+  if (at === null) return ''
+  const reachable = WILDCARDS[at.address] ?? at.address
+  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${at.port}`
+}
+
+function listenError(cause: NodeJS.ErrnoException, { host, port, flag }: Listener): SkeinError {
   const at = `${host.includes(':') ? `[${host}]` : host}:${port}`
   if (cause.code === 'EADDRINUSE')
-    return new SkeinError('PORT_IN_USE', `another program listens on ${at}; choose another with: --http HOST:PORT`, {
-      cause,
-    })
+    return new SkeinError(
+      'PORT_IN_USE',
+      `another program listens on ${at}${flag === '--ollama' ? ' (Ollama itself?); stop it, or' : ';'} choose another with: ${flag} HOST:PORT`,
+      {
+        cause,
+      },
+    )
   return new SkeinError('LISTEN_FAILED', `cannot listen on ${at}: ${cause.message}`, { cause })
 }

@@ -6,7 +6,15 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { asRequestId, SkeinError } from '../../mesh/protocol/index.ts'
 import { MAKING, type TaskHandle, type TaskRequest, type TaskView } from '../admission/index.ts'
 import type { ActiveRequest } from './active-requests.ts'
-import { storedShape, type AnswerHead, type Resumption, type StoredShape, type StreamForm } from './answer-form.ts'
+import {
+  storedShape,
+  type AnswerHead,
+  type Resumption,
+  type StoredShape,
+  type StreamForm,
+  type StreamStart,
+} from './answer-form.ts'
+import { granted } from './callers.ts'
 import { answerStream, answerWhole, orAborted, type Exchange, type GenerationComponents } from './exchange.ts'
 import { CompletionStream, wholeCompletion } from './openai-answers.ts'
 import type { GenerationCall } from './openai-requests.ts'
@@ -79,13 +87,13 @@ export async function generate(
     if (!call.stream) return answerWhole(exchange, wholeForm(call, head, endOf(exchange, view)))
     if (handle.isNew && lastId !== undefined && lastId > 0) throw await unknownPast(components, handle)
     const place = resumption(call.shape, lastId, view)
-    const hasIds = task.attachment !== 'attached'
-    await answerStream(exchange, place.after, streamForm(exchange, call, { ...head, ...place, hasIds }, view))
+    const start = { ...head, ...place, hasIds: task.attachment !== 'attached', requestId: request.id }
+    await answerStream(exchange, place.after, streamForm(exchange, call, start, view))
   })
 }
 
 function taskOf(
-  { tenant }: GenerationComponents,
+  { service }: GenerationComponents,
   request: FastifyRequest,
   call: GenerationCall,
   created: number,
@@ -95,13 +103,12 @@ function taskOf(
   const { skein } = body as { skein?: Parameters<typeof skeinOptions>[0] }
   // someone waits in front of a chat that is streamed
   const isWatched = call.stream && call.shape !== 'text' && call.attachment !== 'background'
+  const usual = isWatched ? 'interactive' : 'default'
   const shape: StoredShape = { api: call.shape, created, ...(call.echo ? { response: call.echo } : {}) }
   return {
     ...call.task,
     requestId: asRequestId(request.id),
-    priority: isWatched ? 'interactive' : 'default',
-    ...skeinOptions(skein, headers),
-    tenant,
+    ...granted(request.caller, service, call.task.model, usual, skeinOptions(skein, headers)),
     attachment: call.attachment === 'attached' && idempotency ? 'resumable' : call.attachment,
     stored: call.stored,
     shape: JSON.stringify(shape),
@@ -113,6 +120,8 @@ function taskOf(
 function checkResumable(call: GenerationCall, { idempotency }: TaskRequest, lastId: number | undefined): void {
   if (lastId === undefined) return
   const param = 'last-event-id'
+  if (call.forms)
+    throw new SkeinError('UNSUPPORTED_PARAMETER', `the events of this API have no ids: ${param}`, { param })
   if (!idempotency || !call.stream)
     throw new SkeinError('INVALID_REQUEST', `${param} needs a stream and the Idempotency-Key that it began with`, {
       param,
@@ -164,10 +173,11 @@ const endOf =
     seconds(view?.endedAtMs ?? clock.wallMs())
 
 function wholeForm(
-  { shape, task, echo = {} }: GenerationCall,
+  { shape, task, echo = {}, forms }: GenerationCall,
   head: AnswerHead,
   now: () => number,
 ): Parameters<typeof answerWhole>[1] {
+  if (forms) return (answer) => forms.whole(head, answer)
   if (shape === 'response') return (answer) => wholeResponse({ ...head, echo }, answer, now())
   const { logprobs } = task
   const init = { ...head, shape, hasTools: hasTools(task), ...(logprobs === undefined ? {} : { logprobs }) }
@@ -176,22 +186,19 @@ function wholeForm(
 
 const hasTools = ({ prompt }: GenerationCall['task']): boolean => prompt.kind === 'chat' && prompt.tools !== undefined
 
-/** What a stream begins with. */
-type StreamStart = AnswerHead & Resumption & { readonly hasIds: boolean }
-
 function streamForm(
   exchange: Exchange,
-  { shape, task, echo = {}, includeUsage }: GenerationCall,
+  { shape, task, echo = {}, includeUsage, forms }: GenerationCall,
   start: StreamStart,
   view: TaskView | undefined,
 ): StreamForm {
+  if (forms) return forms.stream(start)
   if (shape === 'response') return responseStream(exchange, { ...start, echo }, view)
   const { logprobs } = task
   const init = {
     ...start,
     shape,
     includeUsage,
-    requestId: exchange.request.id,
     hasTools: hasTools(task),
     textBefore: textBefore(exchange, start),
   }
@@ -209,9 +216,9 @@ export function responseStream(
   start: StreamStart & { readonly echo: Readonly<Record<string, unknown>> },
   known: TaskView | undefined,
 ): StreamForm {
-  const { components, request } = exchange
+  const { components } = exchange
   const view = (): Promise<TaskView> => components.service.task(start.taskId)
   const now = endOf(exchange, known)
-  const init = { ...start, requestId: request.id, view, now, textBefore: textBefore(exchange, start) }
+  const init = { ...start, view, now, textBefore: textBefore(exchange, start) }
   return start.thought ? new ThoughtfulResponseStream({ ...init, thought: start.thought }) : new ResponseStream(init)
 }

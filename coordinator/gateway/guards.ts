@@ -1,10 +1,9 @@
 /**
  * Who may talk to the gateway. On loopback there is no key by default, so the danger is a web page in the owner's own
  * browser: it reaches us by DNS rebinding (then `Host` bears its name) or by a cross-origin request (then `Origin` does).
- * Beyond loopback every caller shows the key, and names are free: a proxy may give us any.
+ * Beyond loopback every caller shows a key, and names are free: a proxy may give us any.
  */
-import { createHash, timingSafeEqual } from 'node:crypto'
-import { SkeinError } from '../../mesh/protocol/index.ts'
+import { SkeinError, UPSTREAM_HEADER } from '../../mesh/protocol/index.ts'
 
 /** Host without brackets and zone, in lower case. */
 const bare = (host: string): string =>
@@ -43,27 +42,24 @@ export function checkSameSite(request: GuardedRequest): void {
     throw new SkeinError('FORBIDDEN', `the Origin '${String(origin).slice(0, 100)}' is not this gateway's own`)
 }
 
-const digestOf = (text: string): Buffer => createHash('sha256').update(text).digest()
-
-/** A check of `Authorization: Bearer`. Digests are compared, so that neither content nor length shows in the time. */
-export function bearerCheck(apiKey: string): (request: GuardedRequest) => void {
-  const expected = digestOf(apiKey)
-  return ({ headers }) => {
-    const header = headers['authorization']
-    const given = typeof header === 'string' ? /^bearer +(\S+) *$/i.exec(header)?.[1] : undefined
-    if (given === undefined)
-      throw new SkeinError('UNAUTHENTICATED', 'a key is needed: send it as "Authorization: Bearer KEY"')
-    if (!timingSafeEqual(digestOf(given), expected)) throw new SkeinError('UNAUTHENTICATED', 'the key is wrong')
-  }
+/** @throws SkeinError FORBIDDEN when a node takes the gateway for a server with models: it would be asked in circles. */
+export function checkNotUpstream({ headers }: GuardedRequest): void {
+  if (headers[UPSTREAM_HEADER] !== undefined)
+    throw new SkeinError('FORBIDDEN', 'this is a Skein: a node reaches its models as a member of its mesh')
 }
 
-/** @throws SkeinError CONFIG_INVALID when the key cannot be sent in a header, or is missing where it is needed. */
-export function checkAccess(host: string, apiKey: string | undefined): void {
-  if (apiKey === undefined && !isLoopback(host))
+/** The key that a request shows: as a bearer token, or as Anthropic's clients may send it. */
+export function shownKey(headers: GuardedRequest['headers']): string | undefined {
+  const { authorization, 'x-api-key': key } = headers
+  const bearer = typeof authorization === 'string' ? /^bearer +(\S+) *$/i.exec(authorization)?.[1] : undefined
+  return bearer ?? (typeof key === 'string' && key !== '' ? key : undefined)
+}
+
+/** @throws SkeinError CONFIG_INVALID when anybody on other machines could ask without a key. */
+export function checkAccess(host: string, { isOpen }: { readonly isOpen: boolean }): void {
+  if (isOpen && !isLoopback(host))
     throw new SkeinError(
       'CONFIG_INVALID',
       `${host} can be reached from other machines, and no key protects it; set a key, or listen on 127.0.0.1`,
     )
-  if (apiKey !== undefined && !/^[\x21-\x7e]{1,512}$/.test(apiKey))
-    throw new SkeinError('CONFIG_INVALID', 'the key must be 1 to 512 printable ASCII characters without spaces')
 }

@@ -2,4 +2,5 @@
 export { createGateway, type Gateway, type GatewayComponents, type GatewayInit } from './gateway.ts'
 export { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts'
 export type { GatewayCounters } from './counters.ts'
+export type { IssuedKeyView, KeyView, UsageView } from './access-routes.ts'
 export type { AttemptExplanation, TaskExplanation } from './mesh-routes.ts'

@@ -62,7 +62,8 @@ export function parseJsonBody(bytes: Buffer): unknown {
   }
 }
 
-function withoutNulls(value: unknown): unknown {
+/** `value`, when it is an object, without its members that are `null`. */
+export function withoutNulls(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
   const members = value as Record<string, unknown>
   for (const key of Object.keys(members)) if (members[key] === null) delete members[key]

@@ -1,5 +1,5 @@
 /** The mesh API: members, models, tasks and what the owner may do with them, in the mesh's own words. */
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 import {
   asTaskId,
@@ -11,8 +11,9 @@ import {
   type TaskId,
 } from '../../mesh/protocol/index.ts'
 import type { LedgerAttempt, NodeDirective, TaskView } from '../admission/index.ts'
+import { ownTask } from './callers.ts'
 import type { GenerationComponents } from './exchange.ts'
-import { identified } from './openai-answers.ts'
+import { identified } from './named-models.ts'
 
 /** Shortest life of an invite: less than this cannot be carried to another machine. */
 const INVITE_VALID_MS_MIN = 1000
@@ -91,24 +92,28 @@ export function taskRoutes(app: FastifyInstance, { service }: GenerationComponen
   app.get<{ Querystring: TasksQuery }>(
     '/mesh/v1/tasks',
     { schema: { querystring: TasksQuerySchema } },
-    async ({ query }) => {
+    async ({ query, caller }) => {
       const limit = Number(query.limit ?? TASKS_DEFAULT)
       if (limit < 1 || limit > LIMITS.tasksPageMax)
         throw new SkeinError('INVALID_REQUEST', `limit must be 1 to ${LIMITS.tasksPageMax}`, { param: 'limit' })
       const before = query.before === undefined ? {} : { before: taskIdOf(query.before) }
-      return listOf(await service.tasks({ limit, ...before, ...(query.open === 'true' ? { isOpen: true } : {}) }))
+      const open = query.open === 'true' ? { isOpen: true } : {}
+      const own = caller.isAdmin ? {} : { tenant: caller.tenant }
+      return listOf(await service.tasks({ limit, ...before, ...open, ...own }))
     },
   )
 
-  app.get<OneTask>('/mesh/v1/tasks/:id', async ({ params }) => taskBody(await service.task(taskIdOf(params.id))))
+  const own = (request: FastifyRequest<OneTask>): Promise<TaskView> =>
+    ownTask(service, request, taskIdOf(request.params.id))
 
-  app.get<OneTask>('/mesh/v1/tasks/:id/explain', async ({ params }) =>
-    explainBody(await service.task(taskIdOf(params.id))),
-  )
+  app.get<OneTask>('/mesh/v1/tasks/:id', async (request) => taskBody(await own(request)))
 
-  app.post<OneTask>('/mesh/v1/tasks/:id/cancel', async ({ params }) =>
-    taskBody(await service.cancel(taskIdOf(params.id))),
-  )
+  app.get<OneTask>('/mesh/v1/tasks/:id/explain', async (request) => explainBody(await own(request)))
+
+  app.post<OneTask>('/mesh/v1/tasks/:id/cancel', async (request) => {
+    const { taskId } = await own(request)
+    return taskBody(await service.cancel(taskId))
+  })
 }
 
 /** Without what only the gateway reads, and without the candidates, which `explain` tells. */

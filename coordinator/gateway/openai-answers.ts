@@ -195,16 +195,6 @@ export class CompletionStream implements StreamForm {
   }
 }
 
-/** Each model with the id by which it is listed: its first alias, or its digest when another model has that alias too. */
-export function identified(models: readonly ModelView[]): Map<string, ModelView> {
-  const byId = new Map<string, ModelView>()
-  for (const model of models) {
-    const alias = model.aliases[0]
-    byId.set(alias === undefined || byId.has(alias) ? model.digest : alias, model)
-  }
-  return byId
-}
-
 /** @param created Unix seconds; the mesh does not know when a model was made. */
 export function modelBody(id: string, model: ModelView, created: number): object {
   return {

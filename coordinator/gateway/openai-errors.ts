@@ -22,7 +22,7 @@ export function errorType(status: number): string {
 }
 
 /** A defect's message may quote what no client should see: it goes to the log, the client gets the request id. */
-function publicMessage(error: SkeinError, requestId: string): string {
+export function publicMessage(error: SkeinError, requestId: string): string {
   return error.code === 'INTERNAL' ? `an internal error; the log has its cause under ${requestId}` : error.message
 }
 

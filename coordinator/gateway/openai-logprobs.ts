@@ -14,9 +14,13 @@ const share = (token: TokenShare): object => ({
   bytes: [...token.bytes],
 })
 
+/** Each token with its likeliest neighbours. */
+export const tokenLogprobs = (tokens: readonly TokenLogprob[]): object[] =>
+  tokens.map((token) => ({ ...share(token), top_logprobs: token.top.map(share) }))
+
 /** `choices[].logprobs` of a chat. */
 export const chatLogprobs = (tokens: readonly TokenLogprob[]): object => ({
-  content: tokens.map((token) => ({ ...share(token), top_logprobs: token.top.map(share) })),
+  content: tokenLogprobs(tokens),
   refusal: null,
 })
 

@@ -4,7 +4,7 @@
  */
 import { LIMITS, SkeinError, type ChatMessage, type JsonFormat, type ThinkingWish } from '../../mesh/protocol/index.ts'
 import type { Attachment, TaskRequest } from '../admission/index.ts'
-import type { AnswerShape } from './answer-form.ts'
+import type { AnswerForms, AnswerShape } from './answer-form.ts'
 import type { ChatBody, CompletionBody, Effort, MessageBody } from './openai-schemas.ts'
 import { messageCalls, toolFormat, toolsOf } from './openai-tools.ts'
 
@@ -19,6 +19,8 @@ export interface GenerationCall {
   readonly stored: boolean
   /** Members of a response that repeat the request. */
   readonly echo?: Readonly<Record<string, unknown>>
+  /** Those of OpenAI's APIs when absent. */
+  readonly forms?: AnswerForms
 }
 
 /** Tokens of a legacy completion that names no maximum, as at OpenAI. */
@@ -114,7 +116,11 @@ function chatMessage(message: MessageBody, index: number): ChatMessage {
 
 /** @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`. */
 function chatMessages(bodies: readonly MessageBody[]): ChatMessage[] {
-  const messages = bodies.map(chatMessage)
+  return withinCalls(bodies.map(chatMessage))
+}
+
+/** @throws SkeinError INVALID_REQUEST when `messages` have more tool calls than a prompt may. */
+export function withinCalls(messages: ChatMessage[]): ChatMessage[] {
   const calls = messages.reduce((sum, { toolCalls = [] }) => sum + toolCalls.length, 0)
   if (calls > LIMITS.toolCallsMax)
     throw new SkeinError('INVALID_REQUEST', `messages have more than ${LIMITS.toolCallsMax} tool calls`, {

@@ -19,20 +19,25 @@ const stopString = () => text(LIMITS.stopStringLengthMax, 1)
 export const EffortSchema = Type.Enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh'])
 export type Effort = Static<typeof EffortSchema>
 
-const common = {
-  model: text(256, 1),
-  stream: Type.Optional(Type.Boolean()),
-  stream_options: Type.Optional(Type.Object({ include_usage: Type.Optional(Type.Boolean()) })),
-  max_tokens: tokenCount(),
+/** Sampling options that Ollama has under the same names. */
+export const samplingMembers = {
   temperature: temperature(),
   top_p: share(),
   min_p: share(),
-  /** 0 and -1 both keep all: OpenAI has no such member, and its imitators disagree. */
-  top_k: Type.Optional(Type.Integer({ minimum: -1 })),
   seed: Type.Optional(Type.Integer()),
   stop: Type.Optional(Type.Union([stopString(), Type.Array(stopString(), { maxItems: LIMITS.stopStringsMax })])),
   presence_penalty: penalty(),
   frequency_penalty: penalty(),
+}
+
+const common = {
+  ...samplingMembers,
+  model: text(256, 1),
+  stream: Type.Optional(Type.Boolean()),
+  stream_options: Type.Optional(Type.Object({ include_usage: Type.Optional(Type.Boolean()) })),
+  max_tokens: tokenCount(),
+  /** 0 and -1 both keep all: OpenAI has no such member, and its imitators disagree. */
+  top_k: Type.Optional(Type.Integer({ minimum: -1 })),
   n: Type.Optional(Type.Integer({ minimum: 1 })),
   logit_bias: Type.Optional(Type.Object({})),
   skein: Type.Optional(SkeinBodySchema),

@@ -15,7 +15,8 @@ import {
 import type { ReadPart } from './answer-reader.ts'
 import { nestsDeeper } from './json-body.ts'
 
-const orNull = <T extends TSchema>(schema: T): TUnion<[T, TNull]> => Type.Union([schema, Type.Null()])
+/** Members of bodies that may be `null` are as if they were not given. */
+export const orNull = <T extends TSchema>(schema: T): TUnion<[T, TNull]> => Type.Union([schema, Type.Null()])
 
 export const ToolBodySchema = Type.Object({
   type: Type.String(),
@@ -49,7 +50,7 @@ export interface ToolMembers {
 const NO_PARAMETERS = '{"type":"object","properties":{}}'
 const NAME = new RegExp(TOOL_NAME)
 
-const invalid = (param: string, why: string): SkeinError =>
+export const invalid = (param: string, why: string): SkeinError =>
   new SkeinError('INVALID_REQUEST', `${param} ${why}`, { param })
 
 const unsupported = (param: string): SkeinError =>
@@ -62,29 +63,33 @@ function functionOf<F>({ type = 'function', function: named }: { type?: string; 
   return named
 }
 
-function checkName(name: string, at: string): string {
+/** @throws SkeinError INVALID_REQUEST naming `param`. */
+export function checkName(name: string, param: string): string {
   if (NAME.test(name)) return name
-  throw invalid(`${at}.function.name`, 'must be 1 to 64 of A-Z a-z 0-9 . _ -')
+  throw invalid(param, 'must be 1 to 64 of A-Z a-z 0-9 . _ -')
 }
 
-/**
- * The tools that the model is shown: none with `tool_choice: "none"`.
- *
- * @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`.
- */
-export function toolsOf({ tools = [], tool_choice }: ToolMembers): Tool[] {
-  if (tools.length > LIMITS.toolsMax) throw invalid('tools', `must not be more than ${LIMITS.toolsMax}`)
+/** A tool as a request gives it, whatever its API calls the members. */
+export interface GivenTool {
+  readonly name: string
+  readonly description?: string | null
+  readonly parameters?: object | null
+  /** Places of the members in the body. */
+  readonly at: { readonly name: string; readonly parameters: string }
+}
+
+/** @throws SkeinError INVALID_REQUEST with its `param`. */
+export function checkTools(given: readonly GivenTool[]): Tool[] {
+  if (given.length > LIMITS.toolsMax) throw invalid('tools', `must not be more than ${LIMITS.toolsMax}`)
   const names = new Set<string>()
   let bytes = 0
-  const shown = tools.map((body, i): Tool => {
-    const at = `tools[${i}]`
-    const { description, parameters, ...named } = functionOf(body, at)
-    const name = checkName(named.name, at)
-    if (names.has(name)) throw invalid(`${at}.function.name`, `is that of another tool: ${name}`)
+  const tools = given.map(({ description, parameters, at, ...named }): Tool => {
+    const name = checkName(named.name, at.name)
+    if (names.has(name)) throw invalid(at.name, `is that of another tool: ${name}`)
     names.add(name)
     const schema = parameters ? JSON.stringify(parameters) : NO_PARAMETERS
     if (schema.length > LIMITS.outputSchemaLengthMax)
-      throw invalid(`${at}.function.parameters`, `is longer than ${LIMITS.outputSchemaLengthMax} characters`)
+      throw invalid(at.parameters, `is longer than ${LIMITS.outputSchemaLengthMax} characters`)
     const tool = {
       name,
       ...(description ? { description: description.toWellFormed() } : {}),
@@ -94,6 +99,20 @@ export function toolsOf({ tools = [], tool_choice }: ToolMembers): Tool[] {
     return tool
   })
   if (bytes > LIMITS.toolsBytesMax) throw invalid('tools', `are longer than ${LIMITS.toolsBytesMax} bytes`)
+  return tools
+}
+
+/**
+ * The tools that the model is shown: none with `tool_choice: "none"`.
+ *
+ * @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`.
+ */
+export function toolsOf({ tools = [], tool_choice }: ToolMembers): Tool[] {
+  const given = tools.map((body, i) => {
+    const at = `tools[${i}]`
+    return { ...functionOf(body, at), at: { name: `${at}.function.name`, parameters: `${at}.function.parameters` } }
+  })
+  const shown = checkTools(given)
   return tool_choice === 'none' ? [] : shown
 }
 
@@ -140,7 +159,11 @@ export function messageCalls(calls: readonly ToolCallBody[], at: string): ToolCa
   return calls.map((body, i) => {
     const place = `${at}.tool_calls[${i}]`
     const { name, arguments: given } = functionOf(body, place)
-    return { id: body.id.toWellFormed(), name: checkName(name, place), arguments: objectText(given, place) }
+    return {
+      id: body.id.toWellFormed(),
+      name: checkName(name, `${place}.function.name`),
+      arguments: objectText(given, place),
+    }
   })
 }
 
@@ -150,17 +173,24 @@ function objectText(text: string, at: string): string {
   const param = `${at}.function.arguments`
   if (nestsDeeper(Buffer.from(text), LIMITS.jsonDepthMax))
     throw invalid(param, `nests deeper than ${LIMITS.jsonDepthMax} levels`)
+  if (jsonObject(text) === undefined) throw invalid(param, 'must be a JSON object')
+  return text.toWellFormed()
+}
+
+/** The object that `text` is as JSON; `undefined` when it is none, or nests deeper than `LIMITS.jsonDepthMax`. */
+export function jsonObject(text: string): object | undefined {
+  if (nestsDeeper(Buffer.from(text), LIMITS.jsonDepthMax)) return undefined
   try {
     const value: unknown = JSON.parse(text)
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return text.toWellFormed()
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined
   } catch {
-    // told below
+    return undefined
   }
-  throw invalid(param, 'must be a JSON object')
 }
 
 /** Of the call with that index. It follows from the answer alone, so that who comes back meets it again. */
-const callId = (taskId: TaskId, index: number): string => `call_${taskId.slice(taskId.indexOf('_') + 1)}_${index}`
+export const callId = (taskId: TaskId, index: number, prefix = 'call_'): string =>
+  `${prefix}${taskId.slice(taskId.indexOf('_') + 1)}_${index}`
 
 const callBody = (taskId: TaskId, index: number, { name, arguments: given }: AnsweredCall): object => ({
   id: callId(taskId, index),

@@ -104,7 +104,3 @@ export function idempotencyOf(headers: RequestHeaders, route: string, body: unkn
 /** The `id:` of the last event that the client has of this answer. @throws SkeinError INVALID_REQUEST. */
 export const lastEventId = (headers: RequestHeaders): number | undefined =>
   headerOf(headers, 'last-event-id', 'the id of an event of this answer', wholeNumber)
-
-/** Whose share a task counts against: the key, by a digest that does not give it away, or this machine. */
-export const tenantOf = (apiKey: string | undefined): string =>
-  apiKey === undefined ? 'local' : `key:${createHash('sha256').update(apiKey).digest('hex').slice(0, 12)}`

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import { Type, type Static } from 'typebox'
 import { SkeinError, taskIdOfResponse, type TaskId } from '../../mesh/protocol/index.ts'
+import { ownTask } from './callers.ts'
 import { answerStream, type GenerationComponents } from './exchange.ts'
 import { answering, generate, responseStream, resumption } from './generation.ts'
 import { lastEventId } from './request-options.ts'
@@ -45,7 +46,7 @@ export function responsesRoutes(app: FastifyInstance, components: GenerationComp
         throw new SkeinError('INVALID_REQUEST', 'starting_after is only allowed when stream is true', {
           param: 'starting_after',
         })
-      const view = await service.task(taskId)
+      const view = await ownTask(service, request, taskId)
       if (stream !== 'true') return responseOfTask(view)
       if (view.isPurged) throw new SkeinError('NOT_FOUND', 'the text of this response was deleted after its time')
       // of one that is connected again by itself, the address is as old as its first connection
@@ -59,7 +60,7 @@ export function responsesRoutes(app: FastifyInstance, components: GenerationComp
         await answerStream(
           exchange,
           place.after,
-          responseStream(exchange, { ...head, ...place, hasIds: true }, view),
+          responseStream(exchange, { ...head, ...place, hasIds: true, requestId: request.id }, view),
           true,
         )
       })
@@ -67,7 +68,8 @@ export function responsesRoutes(app: FastifyInstance, components: GenerationComp
     },
   )
 
-  app.post<OneResponse>('/v1/responses/:id/cancel', async ({ params }) =>
-    responseOfTask(await service.cancel(taskIdOf(params))),
-  )
+  app.post<OneResponse>('/v1/responses/:id/cancel', async (request) => {
+    const { taskId } = await ownTask(service, request, taskIdOf(request.params))
+    return responseOfTask(await service.cancel(taskId))
+  })
 }

@@ -1,10 +1,11 @@
 /** The addresses of the gateway. Each handler translates and calls the mesh; none decides anything about it. */
 import type { FastifyInstance } from 'fastify'
-import { SkeinError } from '../../mesh/protocol/index.ts'
+import { visibleTo } from './callers.ts'
 import type { GenerationComponents } from './exchange.ts'
 import { generate } from './generation.ts'
 import { listOf } from './mesh-routes.ts'
-import { identified, modelBody } from './openai-answers.ts'
+import { identified, modelNamed } from './named-models.ts'
+import { modelBody } from './openai-answers.ts'
 import { chatCall, completionCall } from './openai-requests.ts'
 import { ChatBodySchema, CompletionBodySchema, type ChatBody, type CompletionBody } from './openai-schemas.ts'
 
@@ -12,20 +13,14 @@ export function openAiRoutes(app: FastifyInstance, components: GenerationCompone
   const { service, clock } = components
   const created = Math.floor(clock.wallMs() / 1000)
 
-  app.get('/v1/models', () =>
-    listOf([...identified(service.models())].map(([id, model]) => modelBody(id, model, created))),
+  app.get('/v1/models', ({ caller }) =>
+    listOf([...identified(visibleTo(caller, service.models()))].map(([id, model]) => modelBody(id, model, created))),
   )
 
   // a wildcard, since names such as `org/model` have slashes
-  app.get<{ Params: { '*': string } }>('/v1/models/*', ({ params: { '*': name } }) => {
-    const models = identified(service.models())
-    const found = [...models].find(
-      ([id, { aliases, digest }]) => id === name || aliases.includes(name) || digest === name,
-    )
-    if (!found)
-      throw new SkeinError('MODEL_NOT_FOUND', `no node of the mesh has the model '${name}'`, { param: 'model' })
-    return modelBody(name, found[1], created)
-  })
+  app.get<{ Params: { '*': string } }>('/v1/models/*', ({ params: { '*': name }, caller }) =>
+    modelBody(name, modelNamed(visibleTo(caller, service.models()), name), created),
+  )
 
   app.post<{ Body: ChatBody }>('/v1/chat/completions', { schema: { body: ChatBodySchema } }, async (request, reply) => {
     await generate(components, request, reply, chatCall(request.body))

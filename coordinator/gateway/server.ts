@@ -5,26 +5,31 @@
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { STATUS_CODES, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { mintId, SkeinError } from '../../mesh/protocol/index.ts'
+import { mintId, PROTOCOL_VERSION, SKEIN_HEADER, SkeinError } from '../../mesh/protocol/index.ts'
 import type { Logger, Random } from '../../mesh/runtime/index.ts'
+import type { Access } from '../access/index.ts'
+import { accessRoutes } from './access-routes.ts'
+import { anthropicRoutes } from './anthropic-routes.ts'
+import { letIn } from './callers.ts'
 import { untilTaken } from './client-writer.ts'
-import type { GenerationComponents } from './exchange.ts'
-import { bearerCheck, checkSameSite, isLoopback } from './guards.ts'
+import { errorFormOf } from './error-form.ts'
+import { checkNotUpstream, checkSameSite, isLoopback } from './guards.ts'
 import { checkBodyEncoding, parseJsonBody } from './json-body.ts'
 import { DISCARD_BYTES_MAX } from './limits.ts'
 import { meshRoutes, taskRoutes } from './mesh-routes.ts'
-import { errorBody, errorHeaders, schemaError } from './openai-errors.ts'
+import { ollamaRoutes } from './ollama-routes.ts'
+import { errorBody, schemaError } from './openai-errors.ts'
 import { responsesRoutes } from './responses-routes.ts'
 import { healthRoutes, openAiRoutes } from './routes.ts'
-import { workRoutes } from './work-routes.ts'
+import { workRoutes, type WorkComponents } from './work-routes.ts'
 
-export interface ServerComponents extends GenerationComponents {
+export interface ServerComponents extends WorkComponents {
   readonly random: Random
+  readonly access: Access
 }
 
 export interface ServerInit {
   readonly host: string
-  readonly apiKey: string | undefined
 }
 
 /** Ids of clients that may stand in our headers and logs. */
@@ -68,9 +73,12 @@ export function createServer(components: ServerComponents, init: ServerInit): Fa
   app.setErrorHandler<FastifyError>((error, request, reply) => sendError(log, error, request, reply))
   openAiRoutes(app, components)
   responsesRoutes(app, components)
+  anthropicRoutes(app, components)
   workRoutes(app, components)
+  ollamaRoutes(app, components)
   meshRoutes(app, components)
   taskRoutes(app, components)
+  accessRoutes(app, components)
   healthRoutes(app, components)
   return app
 }
@@ -110,19 +118,19 @@ function addHooks(
   init: ServerInit,
   routes: ReadonlyMap<string, Route>,
 ): void {
-  const { clock, limits, counters, log } = components
-  const checkKey = init.apiKey === undefined ? undefined : bearerCheck(init.apiKey)
+  const { access, clock, limits, counters, log } = components
   const isLocal = isLoopback(init.host)
   app.addHook('onRequest', (request, reply, done) => {
     counters.requests++
     const beganAtMs = clock.nowMs()
-    reply.header('x-request-id', request.id)
+    reply.header('x-request-id', request.id).header(SKEIN_HEADER, String(PROTOCOL_VERSION))
     reply.raw.once('close', () => {
       const ms = Math.round(clock.nowMs() - beganAtMs)
       log.debug({ request: request.id, method: request.method, status: reply.raw.statusCode, ms }, 'answered')
     })
+    checkNotUpstream(request)
     if (isLocal) checkSameSite(request)
-    if (checkKey && !request.url.startsWith('/health/')) checkKey(request)
+    if (!request.url.startsWith('/health/')) letIn(access, request, reply)
     if (request.is404) refuseUnrouted(request, reply, routes)
     done()
   })
@@ -183,11 +191,12 @@ async function sendError(
   if (error.code === 'BODY_TOO_LARGE') await discardBody(request)
   // fastify closes after every body error; a body that was read to its end harms nobody
   if (request.raw.complete) reply.removeHeader('connection')
+  const form = errorFormOf(request)
   return reply
     .code(error.row.http)
-    .headers(errorHeaders(error))
+    .headers(form.headers(error, request.id))
     .header('x-request-id', request.id)
-    .send(errorBody(error, request.id))
+    .send(form.body(error, request.id))
 }
 
 /** Reads the rest of a refused body away: closing on unread bytes would reset the connection under the answer. */

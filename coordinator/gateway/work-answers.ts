@@ -27,7 +27,7 @@ export function* embeddingsText(model: string, { vectors, promptTokens }: Embedd
   yield tail(model, promptTokens)
 }
 
-function numbersOf(vector: Uint8Array): number[] {
+export function numbersOf(vector: Uint8Array): number[] {
   const view = new DataView(vector.buffer, vector.byteOffset, vector.byteLength)
   return Array.from({ length: vector.length / 4 }, (_, i) => view.getFloat32(4 * i, true))
 }

@@ -6,6 +6,7 @@ import type { WorkAnswer } from '../admission/index.ts'
 import { takeReply, toClient } from './client-writer.ts'
 import type { GenerationComponents } from './exchange.ts'
 import { answering } from './generation.ts'
+import { granted } from './callers.ts'
 import { skeinOptions } from './request-options.ts'
 import { classesText, embeddingsText, inChunks, tensorsText } from './work-answers.ts'
 import {
@@ -21,7 +22,7 @@ import {
 } from './work-requests.ts'
 
 /** What all three bodies have. */
-interface WorkBody {
+export interface WorkBody {
   readonly model: string
   readonly skein?: Parameters<typeof skeinOptions>[0]
 }
@@ -36,7 +37,7 @@ interface WorkCall {
 const INFER_INPUTS = Math.ceil(LIMITS.workBytesMax / (4 * LIMITS.embeddingDimensionsMax))
 
 /** Requests that are open: their results are held until their clients have read them. */
-class OpenWork {
+export class OpenWork {
   #inputs = 0
 
   /** @throws SkeinError SATURATED; what `answered` throws. */
@@ -53,20 +54,19 @@ class OpenWork {
   }
 }
 
-interface WorkComponents extends GenerationComponents {
+export interface WorkComponents extends GenerationComponents {
   readonly open: OpenWork
 }
 
-export function workRoutes(app: FastifyInstance, shared: GenerationComponents): void {
-  const components: WorkComponents = { ...shared, open: new OpenWork() }
+export function workRoutes(app: FastifyInstance, components: WorkComponents): void {
   app.post<{ Body: EmbeddingsBody }>(
     '/v1/embeddings',
     { schema: { body: EmbeddingsBodySchema } },
     async (request, reply) => {
       const { model, encoding_format: format } = request.body
       const write = (result: WorkResult): Iterable<string> =>
-        embeddingsText(model, as(result, 'embed'), format === 'base64')
-      await answer(components, request, reply, { work: embedWork(request.body), write })
+        embeddingsText(model, ofKind(result, 'embed'), format === 'base64')
+      await answerWork(components, request, reply, { work: embedWork(request.body), write })
       return reply
     },
   )
@@ -76,37 +76,37 @@ export function workRoutes(app: FastifyInstance, shared: GenerationComponents): 
     { schema: { body: ClassifyBodySchema } },
     async (request, reply) => {
       const { model, top } = request.body
-      const write = (result: WorkResult): Iterable<string> => classesText(model, as(result, 'classify'), top)
-      await answer(components, request, reply, { work: classifyWork(request.body), write })
+      const write = (result: WorkResult): Iterable<string> => classesText(model, ofKind(result, 'classify'), top)
+      await answerWork(components, request, reply, { work: classifyWork(request.body), write })
       return reply
     },
   )
 
   app.post<{ Body: InferBody }>('/mesh/v1/infer', { schema: { body: InferBodySchema } }, async (request, reply) => {
     const { model } = request.body
-    const write = (result: WorkResult): Iterable<string> => tensorsText(model, as(result, 'infer').tensors)
-    await answer(components, request, reply, { work: inferWork(request.body), write })
+    const write = (result: WorkResult): Iterable<string> => tensorsText(model, ofKind(result, 'infer').tensors)
+    await answerWork(components, request, reply, { work: inferWork(request.body), write })
     return reply
   })
 }
 
 /** @throws SkeinError INTERNAL: dispatch has checked what it gives. */
-function as<K extends WorkResult['kind']>(result: WorkResult, kind: K): Extract<WorkResult, { kind: K }> {
+export function ofKind<K extends WorkResult['kind']>(result: WorkResult, kind: K): Extract<WorkResult, { kind: K }> {
   if (result.kind !== kind) throw new SkeinError('INTERNAL', `a result of ${result.kind} for work of ${kind}`)
   return result as Extract<WorkResult, { kind: K }>
 }
 
 /** @throws SkeinError what kept the work from being done, when the client can still be told with an HTTP status. */
-async function answer(
+export async function answerWork(
   components: WorkComponents,
   request: FastifyRequest<{ Body: WorkBody }>,
   reply: FastifyReply,
   { work, write }: WorkCall,
 ): Promise<void> {
-  const { open, service, tenant } = components
+  const { open, service } = components
   const { model, skein } = request.body
-  const options = skeinOptions(skein, request.headers)
-  const asked = { requestId: asRequestId(request.id), model, work, tenant, ...options }
+  const options = granted(request.caller, service, model, 'default', skeinOptions(skein, request.headers))
+  const asked = { requestId: asRequestId(request.id), model, work, ...options }
   await open.whileOpen(work, () =>
     answering(components, request, reply, async (active) => {
       const done = await service.work(asked, active.signal)

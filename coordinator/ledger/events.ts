@@ -21,6 +21,7 @@ import type {
   TokenLogprob,
   Usage,
 } from '../../mesh/protocol/index.ts'
+import type { UsageRow } from './usage.ts'
 
 /** Scheduling classes, most urgent first. */
 export const PRIORITIES = ['system', 'interactive', 'default', 'bulk'] as const
@@ -118,6 +119,8 @@ export interface TaskTiming {
 export interface TaskResult {
   readonly outcome: TaskOutcome
   readonly finishReason?: FinishReason
+  /** Of the stop string that ended it, among those of the request. */
+  readonly stopIndex?: number
   readonly error?: { readonly code: ErrorCode; readonly message: string }
   readonly usage?: Usage
   readonly timing?: TaskTiming
@@ -167,6 +170,15 @@ export type LedgerEvent =
       readonly taskId: TaskId
       readonly part?: AnswerPart
       readonly result: TaskResult
+      /** Of an answer that did not end whole, and so has no `usage`: tokens of its prompt, as estimated. */
+      readonly promptTokens?: number
+    }
+  /** Work was done, which has no task: it is in the usage alone. The first such event of an id holds. */
+  | {
+      readonly type: 'work.ended'
+      readonly atMs: number
+      readonly taskId: TaskId
+      readonly usage: Omit<UsageRow, 'taskId' | 'atMs'>
     }
   /** Its text and prompt were deleted after their time. */
   | { readonly type: 'task.purged'; readonly atMs: number; readonly taskId: TaskId }

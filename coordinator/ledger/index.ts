@@ -1,7 +1,17 @@
 /** The ledger: what is true of tasks, whatever crashes. */
+export * from './access.ts'
 export * from './events.ts'
 export * from './ledger.ts'
 export * from './state.ts'
+export {
+  USAGE_AXES,
+  USAGE_DAY_MS,
+  wholeCount,
+  type UsageAxis,
+  type UsageQuery,
+  type UsageRow,
+  type UsageSum,
+} from './usage.ts'
 export { openLedger, type LedgerComponents, type LedgerInit } from './sqlite/sqlite-ledger.ts'
 export {
   LEDGER_FILE,

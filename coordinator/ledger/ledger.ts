@@ -4,8 +4,10 @@
  * (`test/compliance/ledger.suite.ts`).
  */
 import type { TaskId } from '../../mesh/protocol/index.ts'
+import type { AccessEvent } from './access.ts'
 import type { LedgerEvent, LedgerEventOf } from './events.ts'
 import type { LedgerTask, TaskSummary } from './state.ts'
+import type { UsageQuery, UsageSum } from './usage.ts'
 
 /** What came of an admission: the task is new, or the key has named a task before. */
 export type Admission = { readonly isNew: true } | { readonly isNew: false; readonly task: LedgerTask }
@@ -17,6 +19,8 @@ export interface TaskQuery {
   readonly before?: TaskId
   /** Only those that have not ended. */
   readonly isOpen?: boolean
+  /** Only those of this tenant. */
+  readonly tenant?: string
 }
 
 /** What a backup or a check found in a ledger. */
@@ -25,6 +29,10 @@ export interface LedgerFacts {
   readonly events: number
   readonly tasks: number
   readonly epoch: number
+  /** Absent of a ledger of version 1, which has none. */
+  readonly accessEvents?: number
+  /** Rows of the usage; absent of a ledger of version 1. */
+  readonly usage?: number
 }
 
 export interface Ledger {
@@ -39,7 +47,8 @@ export interface Ledger {
   admit(event: LedgerEventOf<'task.admitted'>): Promise<Admission>
   /**
    * Records events in the order of the calls, all of one call or none. Resolves when they are durable. Events of a task
-   * that is not known, and a second `task.ended`, change nothing.
+   * that is not known, and a second `task.ended`, change nothing. The `task.ended` that holds makes the task's row of the
+   * usage in the same transaction.
    *
    * @throws SkeinError LEDGER_UNAVAILABLE: nothing of the call was recorded, and it may be made again.
    */
@@ -56,6 +65,14 @@ export interface Ledger {
   billedMicros(sinceMs: number): Promise<number>
   /** Deletes prompt and text of tasks that ended before `resultsBeforeMs` (stored ones: `tasksBeforeMs`), and all else of those that ended before `tasksBeforeMs`. Returns how many tasks it changed. */
   purge(resultsBeforeMs: number, tasksBeforeMs: number): Promise<number>
+  /** Deletes usage from before `beforeMs`. Returns how many rows. */
+  purgeUsage(beforeMs: number): Promise<number>
+  /** What was used, summed; of tasks that have ended, and of work. */
+  usage(query: UsageQuery): Promise<UsageSum[]>
+  /** Records what happened to a key. Resolves when it is durable. @throws SkeinError LEDGER_UNAVAILABLE. */
+  recordAccess(event: AccessEvent): Promise<void>
+  /** All that happened to keys, in the order in which it was recorded. */
+  accessEvents(): Promise<AccessEvent[]>
   /**
    * Writes a copy of the present state to `path` while work goes on, checks it by opening it, and returns what is in it.
    *

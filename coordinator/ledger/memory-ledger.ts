@@ -4,6 +4,7 @@
  */
 import { LIMITS, SkeinError, type TaskId } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock } from '../../mesh/runtime/index.ts'
+import type { AccessEvent } from './access.ts'
 import type { LedgerEvent, LedgerEventOf } from './events.ts'
 import type { Admission, Ledger, LedgerFacts, TaskQuery } from './ledger.ts'
 import {
@@ -15,6 +16,7 @@ import {
   type LedgerTask,
   type TaskSummary,
 } from './state.ts'
+import { sumUsage, usageOfTask, type UsageQuery, type UsageRow, type UsageSum } from './usage.ts'
 
 export interface MemoryLedgerInit {
   /** What a commit takes on the clock. */
@@ -35,6 +37,8 @@ class Disk {
   seq = 0
   /** In the order of admission. */
   rows = new Map<TaskId, Row>()
+  usage = new Map<TaskId, UsageRow>()
+  access: AccessEvent[] = []
   /** Copies by their path. */
   readonly backups = new Map<string, Disk>()
   failure: string | undefined
@@ -44,10 +48,13 @@ class Disk {
     copy.epoch = this.epoch
     copy.seq = this.seq
     for (const [taskId, row] of this.rows) copy.rows.set(taskId, { ...row, events: [...row.events] })
+    copy.usage = new Map(this.usage)
+    copy.access = [...this.access]
     return copy
   }
 
   record(event: LedgerEvent): void {
+    if (event.type === 'work.ended') return this.#use({ ...event.usage, taskId: event.taskId, atMs: event.atMs })
     const taskId = event.type === 'task.admitted' ? event.spec.taskId : event.taskId
     const row = this.rows.get(taskId)
     const task = apply(row?.task, event)
@@ -55,6 +62,11 @@ class Disk {
     const stored = { seq: this.seq++, event }
     if (row === undefined) this.rows.set(taskId, { task, tokens: 0, events: [stored] })
     else Object.assign(row, { task, tokens: Math.max(row.tokens, durableTokens(task)) }).events.push(stored)
+    if (event.type === 'task.ended') this.#use(usageOfTask(task, event))
+  }
+
+  #use(row: UsageRow): void {
+    if (!this.usage.has(row.taskId)) this.usage.set(row.taskId, row)
   }
 }
 
@@ -142,7 +154,7 @@ export class MemoryLedger implements Ledger {
     return this.#read(() => this.#byKey(tenant, key))
   }
 
-  list({ limit, before, isOpen }: TaskQuery): Promise<TaskSummary[]> {
+  list({ limit, before, isOpen, tenant }: TaskQuery): Promise<TaskSummary[]> {
     return this.#read(() => {
       const taskIds = [...this.#disk.rows.keys()]
       const end = before === undefined ? taskIds.length : Math.max(0, taskIds.indexOf(before))
@@ -151,6 +163,7 @@ export class MemoryLedger implements Ledger {
         .reverse()
         .map((taskId) => this.#disk.rows.get(taskId)!)
         .filter(({ task }) => isOpen !== true || task.result === undefined)
+        .filter(({ task }) => tenant === undefined || task.spec.tenant === tenant)
         .slice(0, Math.min(limit, LIMITS.tasksPageMax))
         .map(({ task, tokens }) => summaryOf(task, tokens))
     })
@@ -184,12 +197,35 @@ export class MemoryLedger implements Ledger {
     })
   }
 
+  purgeUsage(beforeMs: number): Promise<number> {
+    return this.#write(() => {
+      const { usage } = this.#disk
+      const old = [...usage.values()].filter(({ atMs }) => atMs < beforeMs)
+      for (const { taskId } of old) usage.delete(taskId)
+      return old.length
+    })
+  }
+
+  usage(query: UsageQuery): Promise<UsageSum[]> {
+    return this.#read(() => sumUsage(this.#disk.usage.values(), query))
+  }
+
+  recordAccess(event: AccessEvent): Promise<void> {
+    return this.#write(() => void this.#disk.access.push(event))
+  }
+
+  accessEvents(): Promise<AccessEvent[]> {
+    return this.#read(() => [...this.#disk.access])
+  }
+
   backup(path: string): Promise<LedgerFacts> {
     return this.#read(() => {
       if (this.#disk.backups.has(path)) throw new SkeinError('BACKUP_INVALID', `${path} exists already`)
       this.#disk.backups.set(path, this.#disk.copy())
       const events = this.durableEvents.length
-      return { schemaVersion: 1, events, tasks: this.#disk.rows.size, epoch: this.epoch }
+      const { rows, access, usage } = this.#disk
+      const counts = { tasks: rows.size, accessEvents: access.length, usage: usage.size }
+      return { schemaVersion: 2, events, epoch: this.epoch, ...counts }
     })
   }
 

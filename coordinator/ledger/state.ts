@@ -91,6 +91,8 @@ export function apply(task: LedgerTask | undefined, event: LedgerEvent): LedgerT
         endedAtMs: event.atMs,
         result: event.result,
       }
+    case 'work.ended':
+      return task
     case 'task.purged': {
       if (!task.result) return task
       const result = { ...task.result, tail: '' }

@@ -74,6 +74,9 @@ export const ERRORS = {
   REQUEST_TIMEOUT: row(408, true, 'caller', 1, 'The body did not arrive in time.'),
   CLIENT_CLOSED: row(499, false, 'caller', 1, 'The client hung up; its work was cancelled.'),
   CLIENT_STALLED: row(499, true, 'caller', 1, 'The client did not read its answer for `clientStallMs`.'),
+  RATE_LIMITED: row(429, true, 'caller', 4, 'The key has had its requests or tokens of this minute.'),
+  QUOTA_EXCEEDED: row(429, false, 'caller', 4, 'The key has had its tokens of this day (UTC).'),
+  KEY_NAME_TAKEN: row(409, false, 'caller', 2, 'There is a key of that name; rotate or revoke it, or choose another.'),
   // The mesh
   NO_ELIGIBLE_NODE: row(
     503,

@@ -66,6 +66,14 @@ export const LIMITS = {
   explainedCandidatesMax: 64,
   /** Length of an `Idempotency-Key`. */
   idempotencyKeyLengthMax: 255,
+  /** Keys of clients that are good at once. */
+  apiKeysMax: 1000,
+  /** Length of a key's name. */
+  apiKeyNameLengthMax: 64,
+  /** Patterns of models that one key is for. */
+  apiKeyModelsMax: 64,
+  /** Sums of one answer about the usage. */
+  usageSumsMax: 10_000,
   /** Text that may wait in the gateway for a client that does not read; above it the stream is cut. */
   clientBacklogBytesMax: 1024 * 1024,
   /** A client that reads nothing for this long while text waits is cut. */
@@ -229,6 +237,12 @@ export const LIMITS = {
   resultRetentionMs: 24 * 3_600_000,
   /** Stored answers, and what is left of tasks without their text, are kept this long. */
   taskRetentionMs: 30 * 24 * 3_600_000,
+  /** What answers and work have used is kept this long: a year, and the month in which it is looked at. */
+  usageRetentionMs: 400 * 24 * 3_600_000,
+  /** The old secret of a rotated key holds this long, unless told otherwise. */
+  apiKeyGraceMs: 24 * 3_600_000,
+  /** It may be told to hold this long at most. */
+  apiKeyLongestGraceMs: 30 * 24 * 3_600_000,
   /** A source of a model answers a request within this long. */
   pullResponseMs: 30_000,
   /** A source that sends no byte for this long is asked again. */
@@ -311,6 +325,8 @@ const relations: readonly [boolean, string][] = [
   [LIMITS.reattachMs < LIMITS.heldAttemptMs, 'a node holds an attempt for as long as a restart takes'],
   [LIMITS.checkpointMs < LIMITS.heldAttemptMs, 'what a checkpoint lacks is still held by the node'],
   [LIMITS.resultRetentionMs <= LIMITS.taskRetentionMs, 'a result is part of its task'],
+  [LIMITS.taskRetentionMs <= LIMITS.usageRetentionMs, 'of every task that is known its use is known'],
+  [LIMITS.apiKeyGraceMs <= LIMITS.apiKeyLongestGraceMs, 'the usual grace is one that may be asked for'],
   [LIMITS.replicaAnswerMs > LIMITS.lostAfterMs, 'a node that does not answer an order is lost first'],
   [LIMITS.replicaLoadMs < LIMITS.replicaFetchMs, 'a replica that is fetched is loaded as well'],
   [LIMITS.kvStallMs < LIMITS.heartbeatIntervalMs, 'a KV state holds up answers for less than a heartbeat'],

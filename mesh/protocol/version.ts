@@ -17,6 +17,11 @@ export const WIRE_HISTORY: readonly { version: number; date: string; change: str
 /** What this build speaks. A peer that names another in its hello is refused with `VERSION_MISMATCH`. */
 export const PROTOCOL_VERSION = 2
 
+/** Header of each HTTP answer of a gateway, `PROTOCOL_VERSION`: by it a node that looks for servers knows a Skein. */
+export const SKEIN_HEADER = 'x-skein-version'
+/** Header of what a node asks of a server that runs already. A gateway refuses it: a mesh would ask itself in circles. */
+export const UPSTREAM_HEADER = 'x-skein-upstream'
+
 const id = (name: string): string => `/skein/${name}/${PROTOCOL_VERSION}.0.0`
 
 /** libp2p protocol ids. `join` is the only one that a non-member may open. */

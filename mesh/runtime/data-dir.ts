@@ -17,6 +17,8 @@ export interface Instance {
   readonly http?: string
   /** Bearer key that the gateway asks for. */
   readonly apiKey?: string
+  /** Key of the owner for commands of this machine, made at each start where the gateway asks for none. */
+  readonly ownKey?: string
   /** Where commands of this machine ask for what other members have, and the key for it. */
   readonly door?: { readonly url: string; readonly key: string }
   /** Of Skein. */

@@ -45,6 +45,11 @@ export const ZONES: readonly ZoneRule[] = [
     reason: 'It keeps what happened; it does not know who made it happen, and another database may take its place.',
   },
   {
+    folder: 'coordinator/access',
+    imports: ['mesh/protocol', 'mesh/runtime', 'coordinator/ledger'],
+    reason: 'It knows keys, and what each may do; what is asked with them, and over which protocol, it does not.',
+  },
+  {
     folder: 'coordinator/dispatch',
     imports: [...MESH, 'coordinator/scheduler', 'coordinator/directory', 'coordinator/ledger'],
     reason: 'It runs plans on nodes. It does not know HTTP, nor who asked.',
@@ -61,7 +66,7 @@ export const ZONES: readonly ZoneRule[] = [
   },
   {
     folder: 'coordinator/gateway',
-    imports: ['mesh/protocol', 'mesh/runtime', 'coordinator/admission'],
+    imports: ['mesh/protocol', 'mesh/runtime', 'coordinator/access', 'coordinator/admission'],
     reason: 'HTTP ends here: it knows the service port, and no peer, attempt or plan.',
   },
   {
@@ -69,6 +74,7 @@ export const ZONES: readonly ZoneRule[] = [
     imports: [
       ...MESH,
       'coordinator/gateway',
+      'coordinator/access',
       'coordinator/admission',
       'coordinator/dispatch',
       'coordinator/directory',

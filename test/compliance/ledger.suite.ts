@@ -11,6 +11,7 @@ import {
   type LedgerEvent,
   type LedgerTask,
 } from '../../coordinator/ledger/index.ts'
+import { usageSuite } from './ledger-usage.suite.ts'
 import { LIMITS, type TaskId } from '../../mesh/protocol/index.ts'
 import {
   admitted,
@@ -302,12 +303,14 @@ export function ledgerSuite(name: string, makePlace: () => Promise<LedgerPlace>)
       })
     })
 
+    usageSuite(() => ({ ledger, reopen, place }))
+
     describe('backup', () => {
       it('opens, and is what the ledger was', async () => {
         const taskId = await admit({ idempotency: { key: 'k', bodyDigest: 'd' } })
         await ledger.append([assigned(taskId), checkpointed(taskId, 0, 2)])
         const facts = await ledger.backup(place.path('copy'))
-        expect(facts).toEqual({ schemaVersion: 1, events: 3, tasks: 1, epoch: 1 })
+        expect(facts).toEqual({ schemaVersion: 2, events: 3, tasks: 1, epoch: 1, accessEvents: 0, usage: 0 })
         const before = await ledger.task(taskId)
         await ledger.append([ended(taskId)])
         const copy = await place.openBackup('copy')

@@ -2,6 +2,7 @@ import { createServer } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createGateway, type Gateway } from '../../coordinator/gateway/index.ts'
 import { silentLogger, SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
+import { accessOf } from '../fixtures/access.ts'
 import { MeshServiceTwin, saysAndHangs } from '../fixtures/mesh-service-twin.ts'
 import { chatBytes, RawClient, startGateway } from './gateway.harness.ts'
 
@@ -13,11 +14,12 @@ afterEach(async () => {
 function gatewayAt(host: string, port: number, apiKey?: string): Gateway {
   const components = {
     service: new MeshServiceTwin(),
+    access: accessOf(apiKey),
     clock: new SystemClock(),
     random: new SystemRandom(),
     log: silentLogger,
   }
-  const gateway = createGateway(components, { host, port, ...(apiKey === undefined ? {} : { apiKey }) })
+  const gateway = createGateway(components, { host, port })
   stopping.push(gateway)
   return gateway
 }

@@ -1,13 +1,11 @@
 /** Tool calling with the official client, from its request to a real model and back, and a turn with the call's result. */
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { TaskEvent } from '../../coordinator/admission/index.ts'
-import { asModelDigest, GREEDY, LIMITS } from '../../mesh/protocol/index.ts'
+import { asModelDigest } from '../../mesh/protocol/index.ts'
 import { silentLogger, SystemClock } from '../../mesh/runtime/index.ts'
 import { createEngine, type Engine } from '../../node/engines/index.ts'
 import { ensureModel } from '../fixtures/models/index.ts'
-import { end, started, tokens, type TwinCall } from '../fixtures/mesh-service-twin.ts'
-import { startGateway, type RunningGateway } from './gateway.harness.ts'
+import { engineScript, startGateway, type RunningGateway } from './gateway.harness.ts'
 
 const TOOL: OpenAI.ChatCompletionFunctionTool = {
   type: 'function',
@@ -34,37 +32,13 @@ const BODY = {
 let running: RunningGateway
 let engine: Engine
 let client: OpenAI
-let attempts = 0
-
-/** The task's attempt on the engine, without a mesh between. */
-async function* attempt({ request, signal }: TwinCall): AsyncGenerator<TaskEvent> {
-  const { sampling, maxTokens = 200, prompt, stop, format, logprobs } = request
-  yield started()
-  const events = engine.generate(
-    {
-      id: `attempt-${++attempts}`,
-      prompt,
-      stop,
-      sampling: { ...GREEDY, seed: 1, ...sampling },
-      maxTokens: Math.min(maxTokens, LIMITS.generatedTokensMax),
-      generated: [],
-      ...(format && { format }),
-      ...(logprobs !== undefined && { logprobs }),
-    },
-    signal,
-  )
-  for await (const event of events) {
-    if (event.type === 'tokens') yield tokens(event.index, event.text, event.ids.length, event.logprobs)
-    if (event.type === 'end') yield end(event.text, event.usage, 1, event.finishReason)
-  }
-}
 
 beforeAll(async () => {
   engine = createEngine('llama', { clock: new SystemClock(), log: silentLogger })
   const digest = asModelDigest(`sha256:${'0'.repeat(64)}`)
   await engine.load({ path: await ensureModel('tools'), digest, slots: 2, contextTokens: 2048, threads: 1 })
   running = await startGateway({ apiKey: 'sk-test' })
-  running.twin.script = attempt
+  running.twin.script = engineScript(engine)
   client = new OpenAI({ baseURL: `${running.gateway.url}/v1`, apiKey: 'sk-test', maxRetries: 0 })
 }, 60_000)
 afterAll(async () => {

@@ -1,8 +1,12 @@
 /** A gateway on a real socket over the twin, and a client that speaks bytes. */
 import { connect, type Socket } from 'node:net'
+import type { Access } from '../../coordinator/access/index.ts'
 import { createGateway, type Gateway, type GatewayInit } from '../../coordinator/gateway/index.ts'
+import { GREEDY, LIMITS } from '../../mesh/protocol/index.ts'
 import { silentLogger, SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
-import { MeshServiceTwin } from '../fixtures/mesh-service-twin.ts'
+import type { Engine } from '../../node/engines/index.ts'
+import { accessOf } from '../fixtures/access.ts'
+import { end, MeshServiceTwin, started, tokens, type TwinScript } from '../fixtures/mesh-service-twin.ts'
 
 export interface RunningGateway {
   readonly twin: MeshServiceTwin
@@ -10,9 +14,16 @@ export interface RunningGateway {
   readonly port: number
 }
 
-export async function startGateway(init: Partial<GatewayInit> = {}): Promise<RunningGateway> {
+/** What a test says of its gateway; without `apiKey` and `access` it is open. */
+export type StartInit = Partial<GatewayInit> & { readonly apiKey?: string; readonly access?: Access }
+
+export async function startGateway({
+  apiKey,
+  access = accessOf(apiKey),
+  ...init
+}: StartInit = {}): Promise<RunningGateway> {
   const twin = new MeshServiceTwin()
-  const components = { service: twin, clock: new SystemClock(), random: new SystemRandom(), log: silentLogger }
+  const components = { service: twin, access, clock: new SystemClock(), random: new SystemRandom(), log: silentLogger }
   const gateway = createGateway(components, { host: '127.0.0.1', port: 0, ...init })
   await gateway.start()
   return { twin, gateway, port: Number(new URL(gateway.url).port) }
@@ -86,3 +97,31 @@ export function bytesOf(method: string, path: string, body?: unknown, headers: R
 
 export const CHAT = { model: 'tiny', messages: [{ role: 'user' as const, content: 'hi' }] }
 export const chatBytes = (extra: object = {}): string => bytesOf('POST', '/v1/chat/completions', { ...CHAT, ...extra })
+
+/** Each task as an attempt on `engine`, without a mesh between. */
+export function engineScript(engine: Engine): TwinScript {
+  let attempts = 0
+  return async function* ({ request, signal }) {
+    const { sampling, maxTokens = 200, prompt, stop, format, logprobs } = request
+    yield started()
+    const events = engine.generate(
+      {
+        id: `attempt-${++attempts}`,
+        prompt,
+        stop,
+        sampling: { ...GREEDY, seed: 1, ...sampling },
+        maxTokens: Math.min(maxTokens, LIMITS.generatedTokensMax),
+        generated: [],
+        ...(format && { format }),
+        ...(logprobs !== undefined && { logprobs }),
+      },
+      signal,
+    )
+    for await (const event of events) {
+      if (event.type === 'tokens') yield tokens(event.index, event.text, event.ids.length, event.logprobs)
+      if (event.type !== 'end') continue
+      const { text, usage, finishReason, stopIndex } = event
+      yield { ...end(text, usage, 1, finishReason), ...(stopIndex !== undefined && { stopIndex }) }
+    }
+  }
+}

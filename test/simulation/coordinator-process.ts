@@ -174,6 +174,10 @@ export class CoordinatorMachine {
       open: () => inner.open(),
       billedMicros: (sinceMs) => inner.billedMicros(sinceMs),
       purge: (results, tasks) => inner.purge(results, tasks),
+      purgeUsage: (beforeMs) => inner.purgeUsage(beforeMs),
+      usage: (query) => inner.usage(query),
+      recordAccess: (event) => inner.recordAccess(event),
+      accessEvents: () => inner.accessEvents(),
       backup: (path) => inner.backup(path),
       close: () => inner.close(),
     }

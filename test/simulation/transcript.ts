@@ -90,6 +90,8 @@ function eventText(event: LedgerEvent): string {
       return `checkpoint ${event.taskId} ${event.part.index}+${event.part.ids.length / 4}`
     case 'task.ended':
       return `ended ${event.taskId} ${event.result.outcome} ${event.result.error?.code ?? event.result.finishReason ?? ''}`
+    case 'work.ended':
+      return `work ${event.taskId} of ${event.usage.promptTokens}`
     case 'task.purged':
       return `purged ${event.taskId}`
   }

@@ -1,5 +1,6 @@
 /** What the ledger and its worker say to each other, by structured clone. Both ends are of one build. */
 import type { LedgerFacts } from '../ledger.ts'
+import type { UsageAxis } from '../usage.ts'
 import type { Failure } from './schema.ts'
 
 /** Columns of a new task, and its event. */
@@ -9,6 +10,7 @@ export interface NewTask {
   readonly key: string | null
   readonly bodyDigest: string | null
   readonly model: string
+  readonly digest: string
   readonly priority: string
   readonly isStored: boolean
   readonly atMs: number
@@ -18,7 +20,9 @@ export interface NewTask {
 /** What an event changes in the row of its task. */
 export type RowChange =
   | { readonly kind: 'none' }
-  | { readonly kind: 'assigned'; readonly nodeId: string; readonly nodeName: string }
+  | { readonly kind: 'assigned'; readonly nodeId: string; readonly nodeName: string; readonly route: string }
+  /** What an attempt cost; nothing where its node has no price. */
+  | { readonly kind: 'attempt end'; readonly costMicros: number | null }
   /** Tokens from `from` up to `to`. */
   | { readonly kind: 'tokens'; readonly from: number; readonly to: number }
   | {
@@ -27,7 +31,35 @@ export type RowChange =
       readonly code: string | null
       readonly from: number
       readonly to: number
+      readonly promptTokens: number
+      readonly cachedTokens: number
+      /** The tokens that the task has, when `null`. */
+      readonly completionTokens: number | null
     }
+  /** A row of the usage without a task. */
+  | { readonly kind: 'work'; readonly usage: UsageColumns }
+
+/** Columns of the `usage` table, in their order; the time of the event is one more. */
+export type UsageColumns = readonly [
+  tenant: string,
+  model: string,
+  digest: string | null,
+  nodeId: string | null,
+  nodeName: string | null,
+  route: string | null,
+  kind: string,
+  state: string,
+  code: string | null,
+  promptTokens: number,
+  cachedTokens: number,
+  completionTokens: number,
+  attempts: number,
+  tookMs: number,
+  costMicros: number | null,
+]
+
+/** One sum, with a column for each axis that was asked for. */
+export type UsageSumRow = Readonly<Record<string, string | number | null>>
 
 export interface NewEvent {
   readonly taskId: string
@@ -57,7 +89,10 @@ export interface Operations {
   readonly append: { ask: { events: readonly NewEvent[] }; answer: null }
   readonly task: { ask: { taskId: string }; answer: Uint8Array[] | null }
   readonly byKey: { ask: { tenant: string; key: string }; answer: Uint8Array[] | null }
-  readonly list: { ask: { limit: number; before: string | null; isOpen: boolean }; answer: TaskRow[] }
+  readonly list: {
+    ask: { limit: number; before: string | null; isOpen: boolean; tenant: string | null }
+    answer: TaskRow[]
+  }
   /** Unfinished tasks behind the one with the number `after`. */
   readonly open: { ask: { after: number; limit: number }; answer: { seq: number; events: Uint8Array[] }[] }
   /** Begins and ends of attempts since `sinceMs`, behind the event with the number `after`. */
@@ -70,6 +105,15 @@ export interface Operations {
   readonly purge: { ask: { tasks: readonly PurgedTask[] }; answer: null }
   /** Deletes tasks that ended before `beforeMs`; answers how many. */
   readonly forget: { ask: { beforeMs: number; limit: number }; answer: number }
+  /** Deletes usage from before `beforeMs`; answers how many rows. */
+  readonly forgetUsage: { ask: { beforeMs: number; limit: number }; answer: number }
+  readonly usage: {
+    ask: { sinceMs: number; untilMs: number; tenant: string | null; by: readonly UsageAxis[]; limit: number }
+    answer: UsageSumRow[]
+  }
+  readonly recordAccess: { ask: { atMs: number; payload: Uint8Array }; answer: null }
+  /** Events of keys behind the one with the number `after`. */
+  readonly accessEvents: { ask: { after: number; limit: number }; answer: StoredEvent[] }
   /** Overwrites what was deleted in the write-ahead log too. */
   readonly scrub: { ask: object; answer: null }
   readonly close: { ask: object; answer: null }
@@ -77,7 +121,14 @@ export interface Operations {
 export type OperationName = keyof Operations
 
 /** Those that change the ledger: they share a transaction. */
-export const WRITES: ReadonlySet<OperationName> = new Set(['admit', 'append', 'purge', 'forget'])
+export const WRITES: ReadonlySet<OperationName> = new Set([
+  'admit',
+  'append',
+  'purge',
+  'forget',
+  'forgetUsage',
+  'recordAccess',
+])
 
 export type Request = {
   readonly [N in OperationName]: { readonly id: number; readonly name: N } & Readonly<Operations[N]['ask']>

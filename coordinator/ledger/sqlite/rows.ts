@@ -10,10 +10,21 @@ import {
 } from '../../../mesh/protocol/index.ts'
 import type { AnswerPart, LedgerEvent, LedgerEventOf, Priority } from '../events.ts'
 import { apply, purgedEvent, type LedgerTask, type TaskSummary } from '../state.ts'
-import type { NewEvent, NewTask, Operations, PurgedTask, RowChange, TaskRow } from './messages.ts'
+import type { AccessEvent } from '../access.ts'
+import { usedBy, wholeCount, type UsageSum } from '../usage.ts'
+import type {
+  NewEvent,
+  NewTask,
+  Operations,
+  PurgedTask,
+  RowChange,
+  TaskRow,
+  UsageColumns,
+  UsageSumRow,
+} from './messages.ts'
 
 /** @throws SkeinError INTERNAL for an event that could not be read again: `undefined` or no number in it. */
-function encodeEvent(event: LedgerEvent): Uint8Array {
+export function encodeEvent(event: LedgerEvent | AccessEvent): Uint8Array {
   const payload = canonicalBytes(event)
   if (readCanonical(payload) === undefined)
     throw new SkeinError('INTERNAL', `a ${event.type} event has a value that the ledger cannot keep`)
@@ -22,8 +33,8 @@ function encodeEvent(event: LedgerEvent): Uint8Array {
 }
 
 /** @throws SkeinError LEDGER_CORRUPT. */
-export function decodeEvent(payload: Uint8Array): LedgerEvent {
-  const event = readCanonical(payload) as LedgerEvent | undefined
+export function decodeEvent<E extends LedgerEvent | AccessEvent = LedgerEvent>(payload: Uint8Array): E {
+  const event = readCanonical(payload) as E | undefined
   if (event?.type === undefined)
     throw new SkeinError(
       'LEDGER_CORRUPT',
@@ -42,13 +53,14 @@ export function foldEvents(payloads: readonly Uint8Array[]): LedgerTask {
 
 /** @throws SkeinError INTERNAL, as `encodeEvent`. */
 export function toNewTask(event: LedgerEventOf<'task.admitted'>): NewTask {
-  const { taskId, tenant, idempotency, model, priority, stored } = event.spec
+  const { taskId, tenant, idempotency, model, digest, priority, stored } = event.spec
   return {
     taskId,
     tenant,
     key: idempotency?.key ?? null,
     bodyDigest: idempotency?.bodyDigest ?? null,
     model,
+    digest,
     priority,
     isStored: stored,
     atMs: event.atMs,
@@ -68,18 +80,36 @@ export const toNewEvent = (event: Exclude<LedgerEvent, { type: 'task.admitted' }
 function changeOf(event: Exclude<LedgerEvent, { type: 'task.admitted' }>): RowChange {
   switch (event.type) {
     case 'attempt.assigned':
-      return { kind: 'assigned', nodeId: event.node.peerId, nodeName: event.node.name }
+      return { kind: 'assigned', nodeId: event.node.peerId, nodeName: event.node.name, route: event.route }
     case 'task.checkpointed':
       return { kind: 'tokens', ...rangeOf(event.part) }
     case 'task.ended': {
       const { outcome, error } = event.result
-      return { kind: 'end', state: outcome, code: error?.code ?? null, ...rangeOf(event.part) }
+      const used = { completionTokens: null, ...usedBy(event) }
+      return { kind: 'end', state: outcome, code: error?.code ?? null, ...rangeOf(event.part), ...used }
     }
     case 'attempt.ended':
+      return { kind: 'attempt end', costMicros: event.costMicros ?? null }
+    case 'work.ended':
+      return { kind: 'work', usage: columnsOf(event.usage) }
     case 'task.purged':
       return { kind: 'none' }
   }
 }
+
+function columnsOf(usage: LedgerEventOf<'work.ended'>['usage']): UsageColumns {
+  const { tenant, model, digest, node, route, kind, state, code, attempts, tookMs, costMicros } = usage
+  return [
+    ...([tenant, model, digest ?? null, node?.peerId ?? null, node?.name ?? null, route ?? null] as const),
+    ...([kind, state, code ?? null] as const),
+    ...([usage.promptTokens, usage.cachedTokens, usage.completionTokens].map(wholeCount) as [number, number, number]),
+    ...([wholeCount(attempts), tookMs, costMicros ?? null] as const),
+  ]
+}
+
+/** A sum without the axes that it has no value of. */
+export const toUsageSum = (row: UsageSumRow): UsageSum =>
+  Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as unknown as UsageSum
 
 /** Without a part, one that fits nowhere. */
 const rangeOf = (part: AnswerPart | undefined): { from: number; to: number } =>

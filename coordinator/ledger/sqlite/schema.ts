@@ -57,6 +57,40 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX events_by_task ON events (task, seq);
   `,
+  `
+  ALTER TABLE tasks ADD COLUMN digest TEXT;
+  ALTER TABLE tasks ADD COLUMN route TEXT;
+  ALTER TABLE tasks ADD COLUMN cost_micros REAL;
+  CREATE INDEX tasks_by_tenant ON tasks (tenant, seq);
+
+  CREATE TABLE access_events (
+    seq INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    payload BLOB NOT NULL
+  ) STRICT;
+
+  CREATE TABLE usage (
+    seq INTEGER PRIMARY KEY,
+    task_id TEXT NOT NULL UNIQUE,
+    at REAL NOT NULL,
+    tenant TEXT NOT NULL,
+    model TEXT NOT NULL,
+    digest TEXT,
+    node_id TEXT,
+    node_name TEXT,
+    route TEXT,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    code TEXT,
+    prompt_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    took_ms REAL NOT NULL,
+    cost_micros REAL
+  ) STRICT;
+  CREATE INDEX usage_by_time ON usage (at);
+  `,
 ]
 
 /** The one number that `sql` selects. */
@@ -97,12 +131,19 @@ export function refuse(db: DatabaseSync, newest = MIGRATIONS.length): Failure | 
   return undefined
 }
 
+/** True from version 2 on: a backup that an older Skein made has no such tables. */
+export const hasUsage = (db: DatabaseSync): boolean => numberOf(db, 'PRAGMA user_version') >= 2
+
 /** Counts what is in the ledger. */
 export const factsOf = (db: DatabaseSync): LedgerFacts => ({
   schemaVersion: numberOf(db, 'PRAGMA user_version'),
   events: numberOf(db, 'SELECT count(*) FROM events'),
   tasks: numberOf(db, 'SELECT count(*) FROM tasks'),
   epoch: numberOf(db, "SELECT value FROM meta WHERE key = 'epoch'"),
+  ...(hasUsage(db) && {
+    accessEvents: numberOf(db, 'SELECT count(*) FROM access_events'),
+    usage: numberOf(db, 'SELECT count(*) FROM usage'),
+  }),
 })
 
 const RESTORE = 'Restore a backup into a new data directory: skein restore FILE --data DIR'

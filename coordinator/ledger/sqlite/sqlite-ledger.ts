@@ -7,11 +7,22 @@ import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { LIMITS, SkeinError, type TaskId } from '../../../mesh/protocol/index.ts'
 import { FileLock, type Clock, type Logger } from '../../../mesh/runtime/index.ts'
+import type { AccessEvent } from '../access.ts'
 import type { LedgerEvent, LedgerEventOf } from '../events.ts'
 import type { Admission, Ledger, LedgerFacts, TaskQuery } from '../ledger.ts'
 import { billedMicrosOf, type LedgerTask, type TaskSummary } from '../state.ts'
+import type { UsageQuery, UsageSum } from '../usage.ts'
 import type { Answer, FromWorker, OperationName, Operations, Request, WorkerInit } from './messages.ts'
-import { decodeEvent, foldEvents, toNewEvent, toNewTask, toPurgedTask, toSummary } from './rows.ts'
+import {
+  decodeEvent,
+  encodeEvent,
+  foldEvents,
+  toNewEvent,
+  toNewTask,
+  toPurgedTask,
+  toSummary,
+  toUsageSum,
+} from './rows.ts'
 import { failureOf, type Failure } from './schema.ts'
 
 export interface LedgerComponents {
@@ -32,8 +43,10 @@ const WAITING_MAX = 2 * LIMITS.tasksMax
 const WAITING_BYTES_MAX = 8 * LIMITS.promptBytesMax
 /** Tasks read or purged at once. */
 const PAGE = 64
-/** Events of attempts have no texts. */
+/** Events of attempts and keys have no texts. */
 const ATTEMPTS_PAGE = 1024
+/** Rows of the usage that are deleted in one transaction. */
+const USAGE_PAGE = 1024
 /** A commit that takes longer is logged; a healthy disk takes some ms. */
 const SLOW_COMMIT_MS = 2000
 /** A disk that hangs may hold up the end of the process this long, in ms. Below `LIMITS.shutdownMs`. */
@@ -161,12 +174,13 @@ class SqliteLedger implements Ledger {
     return found === null ? undefined : foldEvents(found)
   }
 
-  async list({ limit, before, isOpen }: TaskQuery): Promise<TaskSummary[]> {
+  async list({ limit, before, isOpen, tenant }: TaskQuery): Promise<TaskSummary[]> {
     const rows = await this.#ask({
       name: 'list',
       limit: Math.min(limit, LIMITS.tasksPageMax),
       before: before ?? null,
       isOpen: isOpen ?? false,
+      tenant: tenant ?? null,
     })
     return rows.map(toSummary)
   }
@@ -203,6 +217,33 @@ class SqliteLedger implements Ledger {
     }
     if (changed > 0) await this.#ask({ name: 'scrub' })
     return changed
+  }
+
+  async purgeUsage(beforeMs: number): Promise<number> {
+    let deleted = 0
+    for (let found = USAGE_PAGE; found === USAGE_PAGE; deleted += found)
+      found = await this.#ask({ name: 'forgetUsage', beforeMs, limit: USAGE_PAGE })
+    return deleted
+  }
+
+  async usage({ tenant, ...query }: UsageQuery): Promise<UsageSum[]> {
+    const rows = await this.#ask({ name: 'usage', ...query, tenant: tenant ?? null })
+    return rows.map(toUsageSum)
+  }
+
+  async recordAccess(event: AccessEvent): Promise<void> {
+    const payload = encodeEvent(event)
+    await this.#ask({ name: 'recordAccess', atMs: event.atMs, payload }, payload.length)
+  }
+
+  async accessEvents(): Promise<AccessEvent[]> {
+    const events: AccessEvent[] = []
+    for (let after = 0; ;) {
+      const page = await this.#ask({ name: 'accessEvents', after, limit: ATTEMPTS_PAGE })
+      for (const { payload } of page) events.push(decodeEvent<AccessEvent>(payload))
+      if (page.length < ATTEMPTS_PAGE) return events
+      after = page.at(-1)!.seq
+    }
   }
 
   async backup(path: string): Promise<LedgerFacts> {

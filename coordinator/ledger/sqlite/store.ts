@@ -12,9 +12,12 @@ import {
   type Operations,
   type Request,
   type RequestOf,
+  type RowChange,
   type StoredEvent,
   type TaskRow,
+  type UsageSumRow,
 } from './messages.ts'
+import type { UsageAxis } from '../usage.ts'
 import { failureOf, isFailure, migrate, numberOf, quickCheck, type Failure } from './schema.ts'
 
 /** A backup that starts may hold the database for a moment. */
@@ -22,6 +25,28 @@ const BUSY_MS = 2000
 
 /** Log kept on disk when nothing is in it. */
 const LOG_BYTES_MAX = 64 * 1024 * 1024
+
+/** All but `seq`. */
+const USAGE_COLUMNS = `task_id, at, tenant, model, digest, node_id, node_name, route, kind, state, code, prompt_tokens,
+  cached_tokens, completion_tokens, attempts, took_ms, cost_micros`
+const USAGE_AXES: Readonly<Record<UsageAxis, string>> = {
+  tenant: 'tenant',
+  model: 'model',
+  day: 'CAST(at / 86400000 AS INTEGER)',
+  node: 'node_name',
+  route: 'route',
+  kind: 'kind',
+  state: 'state',
+}
+const USAGE_SUMS = [
+  'count(*) AS requests',
+  "count(*) FILTER (WHERE state = 'completed') AS completed",
+  'sum(prompt_tokens) AS promptTokens',
+  'sum(cached_tokens) AS cachedTokens',
+  'sum(completion_tokens) AS completionTokens',
+  'total(took_ms) AS tookMs',
+  'total(cost_micros) AS costMicros',
+]
 
 const EPOCH = "SELECT value FROM meta WHERE key = 'epoch'"
 
@@ -132,14 +157,16 @@ export class Store {
         return { isNew: false, events: this.#eventsOf(found['seq'] as number) }
       }
       this.#do(
-        `INSERT INTO tasks (task_id, tenant, idempotency_key, body_digest, model, priority, is_stored, admitted_at, state)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued')`,
+        `INSERT INTO tasks
+           (task_id, tenant, idempotency_key, body_digest, model, digest, priority, is_stored, admitted_at, state)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued')`,
         [
           task.taskId,
           task.tenant,
           task.key,
           task.bodyDigest,
           task.model,
+          task.digest,
           task.priority,
           task.isStored ? 1 : 0,
           task.atMs,
@@ -155,12 +182,12 @@ export class Store {
     task: ({ taskId }) => this.#found('SELECT seq FROM tasks WHERE task_id = ?', [taskId]),
     byKey: ({ tenant, key }) =>
       this.#found('SELECT seq FROM tasks WHERE tenant = ? AND idempotency_key = ?', [tenant, key]),
-    list: ({ limit, before, isOpen }) =>
+    list: ({ limit, before, isOpen, tenant }) =>
       this.#all(
         `SELECT task_id, tenant, model, priority, admitted_at, state, attempts, tokens, node_id, node_name, ended_at, code
          FROM tasks WHERE (?1 IS NULL OR seq < (SELECT seq FROM tasks WHERE task_id = ?1))
-         ${isOpen ? 'AND ended_at IS NULL' : ''} ORDER BY seq DESC LIMIT ?2`,
-        [before, limit],
+         ${isOpen ? 'AND ended_at IS NULL' : ''} ${tenant === null ? '' : 'AND tenant = ?2'} ORDER BY seq DESC LIMIT ?3`,
+        [before, tenant, limit],
       ) as unknown as TaskRow[],
     open: ({ after, limit }) =>
       this.#all('SELECT seq FROM tasks WHERE ended_at IS NULL AND seq > ? ORDER BY seq LIMIT ?', [after, limit]).map(
@@ -204,6 +231,27 @@ export class Store {
         'DELETE FROM tasks WHERE seq IN (SELECT seq FROM tasks WHERE ended_at < ? AND ended_at IS NOT NULL LIMIT ?)',
         [beforeMs, limit],
       ),
+    forgetUsage: ({ beforeMs, limit }) =>
+      this.#do('DELETE FROM usage WHERE seq IN (SELECT seq FROM usage WHERE at < ? LIMIT ?)', [beforeMs, limit]),
+    usage: ({ sinceMs, untilMs, tenant, by, limit }) => {
+      const axes = by.map((axis) => `${USAGE_AXES[axis]} AS ${axis}`)
+      const places = by.map((_, index) => index + 1).join(', ')
+      return this.#all(
+        `SELECT ${[...axes, ...USAGE_SUMS].join(', ')} FROM usage
+         WHERE at >= ?1 AND at < ?2 AND (?3 IS NULL OR tenant = ?3)
+         ${by.length === 0 ? 'HAVING count(*) > 0' : `GROUP BY ${places} ORDER BY ${places}`} LIMIT ?4`,
+        [sinceMs, untilMs, tenant, limit],
+      ) as UsageSumRow[]
+    },
+    recordAccess: ({ atMs, payload }) => {
+      this.#do('INSERT INTO access_events (at, payload) VALUES (?, ?)', [atMs, payload])
+      return null
+    },
+    accessEvents: ({ after, limit }) =>
+      this.#all('SELECT seq, payload FROM access_events WHERE seq > ? ORDER BY seq LIMIT ?', [
+        after,
+        limit,
+      ]) as unknown as StoredEvent[],
     scrub: () => {
       this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
       return null
@@ -221,9 +269,14 @@ export class Store {
         return this.#row('SELECT 1 FROM tasks WHERE task_id = ?', [taskId]) === undefined ? 0 : 1
       case 'assigned':
         return this.#do(
-          `UPDATE tasks SET state = 'running', attempts = attempts + 1, node_id = ?, node_name = ?
+          `UPDATE tasks SET state = 'running', attempts = attempts + 1, node_id = ?, node_name = ?, route = ?
            WHERE task_id = ? AND ended_at IS NULL`,
-          [change.nodeId, change.nodeName, taskId],
+          [change.nodeId, change.nodeName, change.route, taskId],
+        )
+      case 'attempt end':
+        return this.#do(
+          `UPDATE tasks SET cost_micros = iif(?1 IS NULL, cost_micros, coalesce(cost_micros, 0) + ?1) WHERE task_id = ?2`,
+          [change.costMicros, taskId],
         )
       case 'tokens':
         return this.#do('UPDATE tasks SET tokens = ? WHERE task_id = ? AND ended_at IS NULL AND tokens = ?', [
@@ -231,13 +284,35 @@ export class Store {
           taskId,
           change.from,
         ])
-      case 'end':
-        return this.#do(
+      case 'end': {
+        const changed = this.#do(
           `UPDATE tasks SET state = ?, ended_at = ?, code = ?, tokens = iif(tokens = ?, ?, tokens)
            WHERE task_id = ? AND ended_at IS NULL`,
           [change.state, atMs, change.code, change.from, change.to, taskId],
         )
+        if (changed > 0) this.#use(taskId, atMs, change)
+        return changed
+      }
+      case 'work':
+        this.#do(`INSERT INTO usage (${USAGE_COLUMNS}) VALUES (${'?, '.repeat(16)}?) ON CONFLICT DO NOTHING`, [
+          taskId,
+          atMs,
+          ...change.usage,
+        ])
+        // it has no task that the event could belong to
+        return 0
     }
+  }
+
+  /** The row of a task that has ended just now. */
+  #use(taskId: string, atMs: number, change: Extract<RowChange, { kind: 'end' }>): void {
+    this.#do(
+      `INSERT INTO usage (${USAGE_COLUMNS})
+       SELECT task_id, ?1, tenant, model, digest, node_id, node_name, route, 'answer', state, code, ?2, ?3,
+         coalesce(?4, tokens), attempts, max(0, ?1 - admitted_at), cost_micros
+       FROM tasks WHERE task_id = ?5 ON CONFLICT DO NOTHING`,
+      [atMs, change.promptTokens, change.cachedTokens, change.completionTokens, taskId],
+    )
   }
 
   #insert({ taskId, type, atMs, payload }: Omit<NewEvent, 'change'>): void {

@@ -4,7 +4,7 @@
  */
 import { Agent as HttpAgent, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
-import { SkeinError } from '../../../mesh/protocol/index.ts'
+import { SkeinError, UPSTREAM_HEADER } from '../../../mesh/protocol/index.ts'
 import { withDeadline, type Clock } from '../../../mesh/runtime/index.ts'
 import type { NamedServer } from './address.ts'
 
@@ -94,6 +94,7 @@ export class UpstreamClient {
           accept: 'application/json, text/event-stream',
           'accept-encoding': 'identity',
           'user-agent': 'skein',
+          [UPSTREAM_HEADER]: '1',
           ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),
           ...(sent !== undefined && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(sent) }),
         },

@@ -170,6 +170,8 @@ export async function probeServer(
 ): Promise<UpstreamServer | undefined> {
   const prober = new Prober(client, withinMs, init)
   const listed = await prober.ask('/v1/models')
+  // whatever it answers: it may want a key, or refuse to be asked by another mesh
+  if (Object.keys(listed.headers).some((header) => header.startsWith('x-skein'))) return undefined
   if (listed.status !== 200) throw refusal(client.url, listed.status, listed.body)
   if (!isModelList(listed.body))
     throw new SkeinError(
@@ -178,8 +180,7 @@ export async function probeServer(
     )
   const { data } = listed.body
   const makers = new Set(data.map((model) => model.owned_by))
-  if (makers.has('skein') || Object.keys(listed.headers).some((header) => header.startsWith('x-skein')))
-    return undefined
+  if (makers.has('skein')) return undefined
   if (makers.has('llamacpp')) return llamaServer(prober, data)
   if (makers.has('vllm')) return vllm(prober, data)
   return (await ollama(prober)) ?? (await studio(prober)) ?? (await llamaCppPython(prober, data)) ?? other(data)

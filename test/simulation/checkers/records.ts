@@ -50,7 +50,7 @@ interface Life {
 export function lifeChecker(fail: Fail): Checker {
   const lives = new Table<TaskId, Life>(() => ({ state: 'queued', fence: -1, attempt: 0, open: new Set(), tokens: 0 }))
   const on = (event: LedgerEvent): void => {
-    if (event.type === 'task.admitted' || event.type === 'task.purged') return
+    if (event.type === 'task.admitted' || event.type === 'task.purged' || event.type === 'work.ended') return
     const life = lives.of(event.taskId)
     switch (event.type) {
       case 'attempt.assigned':

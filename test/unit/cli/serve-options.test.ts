@@ -2,8 +2,10 @@ import { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
 import { addServeOptions, serveOptions, type ServeOptions } from '../../../clients/cli/serve-options.ts'
 
-const parse = (...args: string[]): ServeOptions => {
-  const command = addServeOptions(new Command('node'), { coordinator: false, node: true })
+const parse = (...args: string[]): ServeOptions => parseFor({ coordinator: false, node: true }, args)
+
+function parseFor(roles: { coordinator: boolean; node: boolean }, args: readonly string[]): ServeOptions {
+  const command = addServeOptions(new Command('node'), roles)
   command.exitOverride().configureOutput({ writeErr: () => {} })
   return serveOptions(command.parse(args, { from: 'user' }).opts())
 }
@@ -21,5 +23,17 @@ describe('the flags of a node', () => {
     expect(parse('--price', '0,1000000').price).toEqual({ inputPerMillion: 0, outputPerMillion: 1_000_000 })
     for (const wrong of ['1', '1,', '-1,2', '1,2,3', '0,1000000.1', 'a,b', '1e3,1'])
       expect(() => parse('--price', wrong), wrong).toThrow('IN,OUT for a million tokens')
+  })
+})
+
+describe('the flags of a coordinator', () => {
+  const coordinator = (...args: string[]): ServeOptions => parseFor({ coordinator: true, node: false }, args)
+
+  it("name a second address, Ollama's own unless told otherwise", () => {
+    expect(coordinator()).not.toHaveProperty('ollama')
+    expect(coordinator('--ollama').ollama).toEqual({ host: '127.0.0.1', port: 11_434 })
+    expect(coordinator('--ollama', '--no-mdns').ollama).toEqual({ host: '127.0.0.1', port: 11_434 })
+    expect(coordinator('--ollama', '[::1]:0').ollama).toEqual({ host: '::1', port: 0 })
+    expect(() => coordinator('--ollama', 'everywhere')).toThrow('HOST:PORT')
   })
 })

@@ -47,6 +47,7 @@ export async function end(
     type: 'attempt.end',
     fence,
     finishReason: 'stop',
+    stopIndex: 0,
     text: '',
     usage: { promptTokens: 3, cachedTokens: 0, completionTokens: tokens },
     timing: { waitMs: 0, prefillMs: 0, decodeMs: 0 },
@@ -82,6 +83,8 @@ export class DispatchHarness {
   readonly #self = this.#network.join('coordinator', ['coordinator'])
   readonly directory = new Directory({ clock: this.clock, log: silentLogger }, this.#self.self.peerId)
   ledger = new MemoryLedger({ clock: this.clock }, { commitMs: 1 })
+  /** What was told of the tokens of tenants. */
+  readonly used: [tenant: string, tokens: number][] = []
   dispatcher = this.#dispatcher()
   /** First frames of all attempts, in order. */
   readonly begins: Begin[] = []
@@ -97,7 +100,8 @@ export class DispatchHarness {
     const { clock, directory, ledger } = this
     const budget = new Budget({ clock })
     const components = { clock, random: this.#random, log: silentLogger, transport: this.#self, directory }
-    return new Dispatcher({ ...components, ledger, budget })
+    const onUsed = (tenant: string, tokens: number): void => void this.used.push([tenant, tokens])
+    return new Dispatcher({ ...components, ledger, budget, onUsed })
   }
 
   /** The coordinator's process dies and comes back: what was not durable is gone, and its streams break. */

@@ -28,7 +28,8 @@ describe('Dispatcher', () => {
     const task = harness.task()
     const { text, events } = await harness.run(task)
     expect(text).toBe(TEXT)
-    expect(events.at(-1)).toMatchObject({ type: 'end', attempts: 1, usage: { completionTokens: ANSWER.length } })
+    const usage = { completionTokens: ANSWER.length }
+    expect(events.at(-1)).toMatchObject({ type: 'end', stopIndex: 0, attempts: 1, usage })
     expect(task.state).toBe('completed')
     expect(harness.dispatcher.running).toBe(0)
   })

@@ -43,6 +43,12 @@ describe('a task that has ended', () => {
     expect(await read(ended(EXPIRED), 3)).toEqual({ events: ['tokens'], code: 'TASK_EXPIRED' })
   })
 
+  it('says which stop string ended it', async () => {
+    const events: TaskEvent[] = []
+    for await (const event of followEnded(ended({ ...COMPLETED, stopIndex: 1 }), 5)) events.push(event)
+    expect(events).toMatchObject([{ type: 'end', finishReason: 'stop', stopIndex: 1 }])
+  })
+
   it('refuses a place that no event had', async () => {
     expect(await read(ended(COMPLETED), 4)).toEqual({ events: [], code: 'INVALID_REQUEST' })
     expect(await read(ended(COMPLETED), 6)).toEqual({ events: [], code: 'INVALID_REQUEST' })

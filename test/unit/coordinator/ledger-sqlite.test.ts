@@ -5,14 +5,14 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { openLedger, type Ledger } from '../../../coordinator/ledger/index.ts'
+import { openLedger, restoreBackup, writeBackup, type Ledger } from '../../../coordinator/ledger/index.ts'
 import type { Answer, Request } from '../../../coordinator/ledger/sqlite/messages.ts'
-import { toNewEvent, toNewTask } from '../../../coordinator/ledger/sqlite/rows.ts'
+import { encodeEvent, toNewEvent, toNewTask } from '../../../coordinator/ledger/sqlite/rows.ts'
 import { migrate, MIGRATIONS, numberOf } from '../../../coordinator/ledger/sqlite/schema.ts'
 import { Store } from '../../../coordinator/ledger/sqlite/store.ts'
 import { LIMITS } from '../../../mesh/protocol/index.ts'
 import { ManualClock, silentLogger, SystemClock, type Clock, type Logger } from '../../../mesh/runtime/index.ts'
-import { admitted, assigned, checkpointed, part } from '../../compliance/ledger.samples.ts'
+import { admitted, assigned, checkpointed, ended, part } from '../../compliance/ledger.samples.ts'
 
 /** The real workers, within reach of the tests. */
 const workers = vi.hoisted(() => [] as Worker[])
@@ -159,6 +159,25 @@ describe('the files of the ledger', () => {
   })
 })
 
+it.each([
+  'UPDATE usage SET completion_tokens = 1',
+  'DELETE FROM usage',
+  "INSERT INTO access_events (at, payload) VALUES (0, x'00')",
+])('a backup is not restored after: %s', async (change) => {
+  const ledger = await open()
+  const event = admitted()
+  await ledger.admit(event)
+  await ledger.append([ended(event.spec.taskId)])
+  const file = join(directory, 'backup')
+  writeBackup({ ledgerPath: path, files: [], version: '0.1.0', createdAtMs: 0 }, file)
+  const db = new DatabaseSync(file)
+  db.exec(change)
+  db.close()
+  expect(() => restoreBackup(file, join(directory, 'restored'), [])).toThrow(
+    expect.objectContaining({ code: 'BACKUP_INVALID' }),
+  )
+})
+
 describe('migrations', () => {
   const next = [...MIGRATIONS, 'ALTER TABLE tasks ADD COLUMN note TEXT; UPDATE tasks SET note = model']
 
@@ -176,6 +195,36 @@ describe('migrations', () => {
     })
     expect(migrate(db, next)).toBeUndefined()
     db.close()
+  })
+
+  it('give what was open in version 1 its row of the usage', async () => {
+    const db = new DatabaseSync(path)
+    migrate(db, MIGRATIONS.slice(0, 1))
+    const event = admitted({ tenant: 'key_a' })
+    const { taskId, model, priority } = event.spec
+    db.prepare(
+      `INSERT INTO tasks (task_id, tenant, model, priority, is_stored, admitted_at, state)
+       VALUES (?, 'key_a', ?, ?, 0, ?, 'queued')`,
+    ).run(taskId, model, priority, event.atMs)
+    db.prepare("INSERT INTO events (task, type, at, payload) VALUES (1, 'task.admitted', 0, ?)").run(encodeEvent(event))
+    db.close()
+    const ledger = await open()
+    expect((await ledger.task(taskId))?.spec).toEqual(event.spec)
+    await ledger.append([ended(taskId)])
+    const query = { sinceMs: 0, untilMs: Number.MAX_SAFE_INTEGER, by: ['tenant', 'route'], limit: 9 } as const
+    expect(await ledger.usage(query)).toMatchObject([{ tenant: 'key_a', requests: 1, completionTokens: 12 }])
+  })
+
+  it('are not needed for a backup: one of version 1 is restored', async () => {
+    const db = new DatabaseSync(path)
+    migrate(db, MIGRATIONS.slice(0, 1))
+    db.close()
+    const file = join(directory, 'backup')
+    const { ledger: facts } = writeBackup({ ledgerPath: path, files: [], version: '0.1.0', createdAtMs: 0 }, file)
+    expect(facts).toEqual({ schemaVersion: 1, events: 0, tasks: 0, epoch: 0 })
+    restoreBackup(file, join(directory, 'restored'), [])
+    path = join(directory, 'restored', 'ledger.db')
+    expect((await open()).epoch).toBeGreaterThan(65_536)
   })
 
   it('that fail leave the version before', () => {
@@ -212,7 +261,7 @@ describe('a transaction', () => {
     const bad = admit() as Request & { name: 'admit' }
     const broken: Request = { ...bad, task: { ...bad.task, atMs: 'never' as unknown as number } }
     expect(codes(run(admit(), broken, admit()))).toEqual(['ok', 'INTERNAL', 'ok'])
-    const list = run({ id: ++ids, name: 'list', limit: 9, before: null, isOpen: false })
+    const list = run({ id: ++ids, name: 'list', limit: 9, before: null, isOpen: false, tenant: null })
     expect(list).toMatchObject([{ value: [{ state: 'queued' }, { state: 'queued' }] }])
   })
 

@@ -40,3 +40,15 @@ it('names the models that could do it, and of none that can, all', () => {
   expect(refusalOf([NOTES, TALKER], 'embed').message).toMatch(/'x'; there are: notes$/)
   expect(refusalOf([TALKER], 'embed').message).toMatch(/'x'; there are: talker$/)
 })
+
+it('takes a name with the usual tag for the one without it, and the other way round', () => {
+  const known = (...names: string[]): Directory =>
+    ({ resolve: (name: string) => (names.includes(name) ? [name] : []), mayDo: () => true }) as unknown as Directory
+  const resolve = (directory: Directory, name: string): string =>
+    resolveModel(directory, () => [TALKER], name, 'completion')
+  expect(resolve(known('goose'), 'goose:latest')).toBe('goose')
+  expect(resolve(known('goose:latest'), 'goose')).toBe('goose:latest')
+  expect(resolve(known('goose', 'goose:latest'), 'goose:latest')).toBe('goose:latest')
+  expect(resolve(known('goose', 'goose:latest'), 'goose')).toBe('goose')
+  expect(() => resolve(known('goose'), 'goose:7b')).toThrow("'goose:7b'")
+})

@@ -1,25 +1,32 @@
 /** A gateway over the twin, asked without sockets, in hand-moved time. */
 import type { LightMyRequestResponse } from 'fastify'
+import type { Access } from '../../../coordinator/access/index.ts'
 import { createGateway, type GatewayInit } from '../../../coordinator/gateway/index.ts'
 import type { HttpGateway } from '../../../coordinator/gateway/gateway.ts'
 import { ManualClock, SeededRandom, silentLogger, type Logger } from '../../../mesh/runtime/index.ts'
+import { accessOf } from '../../fixtures/access.ts'
 import { MeshServiceTwin } from '../../fixtures/mesh-service-twin.ts'
 
 export interface Harness {
   readonly twin: MeshServiceTwin
   readonly clock: ManualClock
+  readonly access: Access
   readonly gateway: HttpGateway
   post(url: string, body: unknown, headers?: Record<string, string>): Promise<LightMyRequestResponse>
   get(url: string, headers?: Record<string, string>): Promise<LightMyRequestResponse>
   chat(extra?: object): Promise<LightMyRequestResponse>
 }
 
-export function createHarness(init: Partial<GatewayInit> = {}, log: Logger = silentLogger): Harness {
+/** What a test says of its gateway; without `apiKey` it is open. */
+export type HarnessInit = Partial<GatewayInit> & { readonly apiKey?: string }
+
+export function createHarness({ apiKey, ...rest }: HarnessInit = {}, log: Logger = silentLogger): Harness {
   const twin = new MeshServiceTwin()
   const clock = new ManualClock()
+  const access = accessOf(apiKey, clock)
   const gateway = createGateway(
-    { service: twin, clock, random: new SeededRandom(1), log },
-    { host: '127.0.0.1', port: 0, ...init },
+    { service: twin, access, clock, random: new SeededRandom(1), log },
+    { host: '127.0.0.1', port: 0, ...rest },
   ) as HttpGateway
   const post: Harness['post'] = (url, body, headers = {}) =>
     gateway.app.inject({
@@ -30,7 +37,7 @@ export function createHarness(init: Partial<GatewayInit> = {}, log: Logger = sil
     })
   const get: Harness['get'] = (url, headers = {}) => gateway.app.inject({ method: 'GET', url, headers })
   const chat: Harness['chat'] = (extra = {}) => post('/v1/chat/completions', { ...CHAT, ...extra })
-  return { twin, clock, gateway, post, get, chat }
+  return { twin, clock, access, gateway, post, get, chat }
 }
 
 export const CHAT = { model: 'tiny', messages: [{ role: 'user', content: 'hi' }] }

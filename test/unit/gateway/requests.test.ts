@@ -311,7 +311,7 @@ describe('bodies', () => {
 })
 
 describe('addresses', () => {
-  it.each(['/', '/v1', '/v1/chat', '/v1/chat/completions/', '/%00', '/health/live/x'])('%s is nothing', async (url) => {
+  it.each(['/v1', '/v1/chat', '/v1/chat/completions/', '/%00', '/health/live/x'])('%s is nothing', async (url) => {
     const answer = await h.get(url)
     expect(answer.statusCode).toBe(404)
     expect(answer.json().error).toMatchObject({ type: 'invalid_request_error', param: null })

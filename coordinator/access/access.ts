@@ -1,0 +1,207 @@
+/**
+ * Who asks, and how much they may. The gateway asks it before it reads a body; dispatch tells it what answers took. Of a
+ * secret nothing is kept but its digest.
+ */
+import { SkeinError } from '../../mesh/protocol/index.ts'
+import type { Clock, Random, Startable } from '../../mesh/runtime/index.ts'
+import { USAGE_DAY_MS, type KeyGrant, type Ledger, type UsageQuery, type UsageSum } from '../ledger/index.ts'
+import { digestOf, isDigest, KeyBook, type IssuedKey, type KeyRequest, type KeyStore } from './key-book.ts'
+import { matchesModel, type ApiKey } from './keys.ts'
+import { KeyRates, type RateMoment, type RateName, type RateState } from './limiter.ts'
+
+export type AccessStore = KeyStore & Pick<Ledger, 'usage'>
+
+export interface AccessComponents {
+  readonly clock: Clock
+  readonly random: Random
+  readonly store: AccessStore
+}
+
+/** A secret with every right, and whose share it counts against. */
+export interface OwnerSecret {
+  readonly secret: string
+  readonly tenant: string
+}
+
+export interface AccessInit {
+  readonly owners: readonly OwnerSecret[]
+  /** Whoever shows no key is the owner, as long as no key was ever made: a gateway on loopback. */
+  readonly isOpen: boolean
+}
+
+/** Who asks. */
+export interface Caller {
+  /** Whose share it counts against: the key's id, or a name of the owner. What one tenant has, no other sees. */
+  readonly tenant: string
+  readonly grant: KeyGrant
+  /** True for whoever has the route class `admin`: sees what all tenants have. */
+  readonly isAdmin: boolean
+}
+
+const MINUTE_MS = 60_000
+
+/** The owner's: everything, without a limit. */
+const OWNER_GRANT: KeyGrant = { routes: ['admin'], models: ['*'], priority: 'interactive', localOnly: false }
+/** Whose share requests without a key count against. */
+export const LOCAL_TENANT = 'local'
+
+const ownerOf = (tenant: string): Caller => ({ tenant, grant: OWNER_GRANT, isAdmin: true })
+
+/** Whether `caller` may ask something of a model that has all of `names`. */
+export const mayUseModel = ({ grant }: Caller, names: readonly string[]): boolean => matchesModel(grant.models, names)
+
+/** For people, in refusals. */
+const LIMIT_WORDS: Readonly<Record<RateName, (limit: number) => string>> = {
+  requests: (limit) => `${limit} requests a minute`,
+  tokens: (limit) => `${limit} tokens a minute`,
+  'tokens-day': (limit) => `${limit} tokens a day`,
+}
+
+/** Whose share requests count against that show the coordinator's own key: a digest that does not give it away. */
+const tenantOf = (apiKey: string): string => `key:${digestOf(apiKey).toString('hex').slice(0, 12)}`
+
+/**
+ * The owner by the coordinator's key; without one, as whoever asks until a key is made.
+ *
+ * @param own a secret for commands of this machine, which the owner never sees.
+ */
+export function ownersOf(apiKey: string | undefined, own?: string): AccessInit {
+  if (apiKey !== undefined) return { owners: [{ secret: apiKey, tenant: tenantOf(apiKey) }], isOpen: false }
+  return { owners: own === undefined ? [] : [{ secret: own, tenant: LOCAL_TENANT }], isOpen: true }
+}
+
+export class Access implements Startable {
+  readonly name = 'access'
+  readonly #components: AccessComponents
+  readonly #owners: readonly { readonly digest: Buffer; readonly caller: Caller }[]
+  /** Whoever shows no key may be let in. */
+  readonly isOpen: boolean
+  readonly #book: KeyBook
+  /** Of keys that were used since the start or shortly before it, by tenant. */
+  readonly #rates = new Map<string, KeyRates>()
+
+  /** @throws SkeinError CONFIG_INVALID when a secret of an owner cannot be sent in a header. */
+  constructor(components: AccessComponents, { owners, isOpen }: AccessInit) {
+    this.#components = components
+    if (!owners.every(({ secret }) => /^[\x21-\x7e]{1,512}$/.test(secret)))
+      throw new SkeinError('CONFIG_INVALID', 'the key must be 1 to 512 printable ASCII characters without spaces')
+    this.#owners = owners.map(({ secret, tenant }) => ({ digest: digestOf(secret), caller: ownerOf(tenant) }))
+    this.isOpen = isOpen
+    this.#book = new KeyBook(components)
+  }
+
+  /** Reads the keys, and what they have used of their quotas. @throws SkeinError LEDGER_UNAVAILABLE, LEDGER_CORRUPT. */
+  async start(): Promise<void> {
+    await this.#book.load()
+    await this.#restore()
+  }
+
+  stop(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  /**
+   * Whose secret it is.
+   *
+   * @param secret as the client sent it; `undefined` when it sent none.
+   * @throws SkeinError UNAUTHENTICATED.
+   */
+  identify(secret: string | undefined): Caller {
+    const isOpen = this.isOpen && this.#book.isEmpty
+    if (secret === undefined) {
+      if (isOpen) return ownerOf(LOCAL_TENANT)
+      throw new SkeinError('UNAUTHENTICATED', 'a key is needed: send it as "Authorization: Bearer KEY"')
+    }
+    const digest = digestOf(secret)
+    const owner = this.#owners.find((each) => isDigest(digest, each.digest))
+    if (owner) return owner.caller
+    // clients that cannot do without a key are given any
+    if (isOpen) return ownerOf(LOCAL_TENANT)
+    const { id, grant } = this.#book.authenticate(secret)
+    return { tenant: id, grant, isAdmin: grant.routes.includes('admin') }
+  }
+
+  /**
+   * Counts one request of `caller`.
+   *
+   * @throws SkeinError RATE_LIMITED, QUOTA_EXCEEDED, with the time after which it would be let in.
+   */
+  admit(caller: Caller): void {
+    const rates = this.#ratesOf(caller)
+    const verdict = rates?.admit(caller.grant, this.#moment())
+    if (verdict === undefined || verdict.isAllowed) return
+    const { name, waitMs } = verdict
+    const { requestsPerMinute, tokensPerMinute, tokensPerDay } = caller.grant
+    const limit = { requests: requestsPerMinute, tokens: tokensPerMinute, 'tokens-day': tokensPerDay }[name] ?? 0
+    const retryAfterSeconds = Math.ceil(waitMs / 1000)
+    throw new SkeinError(
+      name === 'tokens-day' ? 'QUOTA_EXCEEDED' : 'RATE_LIMITED',
+      `the key has ${LIMIT_WORDS[name](limit)}; try again in ${retryAfterSeconds} s`,
+      { retryAfterSeconds },
+    )
+  }
+
+  /** What is left of each limit of `caller`. */
+  limitsOf(caller: Caller): Partial<Record<RateName, RateState>> {
+    return this.#ratesOf(caller)?.states(caller.grant, this.#moment()) ?? {}
+  }
+
+  /** Counts tokens that were made for a tenant, or read. */
+  charge(tenant: string, tokens: number): void {
+    const key = this.#book.key(tenant)
+    if (key) this.#ratesOf({ tenant, grant: key.grant })?.charge(key.grant, tokens, this.#moment())
+  }
+
+  keys(): readonly ApiKey[] {
+    return this.#book.list()
+  }
+
+  /** @throws SkeinError as `KeyBook.add`. */
+  add(request: KeyRequest): Promise<IssuedKey> {
+    return this.#book.add(request)
+  }
+
+  /** @throws SkeinError as `KeyBook.rotate`. */
+  rotate(name: string, graceMs: number): Promise<IssuedKey> {
+    return this.#book.rotate(name, graceMs)
+  }
+
+  /** @throws SkeinError as `KeyBook.revoke`. */
+  async revoke(name: string): Promise<ApiKey> {
+    const key = await this.#book.revoke(name)
+    this.#rates.delete(key.id)
+    return key
+  }
+
+  /** What was used, of all tenants. @throws SkeinError LEDGER_UNAVAILABLE. */
+  usage(query: UsageQuery): Promise<UsageSum[]> {
+    return this.#components.store.usage(query)
+  }
+
+  /** Those of a key that has limits. */
+  #ratesOf({ tenant, grant }: Pick<Caller, 'tenant' | 'grant'>): KeyRates | undefined {
+    const { requestsPerMinute, tokensPerMinute, tokensPerDay } = grant
+    if (requestsPerMinute === undefined && tokensPerMinute === undefined && tokensPerDay === undefined) return undefined
+    let rates = this.#rates.get(tenant)
+    if (rates === undefined) this.#rates.set(tenant, (rates = new KeyRates()))
+    return rates
+  }
+
+  async #restore(): Promise<void> {
+    const at = this.#moment()
+    const tokensSince = async (sinceMs: number): Promise<Map<string, number>> => {
+      const untilMs = Number.MAX_SAFE_INTEGER
+      const sums = await this.usage({ sinceMs, untilMs, by: ['tenant'], limit: Number.MAX_SAFE_INTEGER })
+      return new Map(sums.map((sum) => [sum.tenant ?? '', sum.promptTokens + sum.completionTokens]))
+    }
+    const ofDay = await tokensSince(Math.floor(at.wallMs / USAGE_DAY_MS) * USAGE_DAY_MS)
+    const ofMinute = await tokensSince(at.wallMs - MINUTE_MS)
+    for (const { id, grant } of this.#book.list())
+      this.#ratesOf({ tenant: id, grant })?.restore(ofMinute.get(id) ?? 0, ofDay.get(id) ?? 0, at)
+  }
+
+  #moment(): RateMoment {
+    const { clock } = this.#components
+    return { nowMs: clock.nowMs(), wallMs: clock.wallMs() }
+  }
+}

@@ -1,0 +1,24 @@
+/** Who may ask the coordinator, for what, and how much. */
+export {
+  Access,
+  LOCAL_TENANT,
+  mayUseModel,
+  ownersOf,
+  type AccessComponents,
+  type AccessInit,
+  type AccessStore,
+  type Caller,
+  type OwnerSecret,
+} from './access.ts'
+export { newSecret, type IssuedKey, type KeyRequest } from './key-book.ts'
+export type { ApiKey } from './keys.ts'
+export type { RateName, RateState } from './limiter.ts'
+export {
+  ROUTE_CLASSES,
+  USAGE_AXES,
+  USAGE_DAY_MS,
+  type KeyGrant,
+  type RouteClass,
+  type UsageAxis,
+  type UsageSum,
+} from '../ledger/index.ts'

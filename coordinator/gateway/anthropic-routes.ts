@@ -1,0 +1,31 @@
+/** Anthropic's messages API. */
+import type { FastifyInstance } from 'fastify'
+import { ANTHROPIC_ERRORS, requestIdHeader } from './anthropic-errors.ts'
+import { countCall, messagesCall } from './anthropic-requests.ts'
+import { CountBodySchema, MessagesBodySchema, type CountBody, type MessagesBody } from './anthropic-schemas.ts'
+import type { GenerationComponents } from './exchange.ts'
+import { generate } from './generation.ts'
+
+export function anthropicRoutes(app: FastifyInstance, components: GenerationComponents): void {
+  const config = { errors: ANTHROPIC_ERRORS }
+
+  app.post<{ Body: MessagesBody }>(
+    '/v1/messages',
+    { schema: { body: MessagesBodySchema }, config },
+    async (request, reply) => {
+      reply.headers(requestIdHeader(request.id))
+      await generate(components, request, reply, messagesCall(request.body))
+      return reply
+    },
+  )
+
+  app.post<{ Body: CountBody }>(
+    '/v1/messages/count_tokens',
+    { schema: { body: CountBodySchema }, config },
+    async (request, reply) => {
+      reply.headers(requestIdHeader(request.id))
+      await generate(components, request, reply, countCall(request.body))
+      return reply
+    },
+  )
+}

@@ -1,0 +1,12 @@
+/** Errors as Ollama tells them: a text, under the same statuses and headers as those of OpenAI's API. */
+import type { SkeinError } from '../../mesh/protocol/index.ts'
+import { errorHeaders, publicMessage } from './openai-errors.ts'
+
+export const ollamaError = (error: SkeinError, requestId: string): { readonly error: string } => ({
+  error: publicMessage(error, requestId),
+})
+
+export const OLLAMA_ERRORS = { body: ollamaError, headers: errorHeaders }
+
+/** Whether an address is one of Ollama's, or would be. */
+export const isOllamaPath = (url: string): boolean => url.startsWith('/api/')

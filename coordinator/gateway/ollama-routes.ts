@@ -1,0 +1,198 @@
+/**
+ * Ollama's API. Its clients do not agree on the type of their bodies (its own documents send JSON as a form), so that here
+ * every body is read as JSON, whatever it is called; `Origin` keeps web pages out all the same.
+ */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { SkeinError, type WorkResult } from '../../mesh/protocol/index.ts'
+import { visibleTo } from './callers.ts'
+import { generate } from './generation.ts'
+import { checkBodyEncoding, parseJsonBody, withoutNulls } from './json-body.ts'
+import { modelNamed } from './named-models.ts'
+import { emptyBody, line, nanoseconds, NDJSON, ollamaForms } from './ollama-answers.ts'
+import { runningBody, shownBody, tagsBody } from './ollama-models.ts'
+import { ollamaChatCall, ollamaGenerateCall } from './ollama-requests.ts'
+import {
+  OllamaChatSchema,
+  OllamaEmbeddingsSchema,
+  OllamaEmbedSchema,
+  OllamaGenerateSchema,
+  OllamaNamedSchema,
+  type OllamaChat,
+  type OllamaEmbed,
+  type OllamaEmbeddings,
+  type OllamaGenerate,
+  type OllamaNamed,
+} from './ollama-schemas.ts'
+import { numbersOf } from './work-answers.ts'
+import { embedWork } from './work-requests.ts'
+import { answerWork, ofKind, type WorkComponents } from './work-routes.ts'
+
+/** The Ollama whose documents this API follows. Some tools want a certain one at least; alone, since they read it as digits. */
+const OLLAMA_VERSION = '0.32.0'
+
+export function ollamaRoutes(app: FastifyInstance, components: WorkComponents): void {
+  // a scope of its own, for its own parser of bodies
+  app.register((scope, _options, done) => {
+    anyTypeOfBody(scope)
+    answerRoutes(scope, components)
+    embeddingRoutes(scope, components)
+    modelRoutes(scope, components)
+    done()
+  })
+}
+
+function anyTypeOfBody(scope: FastifyInstance): void {
+  scope.removeAllContentTypeParsers()
+  scope.addContentTypeParser('*', { parseAs: 'buffer' }, (request, bytes, done) => {
+    try {
+      checkBodyEncoding(request.headers['content-type'], request.headers['content-encoding'])
+      const body = parseJsonBody(bytes as Buffer)
+      // an option that is null is not given, as a member is
+      if (typeof body === 'object' && body !== null && 'options' in body) withoutNulls(body.options)
+      done(null, body)
+    } catch (error) {
+      done(error as Error)
+    }
+  })
+}
+
+function answerRoutes(app: FastifyInstance, components: WorkComponents): void {
+  const { service, clock } = components
+
+  app.post<{ Body: OllamaChat }>('/api/chat', { schema: { body: OllamaChatSchema } }, async (request, reply) => {
+    const { body } = request
+    const model = modelNamed(service.models(), body.model)
+    if ((body.messages ?? []).length === 0) return loadBody('chat', body, clock.wallMs())
+    const forms = ollamaForms(clock, {
+      kind: 'chat',
+      hasTools: (body.tools ?? []).length > 0,
+      hasLogprobs: body.logprobs === true,
+      beganAtMs: clock.nowMs(),
+    })
+    await generate(components, request, reply, ollamaChatCall(body, model, forms))
+    return reply
+  })
+
+  app.post<{ Body: OllamaGenerate }>(
+    '/api/generate',
+    { schema: { body: OllamaGenerateSchema } },
+    async (request, reply) => {
+      const { body } = request
+      const model = modelNamed(service.models(), body.model)
+      if ((body.prompt ?? '') === '') return loadBody('generate', body, clock.wallMs())
+      const forms = ollamaForms(clock, {
+        kind: 'generate',
+        hasTools: false,
+        hasLogprobs: body.logprobs === true,
+        beganAtMs: clock.nowMs(),
+      })
+      await generate(components, request, reply, ollamaGenerateCall(body, model, forms))
+      return reply
+    },
+  )
+}
+
+/** `0`, `"0"`, `"0s"`. */
+const isZero = (keepAlive: string | number | undefined): boolean =>
+  /^0+(\.0*)?(ns|us|ms|s|m|h)?$/.test(String(keepAlive))
+
+/**
+ * Nothing is asked of the model: with Ollama this loads it, or with `keep_alive: 0` unloads it. Where models are loaded is
+ * decided by what is asked of them, so that there is nothing to do.
+ */
+function loadBody(kind: 'chat' | 'generate', body: OllamaChat | OllamaGenerate, wallMs: number): object {
+  return {
+    ...emptyBody(body.model, wallMs),
+    ...(kind === 'chat' ? { message: { role: 'assistant', content: '' } } : { response: '' }),
+    done: true,
+    done_reason: isZero(body.keep_alive) ? 'unload' : 'load',
+  }
+}
+
+function embeddingRoutes(app: FastifyInstance, components: WorkComponents): void {
+  const { clock } = components
+
+  app.post<{ Body: OllamaEmbed }>('/api/embed', { schema: { body: OllamaEmbedSchema } }, async (request, reply) => {
+    const beganAtMs = clock.nowMs()
+    const { model, input, dimensions } = request.body
+    // 0 is what Ollama's own clients send for all
+    const work = embedWork({ model, input, ...(dimensions ? { dimensions } : {}) })
+    await answerWork(components, request, reply, {
+      work,
+      write: (result) => embedText(model, result, () => nanoseconds(clock.nowMs() - beganAtMs)),
+    })
+    return reply
+  })
+
+  app.post<{ Body: OllamaEmbeddings }>(
+    '/api/embeddings',
+    { schema: { body: OllamaEmbeddingsSchema } },
+    async (request, reply) => {
+      const { model, prompt } = request.body
+      const write = (result: WorkResult): Iterable<string> => {
+        const [vector] = ofKind(result, 'embed').vectors
+        return [JSON.stringify({ embedding: vector ? numbersOf(vector) : [] })]
+      }
+      await answerWork(components, request, reply, { work: embedWork({ model, input: prompt }), write })
+      return reply
+    },
+  )
+}
+
+/** @param tookNs asked for when the last vector was written. */
+function* embedText(model: string, result: WorkResult, tookNs: () => number): Generator<string, void, undefined> {
+  const { vectors, promptTokens } = ofKind(result, 'embed')
+  yield `{"model":${JSON.stringify(model)},"embeddings":[`
+  for (const [index, vector] of vectors.entries()) yield `${index === 0 ? '' : ','}[${numbersOf(vector).join(',')}]`
+  yield `],"total_duration":${tookNs()},"prompt_eval_count":${promptTokens}}`
+}
+
+function modelRoutes(app: FastifyInstance, { service, clock }: WorkComponents): void {
+  const modifiedAt = new Date(clock.wallMs()).toISOString()
+  const named = { schema: { body: OllamaNamedSchema } }
+
+  app.get('/', (_request, reply) => reply.type('text/plain; charset=utf-8').send('Skein is running'))
+
+  app.get('/api/version', () => ({ version: OLLAMA_VERSION }))
+
+  app.get('/api/tags', ({ caller }) => tagsBody(visibleTo(caller, service.models()), modifiedAt))
+
+  app.get('/api/ps', ({ caller }) => runningBody(visibleTo(caller, service.models())))
+
+  app.post<{ Body: OllamaNamed }>('/api/show', named, ({ body, caller }) =>
+    shownBody(modelNamed(visibleTo(caller, service.models()), nameOf(body)), modifiedAt),
+  )
+
+  app.post<{ Body: OllamaNamed }>('/api/pull', named, pull)
+
+  app.delete<{ Body: OllamaNamed }>('/api/delete', named, ({ body, caller }) => {
+    const name = nameOf(body)
+    const { nodes } = modelNamed(visibleTo(caller, service.models()), name)
+    const where = nodes.map((node) => node.name).join(', ')
+    throw elsewhere(`no model is removed through the API; its owner removes it at ${where} with: skein rm ${name}`)
+  })
+
+  /** A model that the mesh has is there already, which is what tools that pull before they ask want to know. */
+  async function pull(
+    { body, caller }: FastifyRequest<{ Body: OllamaNamed }>,
+    reply: FastifyReply,
+  ): Promise<FastifyReply> {
+    const name = nameOf(body)
+    try {
+      modelNamed(visibleTo(caller, service.models()), name)
+    } catch {
+      throw elsewhere(`no node has '${name}', and none is pulled through the API; on a node: skein pull ${name}`)
+    }
+    const success = { status: 'success' }
+    return body.stream === false ? reply.send(success) : reply.type(NDJSON).send(line(success))
+  }
+}
+
+/** @throws SkeinError INVALID_REQUEST. */
+function nameOf({ model, name }: OllamaNamed): string {
+  const given = model || name
+  if (!given) throw new SkeinError('INVALID_REQUEST', 'model is required', { param: 'model' })
+  return given
+}
+
+const elsewhere = (message: string): SkeinError => new SkeinError('UNSUPPORTED_PARAMETER', message, { param: 'model' })
