@@ -48,8 +48,8 @@ export interface RunComponents extends AttemptComponents, PlacementComponents {
 }
 
 /** A target that lacks more tokens than this is prepared once more, at most so often: each round is shorter than the last. */
-const TAIL_TOKENS_MAX = 4
-const ROUNDS_MAX = 3
+const TAIL_TOKENS_MAX = 2
+const ROUNDS_MAX = 4
 /** Of an error's message in the ledger. */
 const MESSAGE_LENGTH_MAX = 512
 
@@ -430,10 +430,11 @@ export class TaskRun {
   }
 
   /** The end of what may be resumed is told when it is durable: then it holds whatever crashes (invariant I5). */
-  async #complete({ finishReason, text, usage }: Completion): Promise<void> {
+  async #complete(completion: Completion): Promise<void> {
     const { clock, planner } = this.#components
     const { task } = this
-    planner.learn(task, { finishReason, text, usage })
+    const { text, ...made } = completion
+    planner.learn(task, completion)
     this.#endAttempts(new SkeinError('CLIENT_CLOSED', 'the answer ended while it was to be moved'))
     const nowMs = clock.nowMs()
     const assignedMs = task.firstAssignedAtMs ?? nowMs
@@ -443,8 +444,8 @@ export class TaskRun {
       firstTokenMs: firstTokenMs - assignedMs,
       decodeMs: nowMs - firstTokenMs,
     }
-    await this.#record({ outcome: 'completed', finishReason, usage, timing, tail: text })
-    const end = { type: 'end', finishReason, text, usage, attempts: task.attempts, timing } as const
+    await this.#record({ outcome: 'completed', ...made, timing, tail: text })
+    const end = { type: 'end', ...completion, attempts: task.attempts, timing } as const
     this.#followers.end({ end })
   }
 
@@ -471,14 +472,15 @@ export class TaskRun {
   }
 
   async #record(result: TaskResult): Promise<void> {
-    const { clock, recorder } = this.#components
-    const { task } = this
+    const { clock, planner, recorder } = this.#components
+    const { id: taskId, answer, spec } = this.task
     this.#result = result
-    const part = task.answer.part(this.#checkpointed)
+    const part = answer.part(this.#checkpointed)
     const atMs = (this.#endedAtMs = clock.wallMs())
-    const event = { type: 'task.ended', atMs, taskId: task.id, result, ...(part && { part }) } as const
+    const told = { ...(part && { part }), ...(!result.usage && { promptTokens: planner.promptRead(this.task) }) }
+    const event = { type: 'task.ended', atMs, taskId, result, ...told } as const
     const durable = recorder.settled(event)
-    if (task.spec.attachment === 'attached') return
+    if (spec.attachment === 'attached') return
     const late = new AbortController()
     await Promise.race([durable, sleep(clock, COMMIT_WAIT_MS, late.signal).catch(() => {})])
     late.abort()
