@@ -7,7 +7,7 @@ import {
   type Route,
 } from '../../mesh/protocol/index.ts'
 import type { Clock } from '../../mesh/runtime/index.ts'
-import type { AttemptReason, LedgerAttempt } from '../ledger/index.ts'
+import type { AttemptReason, LedgerAttempt, NodeName } from '../ledger/index.ts'
 import type { Attempt } from './attempt.ts'
 import { explained, type Assignment, type Planner } from './planner.ts'
 import type { Recorder } from './recorder.ts'
@@ -24,9 +24,12 @@ interface Open {
   state: AttemptState
 }
 
-const MESSAGE_LENGTH_MAX = 512
+/** Of an error's message in the ledger. */
+export const MESSAGE_LENGTH_MAX = 512
 
 export const routeOf = (node: Attempt['node']): Route => (node.isCloud ? 'cloud' : node.isSelf ? 'local' : 'mesh')
+
+export const nameOf = ({ peerId, name }: Attempt['node']): NodeName => ({ peerId, name })
 
 export class AttemptLog {
   readonly #components: AttemptLogComponents
@@ -74,7 +77,7 @@ export class AttemptLog {
       atMs: this.#components.clock.wallMs(),
       attempt: init.number,
       fence: init.fence,
-      node: { peerId: node.peerId, name: node.name },
+      node: nameOf(node),
       route: routeOf(node),
       reason,
       from,

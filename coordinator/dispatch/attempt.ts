@@ -107,12 +107,12 @@ export class Attempt {
     return this.#delivered
   }
 
-  /** Index in the answer behind the last of them; more than `from` and their number where the source of a move went on. */
   /** Tokens that its node had to prefill, as far as it said: what it was given, less what it had cached. */
   get prefilled(): number | undefined {
     return this.#prefilled
   }
 
+  /** Index in the answer behind the last of them; more than `from` and their number where the source of a move went on. */
   get to(): number {
     return this.#to
   }

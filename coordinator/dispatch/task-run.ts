@@ -10,8 +10,9 @@
 import { asSkeinError, isTaskEnd, LIMITS, SkeinError, type PeerId } from '../../mesh/protocol/index.ts'
 import { deadline, sleep, withDeadline, type Clock, type Logger } from '../../mesh/runtime/index.ts'
 import type { AttemptReason, LedgerTask, TaskResult } from '../ledger/index.ts'
-import { AttemptLog, routeOf } from './attempt-log.ts'
+import { AttemptLog, MESSAGE_LENGTH_MAX, nameOf, routeOf } from './attempt-log.ts'
 import { Attempt, raced, type AttemptComponents, type AttemptInit } from './attempt.ts'
+import { Beat } from './beat.ts'
 import type { TaskEvent } from './events.ts'
 import { Followers } from './followers.ts'
 import { Placement, type HeldAttempt, type Place, type PlacementComponents } from './placement.ts'
@@ -50,8 +51,8 @@ export interface RunComponents extends AttemptComponents, PlacementComponents {
 /** A target that lacks more tokens than this is prepared once more, at most so often: each round is shorter than the last. */
 const TAIL_TOKENS_MAX = 2
 const ROUNDS_MAX = 4
-/** Of an error's message in the ledger. */
-const MESSAGE_LENGTH_MAX = 512
+/** The cut waits so long for the source's next token, in ms: right behind one, the least of its work is lost. */
+const CUT_WAIT_MS = 250
 
 export class TaskRun {
   readonly task: Task
@@ -61,6 +62,7 @@ export class TaskRun {
   readonly #followers: Followers
   readonly #ending = new AbortController()
   readonly #placement: Placement
+  readonly #delivery = new Beat()
   /** An earlier life of the coordinator had begun it, and what that delivered last may be lost. */
   #isRecovered: boolean
   #current: Attempt | undefined
@@ -284,12 +286,14 @@ export class TaskRun {
       listener: {
         accepted: (attempt) => this.#accepted(attempt, reason),
         progress: (attempt, { phase, done, total }) => {
-          if (attempt === this.#current && phase === 'loading') this.#say(`loading ${percent(done, total)}`)
+          if (attempt === this.#current && phase === 'loading')
+            this.#say(`loading ${Math.floor((100 * done) / Math.max(total, 1))}%`)
         },
         delivered: (attempt, count) => {
           this.attempts.delivered(attempt, count)
           task.fruitless = 0
           this.#followers.grown()
+          this.#delivery.strike()
         },
       },
     }
@@ -315,8 +319,7 @@ export class TaskRun {
   }
 
   #started({ node, init }: Attempt, reason: AttemptReason): void {
-    const name = { peerId: node.peerId, name: node.name }
-    this.#followers.say({ type: 'started', node: name, route: routeOf(node), attempt: init.number, reason })
+    this.#followers.say({ type: 'started', node: nameOf(node), route: routeOf(node), attempt: init.number, reason })
   }
 
   #say(text: string): void {
@@ -333,6 +336,8 @@ export class TaskRun {
         this.#supersede(behind)
         await this.#prepared(target, source)
       }
+      if (this.#current === source) await this.#delivery.next(this.#components.clock, CUT_WAIT_MS)
+      this.#checkWanted(source)
     } catch (thrown) {
       target.cancel(asSkeinError(thrown))
       this.#components.counters.handOversFailed++
@@ -346,17 +351,20 @@ export class TaskRun {
   /** @throws SkeinError when the target is not ready in time, or is not needed any more. */
   async #prepared(target: Attempt, source: Attempt): Promise<void> {
     const late = (): SkeinError => new SkeinError('ATTEMPT_STALLED', 'the target of a move was not ready in time')
-    const { clock } = this.#components
-    await withDeadline(clock, LIMITS.prepareMs, late, undefined, (signal) => raced(target.prepared, signal))
+    await withDeadline(this.#components.clock, LIMITS.prepareMs, late, undefined, (signal) =>
+      raced(target.prepared, signal),
+    )
+    this.#checkWanted(source)
+  }
+
+  /** @throws SkeinError CLIENT_CLOSED. */
+  #checkWanted(source: Attempt): void {
     // the source may have failed meanwhile, and its place is still empty; or it has ended the answer
     if (this.#result !== undefined || (this.#current !== undefined && this.#current !== source))
       throw new SkeinError('CLIENT_CLOSED', 'the answer ended while it was to be moved')
   }
 
-  /**
-   * While a long prompt was prefilled the source made many tokens, which the client would wait for: they are prefilled in
-   * another round, from the state that the target has by now, while the source goes on (as ServerlessLLM does, OSDI 2024).
-   */
+  /** Tokens made while a long prompt was prefilled are prefilled in another round, as ServerlessLLM does (OSDI 2024). */
   #isBehind(target: Attempt, source: Attempt): boolean {
     return this.#current === source && this.task.answer.length - target.from > TAIL_TOKENS_MAX
   }
@@ -402,6 +410,7 @@ export class TaskRun {
     const { task } = this
     const entry = directory.entry(attempt.node.peerId)
     this.#current = undefined
+    this.#delivery.strike()
     this.attempts.ended(attempt, outcomeOf(error), error)
     if (error.code === 'PREEMPTED') {
       task.enter('queued')
@@ -436,14 +445,7 @@ export class TaskRun {
     const { text, ...made } = completion
     planner.learn(task, completion)
     this.#endAttempts(new SkeinError('CLIENT_CLOSED', 'the answer ended while it was to be moved'))
-    const nowMs = clock.nowMs()
-    const assignedMs = task.firstAssignedAtMs ?? nowMs
-    const firstTokenMs = task.firstTokenAtMs ?? nowMs
-    const timing = {
-      queuedMs: assignedMs - task.admittedAtMs,
-      firstTokenMs: firstTokenMs - assignedMs,
-      decodeMs: nowMs - firstTokenMs,
-    }
+    const timing = task.timing(clock.nowMs())
     await this.#record({ outcome: 'completed', ...made, timing, tail: text })
     const end = { type: 'end', ...completion, attempts: task.attempts, timing } as const
     this.#followers.end({ end })
@@ -496,5 +498,3 @@ export class TaskRun {
     this.#cancelDetached = this.#components.clock.timer(LIMITS.detachedMs, gone)
   }
 }
-
-const percent = (done: number, total: number): string => `${total === 0 ? 0 : Math.floor((100 * done) / total)}%`

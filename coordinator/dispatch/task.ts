@@ -9,7 +9,7 @@ import {
   type TaskState,
   type Usage,
 } from '../../mesh/protocol/index.ts'
-import type { LedgerTask, TaskSpec } from '../ledger/index.ts'
+import type { LedgerTask, TaskSpec, TaskTiming } from '../ledger/index.ts'
 import { exclusionKey, promptPrefix, type NodeSnapshot, type PromptPrefix } from '../scheduler/index.ts'
 import { Answer } from './answer.ts'
 
@@ -106,6 +106,17 @@ export class Task {
     throw new SkeinError('ATTEMPTS_EXHAUSTED', `${this.attempts} attempts, the last failed: ${cause?.message}`, {
       cause,
     })
+  }
+
+  /** Where its time went, when it ends at `nowMs`. */
+  timing(nowMs: number): TaskTiming {
+    const assignedMs = this.firstAssignedAtMs ?? nowMs
+    const firstTokenMs = this.firstTokenAtMs ?? nowMs
+    return {
+      queuedMs: assignedMs - this.admittedAtMs,
+      firstTokenMs: firstTokenMs - assignedMs,
+      decodeMs: nowMs - firstTokenMs,
+    }
   }
 
   exclude(node: Pick<NodeSnapshot, 'peerId' | 'session'>, untilMs: number): void {
