@@ -25,6 +25,10 @@ const NODE_TIMERS_MAX = 8
 /** Exclusions, breakers and records of a clock that was wrong last a while; who asks after that must be answered. */
 const PROBE_AFTER_MS = 60_000
 
+/** Histories that end with a coordinator that does not come back; and how late its nodes may know. */
+const ABANDONED_EVERY = 4
+const HOLD_SLACK_MS = 3000
+
 export interface HistoryResult {
   readonly seed: number
   readonly steps: number
@@ -133,6 +137,7 @@ class History {
     await this.#until(this.#world.nowMs + QUIET_MS, () => false)
     const final = await this.#finalState()
     for (const checker of this.#checkers) checker.atEnd?.(final)
+    if (this.#scenario.seed % ABANDONED_EVERY === 0) await this.#abandon()
   }
 
   get #arrived(): boolean {
@@ -181,24 +186,46 @@ class History {
     const honest = nodes.find((node) => node.lies.length === 0 && node.price === undefined)
     if (honest === undefined) return
     await this.#until(this.#world.nowMs + 1000, () => false)
-    const probe: ClientPlan = {
+    const probe = { ...this.#probePlan(honest.model), tenant: `probe ${seed}` }
+    const reader = this.#reader(probe, probe.name)
+    await this.#until(this.#world.nowMs + 70_000, () => reader.isOver)
+    if (reader.outcome !== 'end')
+      this.#fail('I4', `after the healing ${honest.name} serves nobody: ${reader.outcome ?? 'no end'}`)
+  }
+
+  #probePlan(model: string): ClientPlan {
+    return {
       name: 'probe',
       atMs: 0,
-      model: honest.model.slice('echo:'.length).split('?')[0]!,
+      model: model.slice('echo:'.length).split('?')[0]!,
       words: 4,
       maxTokens: 6,
       stop: [],
       attachment: 'attached',
       priority: 'default',
-      tenant: `probe ${seed}`,
+      tenant: 'probe',
       localOnly: false,
       deadlineMs: 60_000,
       hasKey: false,
     }
-    const reader = this.#reader(probe, probe.name)
-    await this.#until(this.#world.nowMs + 70_000, () => reader.isOver)
-    if (reader.outcome !== 'end')
-      this.#fail('I4', `after the healing ${honest.name} serves nobody: ${reader.outcome ?? 'no end'}`)
+  }
+
+  /** No node works for a coordinator that has gone, beyond the time for which it holds an attempt. */
+  async #abandon(): Promise<void> {
+    const { nodes, seed } = this.#scenario
+    const slow = nodes.find(
+      (node) => node.lies.length === 0 && node.price === undefined && node.model.includes('tps=8&'),
+    )
+    if (slow === undefined) return
+    const plan = { ...this.#probePlan(slow.model), name: 'left', tenant: `left ${seed}`, words: 8, maxTokens: 380 }
+    this.#reader(plan, plan.name)
+    await this.#until(this.#world.nowMs + 5000, () => false)
+    const hadWork = this.#nodes.some((node) => (node.agent?.status().running ?? 0) > 0)
+    this.#coordinator.crash(false)
+    await this.#until(this.#world.nowMs + LIMITS.heldAttemptMs + HOLD_SLACK_MS, () => false)
+    for (const { agent, plan: node } of this.#nodes)
+      if (hadWork && (agent?.status().running ?? 0) > 0)
+        this.#fail('I8', `${node.name} works for a coordinator that has gone`)
   }
 
   async #finalState(): Promise<FinalState> {

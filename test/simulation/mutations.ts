@@ -196,16 +196,6 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
-    name: 'index border at attach',
-    patches: [
-      {
-        file: EXECUTOR,
-        guard: 'if (piece === undefined)',
-        without: 'if (piece === undefined && from < 0)',
-      },
-    ],
-  },
-  {
     name: 'a held attempt is given up in time',
     patches: [
       {
