@@ -4,6 +4,7 @@
  * people said goes first.
  */
 import { writeFileSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { SystemClock, createLogger } from '../../../mesh/runtime/index.ts'
 import { ChildHost } from './child-host.ts'
 import type { ToChild } from './messages.ts'
@@ -20,7 +21,11 @@ try {
 const host = new ChildHost({
   clock: new SystemClock(),
   log: createLogger('debug', process.stderr),
-  send: (message) => process.send?.(message),
+  send: (message) => {
+    process.send?.(message)
+    // compiled code is written at an exit, which this process never has; does nothing where no cache is set
+    if (message.type === 'loaded' || message.type === 'devices') flushCompileCache()
+  },
 })
 process.on('message', (message) => host.receive(message as ToChild))
 process.on('disconnect', () => {
