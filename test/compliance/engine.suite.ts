@@ -97,6 +97,31 @@ export async function collect(events: AsyncIterable<GenerationEvent>): Promise<A
   return { ids, indices, text, releases, logprobs, finishReason: end!.finishReason, usage: end!.usage }
 }
 
+/**
+ * Moves an answer at every `step`th of its tokens, and at its last ones. A tail is followed for a few tokens, which shows
+ * whether the state was rebuilt at the seam, and some to the end.
+ * @param tail Goes on behind `generated`, up to `maxTokens` of both together when given.
+ */
+export async function expectSameWhereverMoved(
+  whole: Answer,
+  step: number,
+  tail: (generated: readonly number[], maxTokens?: number) => Promise<Answer>,
+): Promise<void> {
+  const followed = 10
+  const last = whole.ids.length
+  const places = new Set([...Array(Math.ceil(last / step)).keys()].map((each) => each * step)).add(last - 1).add(last)
+  for (const at of places) {
+    const isWhole = at % (step * 12) === 0 || at + followed >= last
+    const moved = await tail(whole.ids.slice(0, at), isWhole ? undefined : at + followed)
+    const until = isWhole ? last : at + followed
+    expect(moved.ids, `moved at ${at}`).toEqual(whole.ids.slice(at, until))
+    // what is held back at a cut by length is given as it is, so that only what was released can be compared
+    if (isWhole) expect(whole.releases.slice(0, at).join('') + moved.text, `moved at ${at}`).toBe(whole.text)
+    else expect(moved.releases.join(''), `moved at ${at}`).toBe(whole.releases.slice(at, until).join(''))
+    expect(moved.finishReason, `moved at ${at}`).toBe(isWhole ? whole.finishReason : 'length')
+  }
+}
+
 const generate = (engine: Engine, overrides: Partial<GenerationRequest> = {}): Promise<Answer> =>
   collect(engine.generate(request(overrides), new AbortController().signal))
 
