@@ -18,4 +18,5 @@ if (results !== undefined) {
   others.push('--reporter=default', '--reporter=./scripts/no-skips-reporter.ts', '--reporter=json')
   others.push(`--outputFile.json=${results}/${lanes.join('-')}.json`)
 }
-process.exitCode = runNode(TOOLS.vitest, ['run', ...lanes.flatMap((lane) => ['--project', lane]), ...others])
+const projects = lanes.flatMap((lane) => (lane === 'integration' ? ['engines', lane] : [lane]))
+process.exitCode = runNode(TOOLS.vitest, ['run', ...projects.flatMap((name) => ['--project', name]), ...others])
