@@ -146,7 +146,7 @@ class Encoder:
         """Ids that end with the end of text, and for each id the weight of predicting it."""
         ids = self._tokenizer.encode(render(doc)).ids + [self._end_of_text]
         if doc.text is not None:
-            return ids, [1.0] * len(ids)
+            return ids, self._text_weights(doc, len(ids))
         weights = [QUIET] * len(ids)
         head, i = len(self._assistant), 0
         while i < len(ids):
@@ -158,6 +158,16 @@ class Encoder:
                 weights[i] = 1.0
             i += 1
         return ids, weights
+
+    def _text_weights(self, doc: Document, length: int) -> list[float]:
+        if doc.learnt is None:
+            return [1.0] * length
+        weights = [QUIET] * length
+        offsets = self._tokenizer.encode(doc.text).offsets
+        for i, (begin, _) in enumerate(offsets):
+            if any(first <= begin < last for first, last in doc.learnt):
+                weights[i] = 1.0
+        return weights
 
 
 def rows(encoder: Encoder, seed: int, first: int, length: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:

@@ -22,13 +22,13 @@ EVERY = 8
 @dataclass(frozen=True)
 class Plan:
     seed: int = 1
-    steps: int = 14000
+    steps: int = 9000
     tokens: int = 4096
     """Tokens of one step."""
     muon_rate: float = 0.01
     adam_rate: float = 0.01
     warmup: int = 80
-    decay_share: float = 0.35
+    decay_share: float = 0.48
 
     def length(self, step: int) -> int:
         """Tokens of a row: most documents are short, and attention is dear; the long rows come towards the end."""

@@ -6,40 +6,47 @@ from typing import Callable
 from . import copying, readings, stories, talk, tools
 from .base import Document, Draw
 
-SKILLS: list[tuple[str, float, Callable[[Draw], Document]]] = [
-    ("repeat", 7, copying.repeat),
-    ("look-up", 5, copying.look_up),
-    ("pattern", 2, copying.pattern),
-    ("naming", 4, copying.naming),
-    ("cases", 2, copying.cases),
-    ("tool-call", 25, tools.one_call),
-    ("tool-result", 11, tools.is_it_too),
-    ("tools-parallel", 7, tools.several_calls),
-    ("tools-none-fits", 9, tools.no_fitting_tool),
-    ("tools-talk", 1, tools.talk_beside_tools),
-    ("readings", 26, readings.several_questions),
-    ("sums", 9, readings.sums),
-    ("drill", 3, readings.drill),
-    ("summary", 4, readings.summary),
-    ("states", 8, readings.states),
-    ("choices", 9, readings.choices),
-    ("json", 7, readings.as_json),
-    ("talk", 8, talk.small_talk),
-    ("greeting", 1, talk.greeting),
-    ("memory", 3, talk.memory),
-    ("refusal", 7, talk.refusal),
-    ("story", 6, stories.told),
-    ("story-plain", 1, stories.plain),
+PHASES = (0, 202_000, 233_000)
+"""Documents that the phases begin with. Copying is learnt first; digits and the choice among tools take longer."""
+
+SKILLS: list[tuple[str, tuple[float, float, float], Callable[[Draw], Document]]] = [
+    ("repeat", (7, 4, 4), copying.repeat),
+    ("look-up", (5, 4, 4), copying.look_up),
+    ("pattern", (2, 1, 1), copying.pattern),
+    ("naming", (4, 4, 4), copying.naming),
+    ("cases", (2, 1, 1), copying.cases),
+    ("tool-call", (25, 32, 34), tools.one_call),
+    ("tool-result", (11, 13, 13), tools.is_it_too),
+    ("tools-parallel", (7, 6, 6), tools.several_calls),
+    ("tools-none-fits", (9, 14, 14), tools.no_fitting_tool),
+    ("tools-talk", (1, 1, 1), tools.talk_beside_tools),
+    ("readings", (26, 30, 32), readings.several_questions),
+    ("sums", (9, 8, 8), readings.sums),
+    ("drill", (3, 11, 0), readings.drill),
+    ("ranges", (0, 4, 0), readings.ranges),
+    ("sum-exercises", (0, 0, 9), readings.sum_exercises),
+    ("range-exercises", (0, 0, 4), readings.range_exercises),
+    ("summary", (4, 4, 4), readings.summary),
+    ("states", (8, 8, 8), readings.states),
+    ("choices", (9, 6, 6), readings.choices),
+    ("json", (7, 6, 6), readings.as_json),
+    ("talk", (8, 5, 5), talk.small_talk),
+    ("greeting", (1, 1, 1), talk.greeting),
+    ("memory", (3, 2, 2), talk.memory),
+    ("refusal", (7, 3, 3), talk.refusal),
+    ("story", (6, 6, 6), stories.told),
+    ("story-plain", (1, 1, 1), stories.plain),
 ]
-"""Name, weight by documents, and the skill."""
+"""Name, weight by documents in each phase, and the skill."""
 
 
 def drawn(seed: int, index: int) -> tuple[str, Document]:
     """The skill and the training document of a place in the corpus: a pure function of both."""
     draw = Draw(f"train {seed} {index}")
-    roll = draw.random() * sum(weight for _, weight, _ in SKILLS)
-    for name, weight, skill in SKILLS:
-        roll -= weight
+    phase = sum(index >= first for first in PHASES) - 1
+    roll = draw.random() * sum(weights[phase] for _, weights, _ in SKILLS)
+    for name, weights, skill in SKILLS:
+        roll -= weights[phase]
         if roll < 0:
             return name, skill(draw)
     return SKILLS[-1][0], SKILLS[-1][2](draw)

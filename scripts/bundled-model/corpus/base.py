@@ -19,6 +19,8 @@ class Document:
     messages: list[dict[str, Any]] = field(default_factory=list)
     tools: list[dict[str, Any]] = field(default_factory=list)
     text: str | None = None
+    learnt: list[tuple[int, int]] | None = None
+    """Of `text` the places (first and behind the last character) that are learnt in full; all of it when not set."""
     """What a held-out case is checked by: see `heldout.py`."""
     check: dict[str, Any] = field(default_factory=dict)
 

@@ -145,21 +145,87 @@ def _recall(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str,
     return question, f"{known[room]} {quantity.unit}.", {"kind": "number", "expect": known[room], "skill": "recall"}
 
 
-def drill(draw: Draw) -> Document:
-    """Many small sums in one text: where the digits are learnt."""
+def _exercises(lines: list[tuple[str, str]]) -> Document:
+    """Lines of a task and its answer, of which the answers are learnt: the numbers of the tasks cannot be known."""
+    document = Document(text="", learnt=[])
+    for task, answer in lines:
+        begin = len(document.text) + len(task)
+        document.learnt.append((begin, begin + len(answer) + 1))
+        document.text += f"{task}{answer}\n"
+    return document
+
+
+def _sum_lines(draw: Draw) -> list[tuple[str, str]]:
     lines = []
     for _ in range(draw.whole(12, 24)):
-        quantity = draw.one([house.TEMPERATURE, house.TEMPERATURE, house.HUMIDITY, house.CO2, house.POWER])
-        a, b = pair(draw, quantity)
+        a, b = _drilled(draw)
         roll = draw.random()
         if roll < 0.5:
-            lines.append(difference_text(a, b)[0])
+            lines.append(("", difference_text(a, b)[0]))
         elif roll < 0.85:
-            lines.append(f"{a} {'>' if tenths(a) > tenths(b) else '<' if tenths(a) < tenths(b) else '='} {b}")
+            lines.append(("", _sign_text(a, b)))
         else:
             x, y = draw.whole(0, 99), draw.whole(0, 99)
-            lines.append(f"{x} + {y} = {x + y}")
-    return Document(text="\n".join(lines))
+            lines.append(("", f"{x} + {y} = {x + y}"))
+    return lines
+
+
+def _drilled(draw: Draw) -> tuple[str, str]:
+    return pair(draw, draw.one([house.TEMPERATURE, house.TEMPERATURE, house.HUMIDITY, house.CO2, house.POWER]))
+
+
+def _sign_text(a: str, b: str) -> str:
+    return f"{a} {'>' if tenths(a) > tenths(b) else '<' if tenths(a) < tenths(b) else '='} {b}"
+
+
+def _exercise_lines(draw: Draw) -> list[tuple[str, str]]:
+    """As `_sum_lines`, with both numbers in view before the answer, as they are in a chat."""
+    lines = []
+    for _ in range(draw.whole(12, 24)):
+        a, b = _drilled(draw)
+        if draw.chance(0.5):
+            task, answer = difference_text(a, b)[0].split("= ")
+            lines.append((f"{task}=", f" {answer}"))
+        elif draw.chance(0.75):
+            lines.append((draw.one([f"{a} and {b}:", f"{a}, {b}:", f"{b} and {a}:"]), f" {_sign_text(a, b)}"))
+        else:
+            x, y = draw.whole(0, 99), draw.whole(0, 99)
+            lines.append((f"{x} + {y} =", f" {x + y}"))
+    return lines
+
+
+def _range_lines(draw: Draw) -> list[tuple[str, str]]:
+    lines = []
+    for _ in range(draw.whole(8, 16)):
+        quantity = draw.one([house.TEMPERATURE, house.HUMIDITY, house.CO2, house.POWER])
+        values = [value(draw, quantity)]
+        for _ in range(draw.whole(1, 4)):
+            values.append(pair(draw, quantity)[1])
+        low, high = min(values, key=tenths), max(values, key=tenths)
+        lines.append((f"{draw.one([', ', '; ', ' ']).join(values)}:", f" lowest {low}, highest {high}"))
+    return lines
+
+
+def _all_learnt(lines: list[tuple[str, str]]) -> Document:
+    return Document(text="\n".join(task + answer for task, answer in lines))
+
+
+def drill(draw: Draw) -> Document:
+    """Many small sums in one text: where the digits are learnt."""
+    return _all_learnt(_sum_lines(draw))
+
+
+def ranges(draw: Draw) -> Document:
+    """The lowest and the highest of a few numbers, many times."""
+    return _all_learnt(_range_lines(draw))
+
+
+def sum_exercises(draw: Draw) -> Document:
+    return _exercises(_exercise_lines(draw))
+
+
+def range_exercises(draw: Draw) -> Document:
+    return _exercises(_range_lines(draw))
 
 
 def sums(draw: Draw) -> Document:
