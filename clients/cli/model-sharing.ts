@@ -60,7 +60,7 @@ function shelfOf(agent: NodeAgent, store: ModelStore): Shelf {
   return async () => {
     const stored = await store.list()
     const shelf = new Map<string, SharedModel>()
-    for (const { name, digest, path, isPresent, references, sizeBytes, quantization } of stored) {
+    for (const { name, digest, path, isPresent, references, sizeBytes, quantization, parts } of stored) {
       if (!isPresent) continue
       const before = shelf.get(digest)
       const names = [...(before?.names ?? []), name]
@@ -71,21 +71,23 @@ function shelfOf(agent: NodeAgent, store: ModelStore): Shelf {
         quantization,
         names,
         references: [...(before?.references ?? []), ...references],
+        ...(parts && { parts }),
       })
     }
-    for (const { path, isAdapted, capability } of agent.models()) {
+    for (const { path, parts, capability } of agent.models()) {
       const { digest, aliases, engine, sizeBytes, quantization, parameters, contextTokens } = capability
-      if (engine !== 'llama' || isAdapted) continue
+      if (engine !== 'llama' && engine !== 'onnx') continue
       const before = shelf.get(digest)
       shelf.set(digest, {
         digest,
         path,
-        sizeBytes,
+        sizeBytes: parts?.files.reduce((sum, file) => sum + file.sizeBytes, 0) ?? sizeBytes,
         quantization,
         names: [...new Set([...(before?.names ?? []), ...aliases])],
         references: before?.references ?? [],
         parameters,
         contextTokens,
+        ...(parts && { parts }),
       })
     }
     return [...shelf.values()]

@@ -24,14 +24,14 @@ function sizeOf(text: string): number {
 }
 
 /** `512M`, or `0`. */
-export function kvStates(text: string): number {
+export function sizeOrNone(text: string): number {
   const bytes = sizeOf(text)
-  if (!(bytes === 0 || (bytes >= KV_STATES_MIN && bytes <= KV_STATES_MAX)))
+  if (!(bytes === 0 || (bytes >= SIZE_MIN && bytes <= SIZE_MAX)))
     throw new InvalidArgumentError('0, or a size from 1M to 1T, such as 512M')
   return bytes
 }
-const KV_STATES_MIN = 1024 ** 2
-const KV_STATES_MAX = 1024 ** 4
+const SIZE_MIN = 1024 ** 2
+const SIZE_MAX = 1024 ** 4
 
 /** `32M`: bytes per second, from 1 MiB on: below, a chunk would take longer than is waited for one. */
 export function shareRate(text: string): number {

@@ -3,11 +3,12 @@
  * own: it has a name, and a digest over those of its files and how much of each adapter is applied, so that two nodes go on
  * with each other's answers when they would have given the same, and never otherwise.
  */
-import { createHash } from 'node:crypto'
-import { asModelDigest, LIMITS, SkeinError, type ModelDigest } from '../../mesh/protocol/index.ts'
+import { stat } from 'node:fs/promises'
+import { LIMITS, SkeinError, type ModelDigest } from '../../mesh/protocol/index.ts'
 import { readGgufShapes, type AdapterFile, type GgufSummary, type Shape } from '../engines/index.ts'
 import type { Digests } from './digests.ts'
 import type { ModelFile } from './inventory.ts'
+import { adaptedManifest, manifestDigest, manifestText, type PartFile } from './store/index.ts'
 
 /** What the owner asks for. */
 export interface AdaptedModel {
@@ -34,25 +35,12 @@ const PASSED_OVER = '_norm.weight'
 /** Of what does not fit, told in one error. */
 const TOLD_MAX = 3
 
-/**
- * The digest of a model with adapters: a function of its files' digests and of the scales, in order.
- *
- * The text that is hashed is part of the contract between nodes.
- */
+/** The digest of a model with adapters: a function of its files' digests and of the scales, in order. */
 export function adaptedDigest(
   base: ModelDigest,
   adapters: readonly { readonly digest: ModelDigest; readonly scale: number }[],
 ): ModelDigest {
-  const lines = [
-    'skein adapted model 1',
-    `base ${base}`,
-    ...adapters.map((each) => `lora ${each.digest} ${each.scale + 0}`),
-  ]
-  return asModelDigest(
-    `sha256:${createHash('sha256')
-      .update(`${lines.join('\n')}\n`)
-      .digest('hex')}`,
-  )
+  return manifestDigest(adaptedManifest(base, adapters))
 }
 
 /** @throws SkeinError MODEL_FILE_INVALID with the numbers when `adapter` was not made for a model of `base`'s shape. */
@@ -107,12 +95,17 @@ export async function adaptedModel(
     )
   const head = { path: base.path, ...(await readGgufShapes(base.path)) }
   let sizeBytes = base.sizeBytes
-  const parts: { digest: ModelDigest; scale: number }[] = []
+  const files: PartFile[] = [{ digest: base.digest, path: base.path, sizeBytes: (await stat(base.path)).size }]
+  const changes: { digest: ModelDigest; scale: number }[] = []
   for (const { path, scale } of adapters) {
     const adapter = { path, ...(await readGgufShapes(path)) }
     checkAdapter(head, adapter)
     sizeBytes += adapter.summary.sizeBytes
-    parts.push({ digest: (await digests.of(path, signal)).digest, scale })
+    const { digest } = await digests.of(path, signal)
+    changes.push({ digest, scale })
+    files.push({ digest, path, sizeBytes: (await stat(path)).size })
   }
-  return { ...base, digest: adaptedDigest(base.digest, parts), aliases: [name], sizeBytes, adapters }
+  const manifest = adaptedManifest(base.digest, changes)
+  const parts = { text: manifestText(manifest), files }
+  return { ...base, digest: manifestDigest(manifest), aliases: [name], sizeBytes, adapters, parts }
 }

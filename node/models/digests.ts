@@ -42,20 +42,6 @@ export class Digests {
   }
 
   /**
-   * Of a model in several files: over the digests of all of them, each with what it is to the model.
-   *
-   * @throws SkeinError as `of`.
-   */
-  async ofParts(
-    parts: readonly { readonly role: string; readonly path: string }[],
-    signal: AbortSignal,
-  ): Promise<ModelDigest> {
-    const hash = createHash('sha256')
-    for (const { role, path } of parts) hash.update(`${role} ${(await this.of(path, signal)).digest}\n`)
-    return asModelDigest(`sha256:${hash.digest('hex')}`)
-  }
-
-  /**
    * @throws SkeinError MODEL_FILE_INVALID when the file cannot be read or changed while it was; the signal's reason.
    */
   async of(path: string, signal: AbortSignal): Promise<FileDigest> {

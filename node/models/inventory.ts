@@ -3,7 +3,7 @@
  * problem to be reported, never a reason to stop: the others go on.
  */
 import { readdir, stat } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import {
   asSkeinError,
   LIMITS,
@@ -12,6 +12,7 @@ import {
   type ModelDigest,
   type ModelFeature,
   type SamplingDefaults,
+  type SamplingOption,
   type Thinking,
 } from '../../mesh/protocol/index.ts'
 import type { Logger } from '../../mesh/runtime/index.ts'
@@ -22,6 +23,7 @@ import {
   isEchoPath,
   parseEchoPath,
   readGguf,
+  readsClock,
   thinkingOf,
   type AdapterFile,
   type GgufSummary,
@@ -29,11 +31,18 @@ import {
 } from '../engines/index.ts'
 import { adaptedModel, type AdaptedModel } from './adapters.ts'
 import type { Digests } from './digests.ts'
+import {
+  isGraph,
+  isOnnxPath,
+  manifestDigest,
+  manifestText,
+  nameOfGraph,
+  onnxManifest,
+  readManifest,
+  type ModelParts,
+} from './store/index.ts'
 
 const EXTENSION = /\.(?:gguf|onnx)$/i
-const ONNX = /\.onnx$/i
-/** What exporters call the one graph of a folder: the folder has the name, and what belongs to the model beside it. */
-const GRAPH = /^model(?:_[a-z0-9_]+)?\.onnx$/i
 /** The folder that some exporters put graphs into, below the tokenizer. */
 const GRAPHS = 'onnx'
 const GRAPH_IN_FOLDER = 'model.onnx'
@@ -55,10 +64,16 @@ export interface ModelFile {
   readonly sampling: SamplingDefaults
   /** What changes its weights: a model of its own, which is no file. */
   readonly adapters?: readonly AdapterFile[]
+  /** The files of a model that is not one GGUF file. */
+  readonly parts?: ModelParts
   /** Of a model whose chat template shows thoughts. */
   readonly thinking?: Thinking
+  /** Whether its chat template reads the clock; not known when absent. */
+  readonly readsClock?: boolean
   /** What its head promises, as `LoadedModel` has it; what engines of its kind mostly do, when absent. */
   readonly features?: readonly ModelFeature[]
+  /** Options of sampling that it honours; those of its engine, when absent. */
+  readonly options?: readonly SamplingOption[]
   readonly isGenerator?: boolean
   /** A server of its own loads it when it is asked: it is not asked without need. */
   readonly isOnDemand?: boolean
@@ -120,13 +135,10 @@ export class Inventory {
 
   /** Models with their adapters. Ends early when `signal` aborts. */
   async *adapted(models: readonly AdaptedModel[], signal: AbortSignal): AsyncGenerator<ModelFile, void, undefined> {
-    const { digests } = this.#components
     for (const model of models) {
       if (signal.aborted) return
       try {
-        const base = await this.#inspectGguf(resolve(model.base), signal)
-        const adapters = model.adapters.map(({ path, scale }) => ({ path: resolve(path), scale }))
-        const found = await adaptedModel({ ...model, adapters }, base, digests, signal)
+        const found = await this.#inspectAdapted(model, signal)
         if (this.#isNew(found)) yield found
       } catch (thrown) {
         if (!signal.aborted) this.report(model.name, asSkeinError(thrown, 'MODEL_FILE_INVALID'))
@@ -156,6 +168,8 @@ export class Inventory {
       if (found.isFile()) return [{ path, sizeBytes: found.size }]
       if (!found.isDirectory())
         throw new SkeinError('MODEL_FILE_INVALID', `${path}: neither a file nor a directory of models`)
+      const adapted = await adaptedFolder(path)
+      if (adapted !== undefined) return [{ path, sizeBytes: (await stat(adapted.base)).size }]
       const names = await modelsOf(path)
       if (names.length === 0)
         throw new SkeinError('MODEL_FILE_INVALID', `${path}: no .gguf or .onnx file in this directory`)
@@ -178,8 +192,9 @@ export class Inventory {
   async #inspect(path: string, signal: AbortSignal): Promise<ModelFile | undefined> {
     try {
       // The head first: what is no model is told at once, not after gigabytes were hashed.
-      if (ONNX.test(path)) return await this.#inspectOnnx(path, signal)
-      return await this.#inspectGguf(path, signal)
+      if (isOnnxPath(path)) return await this.#inspectOnnx(path, signal)
+      const adapted = await adaptedFolder(path)
+      return await (adapted === undefined ? this.#inspectGguf(path, signal) : this.#inspectAdapted(adapted, signal))
     } catch (thrown) {
       if (!signal.aborted) this.report(path, asSkeinError(thrown, 'MODEL_FILE_INVALID'))
       return undefined
@@ -199,13 +214,32 @@ export class Inventory {
     return ggufModel(path, summary, digest)
   }
 
+  async #inspectAdapted(model: AdaptedModel, signal: AbortSignal): Promise<ModelFile> {
+    const base = await this.#inspectGguf(resolve(model.base), signal)
+    const adapters = model.adapters.map(({ path, scale }) => ({ path: resolve(path), scale }))
+    return adaptedModel({ ...model, adapters }, base, this.#components.digests, signal)
+  }
+
   async #inspectOnnx(path: string, signal: AbortSignal): Promise<ModelFile> {
     const model = await describeOnnx(path)
     const { digests } = this.#components
-    const parts = [{ role: 'model', path }, ...model.companions]
-    const digest = parts.length === 1 ? (await digests.of(path, signal)).digest : await digests.ofParts(parts, signal)
-    return onnxModel(model, digest)
+    const files: { role: string; digest: ModelDigest; path: string; sizeBytes: number }[] = []
+    for (const part of [{ role: 'model', path }, ...model.companions]) {
+      const { digest } = await digests.of(part.path, signal)
+      files.push({ ...part, digest, sizeBytes: (await stat(part.path)).size })
+    }
+    const manifest = onnxManifest(files)
+    const parts = { text: manifestText(manifest), files: files.map(({ role: _role, ...file }) => file) }
+    return { ...onnxModel(model, manifestDigest(manifest)), parts }
   }
+}
+
+/** The model with adapters that a folder of the store is; `undefined` when `path` is something else. */
+async function adaptedFolder(path: string): Promise<AdaptedModel | undefined> {
+  const manifest = await readManifest(path)
+  if (manifest?.form !== 'adapted') return undefined
+  const [base, ...adapters] = manifest.files.map(({ name, scale = 1 }) => ({ path: join(path, name), scale }))
+  return { name: basename(path), base: base!.path, adapters }
 }
 
 /** Files in the folder `path` that are models, by their names from there; in a folder of one exported model, its graph. */
@@ -213,7 +247,7 @@ async function modelsOf(path: string): Promise<string[]> {
   const names = (await readdir(path)).sort()
   const models = names.filter((name) => EXTENSION.test(name))
   // one network in several precisions is one model
-  if (models.length > 1 && models.includes(GRAPH_IN_FOLDER) && models.every((name) => GRAPH.test(name)))
+  if (models.length > 1 && models.includes(GRAPH_IN_FOLDER) && models.every((name) => isGraph(name)))
     return [GRAPH_IN_FOLDER]
   if (models.length > 0 || !names.includes(GRAPHS)) return models
   const graph = join(GRAPHS, GRAPH_IN_FOLDER)
@@ -221,10 +255,9 @@ async function modelsOf(path: string): Promise<string[]> {
 }
 
 function onnxModel({ path, summary, features, text }: OnnxModel, digest: ModelDigest): ModelFile {
-  const file = basename(path)
-  const folder = basename(dirname(path)) === GRAPHS ? dirname(dirname(path)) : dirname(path)
-  const own = GRAPH.test(file) ? basename(folder) : file.replace(EXTENSION, '')
-  const aliases = [...new Set([summary.metadata.get('name') ?? '', own].map(alias).filter((each) => each !== ''))]
+  const aliases = [
+    ...new Set([summary.metadata.get('name') ?? '', nameOfGraph(path)].map(alias).filter((each) => each !== '')),
+  ]
   return {
     engine: 'onnx',
     path,
@@ -258,6 +291,7 @@ function ggufModel(path: string, summary: GgufSummary, digest: ModelDigest): Mod
     hasChatTemplate: chatTemplate !== undefined,
     sampling,
     ...(thinking && { thinking }),
+    readsClock: chatTemplate !== undefined && readsClock(chatTemplate),
     ...(summary.isEmbedder && { features: ['embed'] as const, isGenerator: false }),
   }
 }
@@ -278,6 +312,7 @@ function echoModel(label: string): ModelFile {
     hasChatTemplate: true,
     sampling: {},
     ...(options.thinking && { thinking: options.thinking }),
+    readsClock: false,
     features: echoFeatures(options),
     isGenerator: !options.isMute,
     ...(options.restsAtFirst && { restsAtFirst: true }),

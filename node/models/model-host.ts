@@ -4,11 +4,13 @@
  * Which models are to be resident is decided elsewhere (`residency.ts`).
  */
 import {
+  SAMPLING_OPTIONS,
   asSkeinError,
   SkeinError,
   type EngineKind,
   type LoadReport,
   type ModelCapability,
+  type SamplingOption,
 } from '../../mesh/protocol/index.ts'
 import { sleep, withDeadline, type Clock, type Logger, type Random } from '../../mesh/runtime/index.ts'
 import type { DeliveredSpeed, Measurements, WatchOthers } from '../capability/index.ts'
@@ -36,6 +38,14 @@ const FEATURES: Readonly<Record<EngineKind, LoadedModel['features']>> = {
   onnx: [],
   upstream: [],
   echo: ['logprobs'],
+}
+
+/** Options of sampling that an engine honours. What echoes draws nothing, so that nothing changes how it draws. */
+const OPTIONS: Readonly<Record<EngineKind, readonly SamplingOption[]>> = {
+  llama: SAMPLING_OPTIONS,
+  onnx: [],
+  upstream: [],
+  echo: SAMPLING_OPTIONS,
 }
 
 export interface ModelHostComponents {
@@ -192,6 +202,7 @@ export class ModelHost {
     const { file } = this
     const loaded = this.#loaded
     const claimed = this.#init.contextTokens ?? file.contextTokens
+    const options = this.isGenerator ? (file.options ?? OPTIONS[file.engine]) : []
     return {
       digest: file.digest,
       aliases: file.aliases.slice(0, 8),
@@ -205,8 +216,10 @@ export class ModelHost {
         ...(this.isGenerator ? (['completion'] as const) : []),
         ...(loaded?.features ?? file.features ?? FEATURES[file.engine]),
       ],
+      ...(options.length > 0 && { options: [...options] }),
       ...(Object.keys(file.sampling).length > 0 && { sampling: file.sampling }),
       ...(file.thinking && { thinking: file.thinking }),
+      ...(file.readsClock !== undefined && { readsClock: file.readsClock }),
       residency: this.residency,
       loadMs: this.#loadMs,
       slots: this.slots,

@@ -8,6 +8,7 @@ import { basename, isAbsolute } from 'node:path'
 import { asSkeinError, SkeinError, type ModelDigest } from '../../mesh/protocol/index.ts'
 import { sleep, type Clock, type Logger } from '../../mesh/runtime/index.ts'
 import {
+  penalizesRepeats,
   probeServer,
   readGguf,
   thinkingOf,
@@ -243,6 +244,7 @@ function modelFile(
     sampling: weights?.head.sampling ?? {},
     ...(thinking && { thinking }),
     features: model.embeds === true ? ['embed'] : [],
+    options: penalizesRepeats(server.kind) ? ['repeatPenalty'] : [],
     isGenerator: model.completes,
     isOnDemand: model.isOnDemand,
   }

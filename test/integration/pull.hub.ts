@@ -56,6 +56,10 @@ export interface Repository {
   readonly isPlain?: boolean
 }
 
+/** Texts are kept by git itself. */
+const isInLfs = (repository: Repository, path: string): boolean =>
+  repository.isPlain !== true && !path.endsWith('.json')
+
 export const COMMIT = 'a'.repeat(40)
 export const TOKEN = 'hf_test_token'
 
@@ -170,16 +174,19 @@ export class HubDouble {
     response.writeHead(302, {
       location: `${this.filesUrl}/files/${blob}?signature=${this.seen.length}`,
       'x-repo-commit': repository.commit,
-      ...(repository.isPlain !== true && { 'x-linked-etag': `"${blob}"`, 'x-linked-size': String(bytes.length) }),
+      ...(isInLfs(repository, decodeURIComponent(path)) && {
+        'x-linked-etag': `"${blob}"`,
+        'x-linked-size': String(bytes.length),
+      }),
     })
     response.end(`Found. Redirecting to ${this.filesUrl}`)
   }
 
   #answerTree(repository: Repository, url: URL, response: ServerResponse): void {
     const entries = Object.entries(repository.files).map(([path, bytes]) => {
-      const oid = createHash('sha1').update(bytes).digest('hex')
+      const oid = createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex')
       const lfs = { oid: sha256Of(bytes), size: bytes.length, pointerSize: 134 }
-      return { type: 'file', oid, size: bytes.length, path, ...(repository.isPlain !== true && { lfs }) }
+      return { type: 'file', oid, size: bytes.length, path, ...(isInLfs(repository, path) && { lfs }) }
     })
     const all = [{ type: 'directory', oid: COMMIT, size: 0, path: 'images' }, ...entries]
     const start = Number(url.searchParams.get('cursor') ?? 0)

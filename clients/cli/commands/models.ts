@@ -114,7 +114,7 @@ async function listStore({ output, dataDir }: Context): Promise<void> {
     model.name,
     model.isPresent ? formatBytes(model.sizeBytes) : 'missing',
     model.digest.slice('sha256:'.length, 'sha256:'.length + 12),
-    model.kind === undefined ? model.quantization : `${model.quantization} ${model.kind}`,
+    [model.quantization, model.kind ?? model.form].filter((each) => each !== undefined && each !== '').join(' '),
     ago(model.lastUsedAtMs),
     printable(model.source),
   ])

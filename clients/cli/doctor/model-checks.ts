@@ -12,7 +12,7 @@ const OVERHEAD_BYTES_MIN = 128 * 1024 ** 2
 export const neededBytes = (fileBytes: number): number => fileBytes + Math.max(OVERHEAD * fileBytes, OVERHEAD_BYTES_MIN)
 
 export interface ModelFacts {
-  readonly models: readonly Pick<StoredModel, 'name' | 'path' | 'sizeBytes' | 'isPresent'>[]
+  readonly models: readonly Pick<StoredModel, 'name' | 'path' | 'sizeBytes' | 'isPresent' | 'form' | 'parts'>[]
   /** Reads the head of a model's file. @throws SkeinError MODEL_FILE_INVALID. */
   readonly readHead: (path: string) => Promise<{ readonly sizeBytes: number }>
 }
@@ -44,10 +44,15 @@ export async function checkModels({ models, readHead }: ModelFacts, signal: Abor
 }
 
 async function brokenness(
-  { path, sizeBytes, isPresent }: ModelFacts['models'][number],
+  { path, sizeBytes, isPresent, form, parts }: ModelFacts['models'][number],
   readHead: ModelFacts['readHead'],
 ): Promise<string | undefined> {
   try {
+    if (form !== undefined) {
+      if (!isPresent) return `not all of its files in ${path} are as they were checked`
+      for (const file of parts?.files ?? []) if (/\.gguf$/i.test(file.path)) await readHead(file.path)
+      return undefined
+    }
     const head = await readHead(path)
     if (head.sizeBytes !== sizeBytes)
       return `its file has ${head.sizeBytes} bytes, and had ${sizeBytes} when it was checked`

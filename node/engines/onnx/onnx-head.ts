@@ -30,7 +30,7 @@ export interface OnnxSummary {
 }
 
 /** What protobuf can hold; larger models keep their weights in further files. */
-const FILE_BYTES_MAX = 2 ** 31
+export const ONNX_BYTES_MAX = 2 ** 31
 const VALUES_MAX = 1024
 const VALUE_BYTES_MAX = 64 * 1024
 const PROPERTIES_MAX = 256
@@ -101,8 +101,8 @@ class HeadReader {
 
   async read(): Promise<OnnxSummary> {
     const cursor = this.#cursor
-    if (cursor.sizeBytes > FILE_BYTES_MAX)
-      throw cursor.fail(`not an ONNX file: it has ${cursor.sizeBytes} bytes, and the format ends at ${FILE_BYTES_MAX}`)
+    if (cursor.sizeBytes > ONNX_BYTES_MAX)
+      throw cursor.fail(`not an ONNX file: it has ${cursor.sizeBytes} bytes, and the format ends at ${ONNX_BYTES_MAX}`)
     await this.#walk('model', cursor.sizeBytes, 0)
     if (this.#graphs === 0 || this.#irVersion < 1 || this.#irVersion > IR_VERSION_MAX)
       throw cursor.fail('not an ONNX file: it has no graph, or no version of the format')

@@ -7,7 +7,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Type, type Static, type TSchema } from 'typebox'
 import { asSkeinError, checker, LIMITS, parser, SkeinError, type ModelFeature } from '../../../mesh/protocol/index.ts'
-import { readOnnx, shown, type OnnxSummary, type OnnxValue } from './onnx-head.ts'
+import { ONNX_BYTES_MAX, readOnnx, shown, type OnnxSummary, type OnnxValue } from './onnx-head.ts'
 
 /** How texts go through a model. */
 export interface TextRole {
@@ -36,6 +36,16 @@ export interface OnnxModel {
 
 const TOKENIZER_BYTES_MAX = 64 * 1024 * 1024
 const CONFIG_BYTES_MAX = 4 * 1024 * 1024
+
+/** Files of a model by what they are to it, in the order of its digest: where exporters put them, and how large they may be. */
+export const ONNX_FILES = {
+  model: { name: 'model.onnx', bytesMax: ONNX_BYTES_MAX },
+  tokenizer: { name: 'tokenizer.json', bytesMax: TOKENIZER_BYTES_MAX },
+  config: { name: 'config.json', bytesMax: CONFIG_BYTES_MAX },
+  'tokenizer config': { name: 'tokenizer_config.json', bytesMax: CONFIG_BYTES_MAX },
+  pooling: { name: '1_Pooling/config.json', bytesMax: CONFIG_BYTES_MAX },
+} as const
+
 const LABEL_LENGTH_MAX = 128
 const NAME_LENGTH_MAX = 128
 /** Where nothing says how long a text may be: what BERT has. */
@@ -107,12 +117,12 @@ interface Companions {
 async function readCompanions(path: string): Promise<Companions | undefined> {
   const folder = dirname(path)
   for (const place of basename(folder) === 'onnx' ? [folder, dirname(folder)] : [folder]) {
-    const tokenizer = join(place, 'tokenizer.json')
+    const tokenizer = join(place, ONNX_FILES.tokenizer.name)
     if (!(await hasFile(tokenizer, TOKENIZER_BYTES_MAX))) continue
     const [config, tokenizerConfig, pooling] = await Promise.all([
-      readJson(join(place, 'config.json'), ConfigSchema),
-      readJson(join(place, 'tokenizer_config.json'), TokenizerConfigSchema),
-      readJson(join(place, '1_Pooling', 'config.json'), PoolingSchema),
+      readJson(join(place, ONNX_FILES.config.name), ConfigSchema),
+      readJson(join(place, ONNX_FILES['tokenizer config'].name), TokenizerConfigSchema),
+      readJson(join(place, ONNX_FILES.pooling.name), PoolingSchema),
     ])
     const files = [
       { role: 'tokenizer', path: tokenizer },

@@ -29,6 +29,14 @@ const parseOffers = parser(
         name: Type.String(),
         sizeBytes: Type.Integer({ minimum: 1, maximum: LIMITS.modelFileBytesMax }),
         quantization: Type.String(),
+        manifest: Type.Optional(
+          Type.Object({
+            text: Type.String({ maxLength: LIMITS.modelManifestBytesMax }),
+            sizes: Type.Array(Type.Integer({ minimum: 1, maximum: LIMITS.modelFileBytesMax }), {
+              maxItems: LIMITS.adaptersMax + 1,
+            }),
+          }),
+        ),
       }),
       { maxItems: OFFERS_MAX },
     ),
@@ -64,7 +72,12 @@ export class DoorAsker implements Asker {
 
   async find(text: string, signal: AbortSignal): Promise<readonly MemberOffer[]> {
     const { offers } = parseOffers(await this.#json('/find', { text }, signal))
-    return offers.map((offer) => ({ ...offer, peerId: asPeerId(offer.peerId), digest: asModelDigest(offer.digest) }))
+    return offers.map(({ manifest, ...offer }) => ({
+      ...offer,
+      peerId: asPeerId(offer.peerId),
+      digest: asModelDigest(offer.digest),
+      ...(manifest && { manifest }),
+    }))
   }
 
   async grant(peer: PeerId, digest: ModelDigest, signal: AbortSignal): Promise<Grant> {

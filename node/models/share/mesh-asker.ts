@@ -108,13 +108,14 @@ export class MeshAsker implements Asker {
     const models = await this.#with(peer, signal, (link) => link.find(text, signal))
     const certificate = transport.members().find((each) => each.peerId === peer)?.certificate
     const member = certificate?.name ?? peer.slice(-8)
-    return models.map(({ digest, name, sizeBytes, quantization }) => ({
+    return models.map(({ digest, name, sizeBytes, quantization, manifest }) => ({
       peerId: peer,
       member,
       digest,
       name: printable(name),
       sizeBytes,
       quantization: printable(quantization),
+      ...(manifest && { manifest }),
     }))
   }
 

@@ -76,7 +76,9 @@ export class ModelServer {
     switch (asked.type) {
       case 'model.find': {
         const found = await files.find(asked.text)
-        return channel.send({ type: 'model.found', models: found.map(offerOf) })
+        // of all that there is no files are told: who wants one asks for it
+        const listed = asked.text === '' ? 0 : LIMITS.modelManifestsMax
+        return channel.send({ type: 'model.found', models: found.map((model, i) => offerOf(model, i < listed)) })
       }
       case 'model.ask':
         return channel.send(await this.#grant(asked.digest, channel.peer))
@@ -129,8 +131,9 @@ export class ModelServer {
   }
 }
 
-function offerOf(model: SharedModel): ModelFound['models'][number] {
-  const { digest, names, sizeBytes, quantization, parameters, contextTokens } = model
+function offerOf(model: SharedModel, isListed: boolean): ModelFound['models'][number] {
+  const { digest, names, sizeBytes, quantization, parameters, contextTokens, parts } = model
+  const manifest = parts && { text: parts.text, sizes: parts.files.map((file) => file.sizeBytes) }
   return {
     digest,
     name: (names[0] ?? digest).slice(0, LIMITS.modelNameLengthMax),
@@ -138,6 +141,7 @@ function offerOf(model: SharedModel): ModelFound['models'][number] {
     quantization: quantization.slice(0, QUANTIZATION_LENGTH_MAX),
     ...(parameters !== undefined && { parameters }),
     ...(contextTokens !== undefined && { contextTokens }),
+    ...(isListed && manifest && { manifest }),
   }
 }
 

@@ -6,7 +6,7 @@
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import { LIMITS, SkeinError, type ModelDigest } from '../../../mesh/protocol/index.ts'
 import type { Clock } from '../../../mesh/runtime/index.ts'
-import { BufferPool, HashThread, type Hashing } from '../store/index.ts'
+import { BufferPool, HashThread, type Hashing, type ModelParts } from '../store/index.ts'
 import type { Pacer } from './pacer.ts'
 
 const CHUNK = LIMITS.modelChunkBytes
@@ -25,8 +25,11 @@ export interface SharedModel {
   /** Under which it was pulled, such as `hf:…`. */
   readonly references: readonly string[]
   readonly path: string
+  /** Of all its files. */
   readonly sizeBytes: number
   readonly quantization: string
+  /** Its files, of one that is not one GGUF file: these are given, each by its own digest. */
+  readonly parts?: ModelParts
   readonly parameters?: number
   readonly contextTokens?: number
 }
@@ -171,16 +174,22 @@ export class SharedFiles {
     this.#hashing = new HashThread(clock, { isBackground: true })
   }
 
-  /** Models that have `text` as a name, a digest or a reference; all when it is empty. */
+  /** Models that have `text` as a name, a digest or a reference, or the one file that has it as its digest; all when it is empty. */
   async find(text: string): Promise<readonly SharedModel[]> {
     const byDigest = new Map((await this.#shelf()).map((model) => [model.digest, model] as const))
     const all = [...byDigest.values()].slice(0, LIMITS.modelsPerNodeMax)
     if (text === '') return all
     const key = text.toLowerCase()
-    return all.filter(
+    const found = all.filter(
       ({ digest, names, references }) =>
         digest === text || references.includes(text) || names.some((name) => name.toLowerCase() === key),
     )
+    return found.length > 0
+      ? found
+      : all
+          .flatMap(filesOf)
+          .filter(({ digest }) => digest === text)
+          .slice(0, 1)
   }
 
   /** @throws SkeinError MODEL_NOT_STORED, MODEL_FILE_INVALID. */
@@ -211,12 +220,14 @@ export class SharedFiles {
   /** @throws SkeinError MODEL_NOT_STORED. */
   async #find(digest: ModelDigest): Promise<SharedFile> {
     const [model] = await this.find(digest)
-    if (model === undefined) {
+    const single = model?.parts === undefined ? model : filesOf(model).find((file) => file.digest === digest)
+    if (single === undefined) {
       await this.#forget(digest)
-      throw new SkeinError('MODEL_NOT_STORED', `this node does not have ${digest}`)
+      const why = model === undefined ? 'this node does not have' : 'of several files, to be asked for one by one, is'
+      throw new SkeinError('MODEL_NOT_STORED', `${why} ${digest}`)
     }
     const chunkHashing = { hashing: this.#hashing, buffers: this.#buffers }
-    const file = this.#open.get(digest)?.file ?? SharedFile.open(model.path, chunkHashing)
+    const file = this.#open.get(digest)?.file ?? SharedFile.open(single.path, chunkHashing)
     this.#open.set(digest, { file, foundAtMs: this.#clock.nowMs() })
     return file
   }
@@ -227,6 +238,10 @@ export class SharedFiles {
     await opened?.file.then((file) => file.close()).catch(() => {})
   }
 }
+
+/** Files of a model of several, each as something that is given. */
+const filesOf = ({ parts, names }: SharedModel): SharedModel[] =>
+  (parts?.files ?? []).map((file) => ({ ...file, names: names.slice(0, 1), references: [], quantization: '' }))
 
 export const chunksOf = (sizeBytes: number): number => Math.ceil(sizeBytes / CHUNK)
 

@@ -25,6 +25,8 @@ export interface DownloadComponents {
 export interface DownloadInit {
   readonly file: RemoteFile
   readonly part: Part
+  /** Whether its head must be that of a GGUF model. */
+  readonly isGguf: boolean
   readonly connections: number
   readonly keepFree?: KeepFree
   readonly onRetry: (retry: Retry) => void
@@ -72,7 +74,7 @@ class Download {
     const { part } = init
     this.#hash = new PrefixHash(part.handle, components.hashing)
     // Several connections are at work only behind a head that was found good.
-    this.#isModel = part.doneBytes > part.prefixBytes
+    this.#isModel = !init.isGguf || part.doneBytes > part.prefixBytes
     this.#lookAtBytes = Math.min(HEAD_STEPS_BYTES[0]!, part.identity.sizeBytes)
   }
 

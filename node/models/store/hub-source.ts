@@ -1,5 +1,5 @@
 /**
- * Models of Hugging Face, or of what speaks its API (`HF_ENDPOINT`): which file to take, its digest, its bytes.
+ * Models of Hugging Face, or of what speaks its API (`HF_ENDPOINT`): which files to take, their digests, their bytes.
  *
  *   GET /api/models/OWNER/REPO/tree/REVISION?recursive=true   files, with size and, in `lfs.oid`, SHA-256; pages by Link
  *   GET /OWNER/REPO/resolve/REVISION/FILE                     a redirect to where the bytes are, which may be another
@@ -9,9 +9,10 @@ import { Type } from 'typebox'
 import { checker, LIMITS, SkeinError } from '../../../mesh/protocol/index.ts'
 import { HttpFile } from './http-file.ts'
 import { originOf, type HeadersFor, type SourceClient } from './http.ts'
+import { chooseGraph, filesOfGraph, isOnnxPath, nameInHub } from './onnx-files.ts'
 import { chooseFile, isSplitFile, splitModel, type HubFile } from './quantization.ts'
 import { checkUrl, hasClimb, printable, type HubReference } from './reference.ts'
-import type { ModelSource, RemoteFile } from './source.ts'
+import type { FileOfModel, LocatedFiles, ModelSource, RemoteFile } from './source.ts'
 
 export interface HubInit {
   /** Base URL, such as `https://huggingface.co`. */
@@ -31,6 +32,7 @@ const isListing = checker(
       type: Type.String(),
       path: Type.String({ maxLength: 4096 }),
       size: Type.Optional(Type.Number({ minimum: 0 })),
+      oid: Type.Optional(Type.String()),
       lfs: Type.Optional(Type.Union([Type.Null(), Type.Object({ oid: Type.String() })])),
     }),
   ),
@@ -65,17 +67,48 @@ export class HubSource implements ModelSource {
     this.#wanted = wanted
   }
 
-  async locate(signal: AbortSignal): Promise<RemoteFile> {
+  async locate(signal: AbortSignal): Promise<RemoteFile | LocatedFiles> {
     const { file, revision, text } = this.#wanted
     if (file !== undefined && isSplitFile(file)) throw splitModel(text, file)
-    const chosen = file === undefined ? chooseFile(await this.#list(signal), this.#wanted) : undefined
-    const path = file ?? chosen!.path
+    const listed = file === undefined || isOnnxPath(file) ? await this.#list(signal) : []
+    const graph = chooseGraph(listed, this.#wanted)
+    if (graph !== undefined) return this.#onnx(graph, listed, signal)
+    const chosen = file === undefined ? chooseFile(listed, this.#wanted) : { path: file }
+    return (await this.#remote(chosen, revision, signal)).remote
+  }
+
+  /** An ONNX model: its graph, and what stands beside it, all of one commit. */
+  async #onnx(graph: HubFile, listed: readonly HubFile[], signal: AbortSignal): Promise<LocatedFiles> {
+    const { revision, repository } = this.#wanted
+    const [first, ...beside] = filesOfGraph(graph, listed)
+    const { remote, pinned } = await this.#remote(graph, revision, signal)
+    const others = beside.map(async ({ file, ...role }): Promise<FileOfModel> => {
+      const { remote: from } = await this.#remote(file, pinned, signal)
+      return { ...role, from }
+    })
+    const { file: _file, ...role } = first!
+    const files = [{ ...role, from: remote }, ...(await Promise.all(others))]
+    return {
+      kind: 'files',
+      source: remote.source,
+      file: nameInHub(repository, graph.path),
+      sizeBytes: files.reduce((sum, { from }) => sum + from.sizeBytes, 0),
+      form: 'onnx',
+      files,
+    }
+  }
+
+  async #remote(
+    { path, ...listed }: Pick<HubFile, 'path' | 'sha256' | 'gitSha1'>,
+    revision: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly remote: RemoteFile; readonly pinned: string }> {
     const facts = await this.#file(revision, path).facts(signal)
     // Pinned: a branch that moves while its file is pulled would mix two files.
     const commit = facts.headers.get('x-repo-commit') ?? ''
     const pinned = COMMIT.test(commit) ? commit : revision
     const linked = (facts.headers.get('x-linked-etag') ?? '').replace(/^(?:W\/)?"|"$/g, '')
-    const sha256 = [linked, chosen?.sha256].find((each) => each !== undefined && SHA256.test(each))
+    const sha256 = [linked, listed.sha256].find((each) => each !== undefined && SHA256.test(each))
     const { owner, repository } = this.#wanted
     const pinnedFile = this.#file(pinned, path)
     const remote: RemoteFile = {
@@ -87,9 +120,10 @@ export class HubSource implements ModelSource {
       origin: originOf(this.#hub.endpoint),
       ...(facts.validator !== undefined && { validator: facts.validator }),
       ...(sha256 !== undefined && { sha256 }),
+      ...(sha256 === undefined && listed.gitSha1 !== undefined && { gitSha1: listed.gitSha1 }),
       read: (range, readSignal) => pinnedFile.read(range, remote, readSignal),
     }
-    return remote
+    return { remote, pinned }
   }
 
   #file(revision: string, path: string): HttpFile {
@@ -141,10 +175,11 @@ export class HubSource implements ModelSource {
     if (!isListing(listing)) throw this.#strange('its list of files has another form than expected')
     return listing
       .filter(({ type, path }) => type === 'file' && !hasClimb(path))
-      .map(({ path, size = 0, lfs }) => ({
+      .map(({ path, size = 0, lfs, oid }) => ({
         path,
         sizeBytes: size,
         ...(lfs && SHA256.test(lfs.oid) && { sha256: lfs.oid }),
+        ...(!lfs && oid !== undefined && COMMIT.test(oid) && { gitSha1: oid }),
       }))
   }
 

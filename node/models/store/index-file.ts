@@ -4,6 +4,7 @@
  * when, and no model.
  *
  *   blobs/sha256-<64 digits>/<name>.gguf     one file for each name; names of equal content are links to one file
+ *   blobs/sha256-<64 digits>/<name>/         a model of several files, and its manifest, whose digest the folder has
  */
 import type { Stats } from 'node:fs'
 import { lstat, readdir, readFile, stat } from 'node:fs/promises'
@@ -11,6 +12,7 @@ import { join } from 'node:path'
 import { Type, type Static } from 'typebox'
 import { asModelDigest, checker, LIMITS, SkeinError, type ModelDigest } from '../../../mesh/protocol/index.ts'
 import { writeFileAtomic } from '../../../mesh/runtime/index.ts'
+import { manifestDigest, manifestText, readManifest, type ManifestForm, type ModelParts } from './manifest.ts'
 import { isModelName } from './reference.ts'
 
 const INDEX_FILE = 'index.json'
@@ -33,6 +35,8 @@ const EntrySchema = Type.Object({
   quantization: Type.String({ maxLength: 64 }),
   /** Absent of a model by itself. */
   kind: Type.Optional(Type.Literal('adapter')),
+  /** Of a model that is not one GGUF file. */
+  form: Type.Optional(Type.Union([Type.Literal('onnx'), Type.Literal('adapted')])),
   fetchedAtMs: Type.Number(),
   /** When a node last began to serve it. */
   lastUsedAtMs: Type.Optional(Type.Number()),
@@ -41,10 +45,12 @@ type Entry = Static<typeof EntrySchema>
 
 export interface StoredModel extends Omit<Entry, 'digest'> {
   readonly digest: ModelDigest
-  /** Its file, named by its name. */
+  /** Its file, or its folder, named by its name. */
   readonly path: string
-  /** False for a file outside of the store that is not where it was. */
+  /** False for a file outside of the store that is not where it was, and when one of several is not what it was. */
   readonly isPresent: boolean
+  /** Its files, of one that is not one GGUF file, as far as they are there. */
+  readonly parts?: ModelParts
 }
 
 const isEntry = checker(EntrySchema)
@@ -54,8 +60,8 @@ const VERSION = 1
 export const blobDir = (dir: string, digest: ModelDigest): string =>
   join(dir, BLOBS_DIR, digest.replace('sha256:', 'sha256-'))
 
-export const blobPath = (dir: string, digest: ModelDigest, name: string): string =>
-  join(blobDir(dir, digest), `${name}${EXTENSION}`)
+export const blobPath = (dir: string, digest: ModelDigest, name: string, form?: ManifestForm): string =>
+  join(blobDir(dir, digest), form === undefined ? `${name}${EXTENSION}` : name)
 
 export interface StoreContent {
   readonly models: readonly StoredModel[]
@@ -82,9 +88,11 @@ export async function readStore(dir: string): Promise<StoreContent> {
   for await (const { digest, name, path } of files(dir)) {
     if (known.has(path)) continue
     const info = await lstat(path).catch(() => undefined)
-    if (info === undefined) continue
+    if (info === undefined || info.isDirectory() === path.endsWith(EXTENSION)) continue
+    const parts = info.isDirectory() ? await readParts(path, digest) : undefined
+    if (info.isDirectory() && parts === undefined) continue
     if (models.has(nameKey(name))) leftovers.push({ digest, path })
-    else models.set(nameKey(name), foundModel(digest, name, path, info))
+    else models.set(nameKey(name), foundModel(digest, name, path, info, parts))
   }
   const sorted = [...models.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
   return { models: sorted, leftovers }
@@ -92,7 +100,7 @@ export async function readStore(dir: string): Promise<StoreContent> {
 
 /** Replaces the index by `models`. The caller holds the lock of the store. */
 export async function writeIndex(dir: string, models: readonly StoredModel[]): Promise<void> {
-  const entries = models.map(({ path: _path, isPresent: _isPresent, ...entry }) => entry)
+  const entries = models.map(({ path: _path, isPresent: _isPresent, parts: _parts, ...entry }) => entry)
   await writeFileAtomic(join(dir, INDEX_FILE), JSON.stringify({ version: VERSION, models: entries }, null, 1))
 }
 
@@ -120,17 +128,51 @@ async function readEntries(dir: string): Promise<Entry[]> {
 /** `undefined` when its file is gone. */
 async function inspect(dir: string, entry: Entry): Promise<StoredModel | undefined> {
   const digest = asModelDigest(entry.digest)
-  const path = blobPath(dir, digest, entry.name)
+  const path = blobPath(dir, digest, entry.name, entry.form)
   const link = await lstat(path).catch(() => undefined)
-  if (link === undefined) return undefined
+  if (link === undefined || link.isDirectory() !== (entry.form !== undefined)) return undefined
+  if (entry.form !== undefined) {
+    const parts = await readParts(path, digest)
+    const isPresent = parts !== undefined && sizeOf(parts) === entry.sizeBytes
+    return { ...entry, digest, path, isPresent, ...(parts && { parts }) }
+  }
   const target = link.isSymbolicLink() ? await stat(path).catch(() => undefined) : link
   return { ...entry, digest, path, isPresent: target?.size === entry.sizeBytes }
 }
 
-const foundModel = (digest: ModelDigest, name: string, path: string, info: Stats): StoredModel => ({
+/** The files of the model in `folder`; `undefined` when they are not all there, or are not those of `digest`. */
+async function readParts(folder: string, digest: ModelDigest): Promise<FolderParts | undefined> {
+  try {
+    const manifest = await readManifest(folder)
+    if (manifest === undefined || manifestDigest(manifest) !== digest) return undefined
+    const files = manifest.files.map(async (file) => {
+      const found = join(folder, ...file.name.split('/'))
+      const info = await stat(found)
+      if (!info.isFile()) throw new SkeinError('MODEL_FILE_INVALID', `${found}: not a file`)
+      return { digest: file.digest, path: found, sizeBytes: info.size }
+    })
+    return { form: manifest.form, text: manifestText(manifest), files: await Promise.all(files) }
+  } catch {
+    // one is missing, or the manifest is damaged: it can be removed and pulled again
+    return undefined
+  }
+}
+
+type FolderParts = ModelParts & { readonly form: ManifestForm }
+
+const sizeOf = ({ files }: ModelParts): number => files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+
+const foundModel = (
+  digest: ModelDigest,
+  name: string,
+  path: string,
+  info: Stats,
+  parts: FolderParts | undefined,
+): StoredModel => ({
   name,
   digest,
-  sizeBytes: info.size,
+  sizeBytes: parts === undefined ? info.size : sizeOf(parts),
+  ...(parts && { form: parts.form, parts }),
   references: [],
   source: 'found in the store',
   quantization: '',
@@ -147,8 +189,9 @@ async function* files(
     if (hex === undefined) continue
     const digest = asModelDigest(`sha256:${hex}`)
     for (const file of await listDir(blobDir(dir, digest))) {
-      const name = file.slice(0, -EXTENSION.length)
-      if (file.endsWith(EXTENSION) && isModelName(name)) yield { digest, name, path: join(blobDir(dir, digest), file) }
+      // a folder has the name as it is
+      const name = file.endsWith(EXTENSION) ? file.slice(0, -EXTENSION.length) : file
+      if (isModelName(name)) yield { digest, name, path: join(blobDir(dir, digest), file) }
     }
   }
 }

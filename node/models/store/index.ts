@@ -9,8 +9,21 @@ export { findModels, programDirs, type FoundModel, type ProgramDirs } from './fo
 export { HashThread, type Hashing } from './hash-thread.ts'
 export { hubOf, type HubInit } from './hub-source.ts'
 export type { StoredModel } from './index-file.ts'
+export {
+  adaptedManifest,
+  MANIFEST_FILE,
+  manifestDigest,
+  manifestText,
+  onnxManifest,
+  parseManifest,
+  readManifest,
+  type Manifest,
+  type ModelParts,
+  type PartFile,
+} from './manifest.ts'
 export type { MemberEvent, MemberShare } from './member-file.ts'
 export type { Holder, MemberOffer, Members } from './members.ts'
 export { defaultModels, isPath, ModelStore, notStored, type UnfinishedModel } from './model-store.ts'
+export { isGraph, isOnnxPath, nameOfGraph } from './onnx-files.ts'
 export { pull, type Pulled, type PullComponents, type PullEvent, type PullInit } from './pull.ts'
 export { isDigest, isModelName, isReference, parseReference, printable } from './reference.ts'

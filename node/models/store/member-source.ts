@@ -4,8 +4,9 @@ import type { Clock } from '../../../mesh/runtime/index.ts'
 import type { Hashing } from './hash-thread.ts'
 import { MemberFile, type MemberEvent } from './member-file.ts'
 import type { MemberOffer, Members } from './members.ts'
+import { manifestDigest, parseManifest, type Manifest } from './manifest.ts'
 import { isModelName, printable } from './reference.ts'
-import type { LocalFile, ModelSource, RemoteFile } from './source.ts'
+import type { FileOfModel, LocalFile, LocatedFiles, ModelSource, RemoteFile } from './source.ts'
 
 export interface MemberSourceComponents {
   readonly members: Members
@@ -26,7 +27,7 @@ export class MemberSource implements ModelSource {
   }
 
   /** @throws SkeinError MODEL_NOT_STORED when no member has it, MODEL_REFERENCE_INVALID when members mean several. */
-  async locate(signal: AbortSignal): Promise<RemoteFile> {
+  async locate(signal: AbortSignal): Promise<RemoteFile | LocatedFiles> {
     const { reference } = this
     const offers = (await this.#components.members.find(reference, signal)).filter(
       (each) => !this.#liars.has(each.peerId),
@@ -39,10 +40,10 @@ export class MemberSource implements ModelSource {
         `members have several models named ${printable(reference)}: ${lines.join(', ')}; give the digest`,
       )
     }
-    const usable = sameSize(offers)
-    if (usable.length === 0)
+    const located = locatedOf(this.#components, offers, this.#liars)
+    if (located === undefined)
       throw new SkeinError('MODEL_NOT_STORED', `no member of the mesh has a model '${printable(reference)}'`)
-    return fileOf(this.#components, usable, this.#liars)
+    return located
   }
 }
 
@@ -62,8 +63,8 @@ export class HouseFirst implements ModelSource {
     this.#hub = hub
   }
 
-  async locate(signal: AbortSignal): Promise<LocalFile | RemoteFile> {
-    let hub: LocalFile | RemoteFile
+  async locate(signal: AbortSignal): Promise<LocalFile | RemoteFile | LocatedFiles> {
+    let hub: LocalFile | RemoteFile | LocatedFiles
     try {
       hub = await this.#hub.locate(signal)
     } catch (thrown) {
@@ -71,9 +72,17 @@ export class HouseFirst implements ModelSource {
       if (asSkeinError(thrown).code !== 'MODEL_PULL_FAILED') throw thrown
       const offers = await this.#offers(this.reference, signal)
       const isOne = new Set(offers.map(({ digest }) => digest)).size === 1
-      if (!isOne || offers.length === 0) throw thrown
-      return { ...fileOf(this.#components, offers, this.#liars), source: this.reference }
+      const located = isOne ? locatedOf(this.#components, offers, this.#liars) : undefined
+      if (located === undefined) throw thrown
+      return { ...located, source: this.reference }
     }
+    if (hub.kind !== 'files') return this.#house(hub, signal)
+    const parts = hub.files.map(async (file) => ({ ...file, from: await this.#house(file.from, signal) }))
+    return { ...hub, files: await Promise.all(parts) }
+  }
+
+  /** `hub`, from members that have it. */
+  async #house(hub: LocalFile | RemoteFile, signal: AbortSignal): Promise<LocalFile | RemoteFile> {
     if (hub.kind === 'local' || hub.sha256 === undefined) return hub
     const all = await this.#offers(`sha256:${hub.sha256}`, signal)
     const offers = all.filter(
@@ -81,13 +90,73 @@ export class HouseFirst implements ModelSource {
     )
     if (offers.length === 0) return hub
     const { file, source, validator } = hub
-    const house = fileOf(this.#components, offers, this.#liars, hub)
+    const house = fileOf(this.#components, sameSize(offers), this.#liars, hub)
     return { ...house, file, source, ...(validator !== undefined && { validator }) }
   }
 
   async #offers(text: string, signal: AbortSignal): Promise<MemberOffer[]> {
     const offers = await this.#components.members.find(text, signal)
-    return sameSize(offers.filter(({ peerId }) => !this.#liars.has(peerId)))
+    return offers.filter(({ peerId }) => !this.#liars.has(peerId))
+  }
+}
+
+/** What `offers`, all of one digest, come to; `undefined` when none of them can be used. */
+function locatedOf(
+  components: MemberSourceComponents,
+  offers: readonly MemberOffer[],
+  liars: Set<PeerId>,
+): RemoteFile | LocatedFiles | undefined {
+  const listed = offers.flatMap((offer) => listing(components, offer, liars) ?? [])
+  const plain = offers.filter(({ manifest }) => manifest === undefined)
+  // of one digest there is one kind: what most say
+  if (listed.length > plain.length) return filesOf(components, listed, liars)
+  const usable = sameSize(plain)
+  return usable.length === 0 ? undefined : fileOf(components, usable, liars)
+}
+
+interface Listing {
+  readonly offer: MemberOffer
+  readonly manifest: Manifest
+  readonly sizes: readonly number[]
+}
+
+/** The files that `offer` tells of. A member that tells of what cannot be is not asked for anything. */
+function listing({ onEvent }: MemberSourceComponents, offer: MemberOffer, liars: Set<PeerId>): Listing | undefined {
+  const { manifest: told, digest, member, peerId } = offer
+  if (told === undefined) return undefined
+  const drop = (reason: string): undefined => {
+    liars.add(peerId)
+    onEvent({ event: 'dropped', member, peerId, reason })
+  }
+  let manifest: Manifest
+  try {
+    manifest = parseManifest(told.text)
+  } catch (thrown) {
+    return drop(asSkeinError(thrown).message)
+  }
+  if (manifestDigest(manifest) !== digest) return drop('what it says the model is made of has another digest')
+  const isRight =
+    told.sizes.length === manifest.files.length && manifest.files.every(({ bytesMax }, i) => told.sizes[i]! <= bytesMax)
+  return isRight ? { offer, manifest, sizes: told.sizes } : drop('it says sizes that no such files have')
+}
+
+/** Each file from all members that have the model. */
+function filesOf(components: MemberSourceComponents, listed: readonly Listing[], liars: Set<PeerId>): LocatedFiles {
+  // the manifests are one, since their digests are
+  const { manifest, offer } = listed[0]!
+  const files = manifest.files.map(({ digest, ...file }, i): FileOfModel => {
+    const offers = listed.map((each) => ({ ...each.offer, digest, sizeBytes: each.sizes[i]! }))
+    return { ...file, from: { ...fileOf(components, sameSize(offers), liars), file: file.name } }
+  })
+  return {
+    kind: 'files',
+    source: `mesh:${offer.digest}`,
+    file: isModelName(offer.name) ? offer.name : 'model',
+    sizeBytes: files.reduce((sum, { from }) => sum + from.sizeBytes, 0),
+    form: manifest.form,
+    files,
+    digest: offer.digest,
+    members: listed.map((each) => printable(each.offer.member)),
   }
 }
 

@@ -13,6 +13,8 @@ export interface MemberOffer {
   readonly name: string
   readonly sizeBytes: number
   readonly quantization: string
+  /** Which files it has, and the size of each, of a model that is not one GGUF file. */
+  readonly manifest?: { readonly text: string; readonly sizes: readonly number[] }
 }
 
 /** A member that gives chunks of one model. What it gives is verified by whoever asked. */

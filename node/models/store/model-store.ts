@@ -1,14 +1,16 @@
 /**
- * The models of this machine, by the digest of their content, and their names. Files come in whole, by rename or link,
+ * The models of this machine, by the digest of their content, and their names. A model is a file, or a folder of several
+ * (`manifest.ts`). Both come in whole, by rename or link,
  * and are never written to after; the index is replaced, never changed. Any process may use it at any time
  * (`store-locks.ts`).
  */
 import { link, mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { LIMITS, SkeinError, type ModelDigest } from '../../../mesh/protocol/index.ts'
 import { asStoreError } from './disk.ts'
 import { blobDir, blobPath, nameKey, readStore, writeIndex, type StoredModel } from './index-file.ts'
-import { Part, readPartRecord, type PartPaths } from './part.ts'
+import { MANIFEST_FILE, type ModelParts } from './manifest.ts'
+import { doneBytesOf, Part, readPartRecord, type PartPaths } from './part.ts'
 import { StoreLocks, type LockComponents } from './store-locks.ts'
 
 const STORE_DIR = 'models'
@@ -16,7 +18,7 @@ const REFERENCES_MAX = 16
 const DIGEST_PREFIX = /^(?:sha256:)?([0-9a-f]{8,64})$/
 
 /** What is known of a model that comes in. */
-export type NewModel = Omit<StoredModel, 'path' | 'isPresent' | 'lastUsedAtMs'>
+export type NewModel = Omit<StoredModel, 'path' | 'isPresent' | 'lastUsedAtMs' | 'parts'>
 
 /** What decides whether a model may have a name; the digest where it is known. */
 export type NameClaim = Pick<NewModel, 'name' | 'references'> & Partial<Pick<NewModel, 'digest'>>
@@ -24,6 +26,8 @@ export type NameClaim = Pick<NewModel, 'name' | 'references'> & Partial<Pick<New
 /** A pull that did not end. */
 export interface UnfinishedModel {
   readonly key: string
+  /** Of its files that are fetched by themselves, of a model of several. */
+  readonly fileKeys: readonly string[]
   readonly name: string
   readonly reference: string
   readonly doneBytes: number
@@ -74,6 +78,13 @@ export class ModelStore {
     return (await this.list()).find((model) => model.digest === digest && model.isPresent)
   }
 
+  /** A file of this content: a model, or one of a model's files. */
+  async fileWithDigest(digest: ModelDigest): Promise<{ readonly path: string } | undefined> {
+    const present = (await this.list()).filter(({ isPresent }) => isPresent)
+    const single = present.find((model) => model.parts === undefined && model.digest === digest)
+    return single ?? present.flatMap(({ parts }) => parts?.files ?? []).find((file) => file.digest === digest)
+  }
+
   /**
    * Takes in `model`, whose file `place` puts where it is told to: by rename, so that it is there whole or not. A model of
    * the same name and a common reference is replaced.
@@ -82,7 +93,7 @@ export class ModelStore {
    */
   async add(model: NewModel, place: (path: string) => Promise<void>): Promise<StoredModel> {
     await this.prepare()
-    const path = blobPath(this.dir, model.digest, model.name)
+    const path = blobPath(this.dir, model.digest, model.name, model.form)
     return this.locks.alone(async () => {
       try {
         const { models } = await readStore(this.dir)
@@ -118,8 +129,9 @@ export class ModelStore {
 
   /** Gives the content of `known` the name `name` too, or a model that has it another reference. @throws as `add`. */
   async addName(known: StoredModel, name: string, reference: string): Promise<StoredModel> {
-    const { path: _path, isPresent: _isPresent, lastUsedAtMs: _used, ...content } = known
-    return this.add({ ...content, name, references: [reference] }, (path) => link(known.path, path))
+    const { path: from, isPresent: _isPresent, lastUsedAtMs: _used, parts, ...content } = known
+    const place = parts === undefined ? (path: string) => link(from, path) : linkFolder(from, parts)
+    return this.add({ ...content, name, references: [reference] }, place)
   }
 
   /**
@@ -160,29 +172,43 @@ export class ModelStore {
     return { data: join(this.dir, 'parts', `${key}.part`), record: join(this.dir, 'parts', `${key}.json`) }
   }
 
+  /** Of a model of several files: where those are that are whole. */
+  partFolder(key: string): string {
+    return join(this.dir, 'parts', `${key}.files`)
+  }
+
   async unfinished(): Promise<UnfinishedModel[]> {
-    const names = await readdir(join(this.dir, 'parts')).catch(() => [])
-    const found: UnfinishedModel[] = []
+    const names = await readdir(join(this.dir, 'parts')).catch((): string[] => [])
+    const found: (UnfinishedModel & { readonly isFolder: boolean })[] = []
     for (const file of names.filter((name) => name.endsWith('.json')).sort()) {
       const key = file.slice(0, -'.json'.length)
       const record = await readPartRecord(this.partPaths(key).record)
       if (record === undefined) continue
-      const { name, reference, sizeBytes, done } = record
-      found.push({
-        key,
-        name,
-        reference,
-        sizeBytes,
-        doneBytes: done.reduce((sum, [start, end]) => sum + end - start, 0),
-      })
+      const { name, reference, sizeBytes } = record
+      const isFolder = names.includes(`${key}.files`)
+      const doneBytes = doneBytesOf(record) + (isFolder ? await folderBytes(this.partFolder(key)) : 0)
+      found.push({ key, fileKeys: [], name, reference, sizeBytes, doneBytes, isFolder })
     }
-    return found
+    const folders = found.filter(({ isFolder }) => isFolder)
+    const isFileOf = (file: UnfinishedModel, model: UnfinishedModel): boolean =>
+      file !== model && file.name === model.name && file.reference === model.reference
+    const alone = found.filter((each) => each.isFolder || !folders.some((folder) => isFileOf(each, folder)))
+    return alone.map(({ isFolder, ...model }) => {
+      const files = isFolder ? found.filter((each) => !each.isFolder && isFileOf(each, model)) : []
+      const doneBytes = files.reduce((sum, each) => sum + each.doneBytes, model.doneBytes)
+      return { ...model, doneBytes, fileKeys: files.map(({ key }) => key) }
+    })
   }
 
   /** Removes what an unfinished pull has. @throws SkeinError MODEL_IN_USE while it runs. */
-  async removeUnfinished({ key, name }: UnfinishedModel): Promise<void> {
-    const isFree = await this.locks.withoutPart(key, () => Part.discard(this.partPaths(key)))
-    if (!isFree) throw new SkeinError('MODEL_IN_USE', `${name} is being pulled by another process`)
+  async removeUnfinished({ key, fileKeys, name }: UnfinishedModel): Promise<void> {
+    for (const each of [...fileKeys, key]) {
+      const isFree = await this.locks.withoutPart(each, async () => {
+        await Part.discard(this.partPaths(each))
+        await rm(this.partFolder(each), { recursive: true, force: true })
+      })
+      if (!isFree) throw new SkeinError('MODEL_IN_USE', `${name} is being pulled by another process`)
+    }
   }
 
   /** Removes what an update has left behind, unless a node serves it. The caller holds the index. */
@@ -199,7 +225,8 @@ const removesFile = (path: string, digest: ModelDigest, rest: readonly StoredMod
   !rest.some((model) => model.digest === digest && model.path !== path)
 
 async function removeFile(path: string): Promise<void> {
-  await rm(path, { force: true })
+  // of a folder each file's name alone: what its links lead to stays
+  await rm(path, { recursive: true, force: true })
   // stays while it has another name in it
   await rmdir(dirname(path)).catch(() => {})
 }
@@ -241,6 +268,37 @@ export const moveInto =
   (from: string): ((path: string) => Promise<void>) =>
   async (path) =>
     rename(from, path)
+
+/** Moves a folder of files within one disk, in place of one that is not whole. */
+export const moveFolderInto =
+  (from: string): ((path: string) => Promise<void>) =>
+  async (path) => {
+    const below = (await readdir(from, { withFileTypes: true })).filter((entry) => entry.isDirectory())
+    await syncDirectories(...below.map(({ name }) => join(from, name)), from)
+    await rm(path, { recursive: true, force: true })
+    await rename(from, path)
+  }
+
+/** Makes a folder of the same files, its manifest last. */
+const linkFolder =
+  (from: string, { files }: ModelParts): ((path: string) => Promise<void>) =>
+  async (path) => {
+    await rm(path, { recursive: true, force: true })
+    for (const file of [...files.map((each) => each.path), join(from, MANIFEST_FILE)]) {
+      const to = join(path, relative(from, file))
+      await mkdir(dirname(to), { recursive: true, mode: 0o700 })
+      await link(file, to)
+    }
+  }
+
+async function folderBytes(path: string): Promise<number> {
+  const entries = await readdir(path, { recursive: true, withFileTypes: true }).catch(() => [])
+  const sizes = entries.map(async ({ parentPath, name }) => {
+    const info = await stat(join(parentPath, name)).catch(() => undefined)
+    return info?.isFile() === true ? info.size : 0
+  })
+  return (await Promise.all(sizes)).reduce((sum, bytes) => sum + bytes, 0)
+}
 
 /** A rename is durable once its folder is. Windows cannot open folders, and needs it not. */
 async function syncDirectories(...paths: readonly string[]): Promise<void> {

@@ -45,6 +45,9 @@ export async function readPartRecord(path: string): Promise<PartRecord | undefin
   }
 }
 
+export const doneBytesOf = ({ done }: Pick<PartRecord, 'done'>): number =>
+  done.reduce((sum, [start, end]) => sum + end - start, 0)
+
 /** Whether bytes of a file that `kept` describes are bytes of `wanted`. */
 const isSame = (kept: PartIdentity, wanted: PartIdentity): boolean =>
   kept.sizeBytes === wanted.sizeBytes &&

@@ -9,21 +9,22 @@ import { sleep, type Clock, type FileLock, type Random } from '../../../mesh/run
 import { readGguf, type GgufSummary } from '../../engines/index.ts'
 import { withRetries, type Retry } from './backoff.ts'
 import { checkSpace, systemDisk, type Disk, type KeepFree } from './disk.ts'
-import { download } from './download.ts'
+import { fetchPart } from './fetch-part.ts'
 import { FileSource } from './file-source.ts'
+import { pullFiles } from './files-pull.ts'
 import { HashThread } from './hash-thread.ts'
 import { whole } from './head-check.ts'
 import { fetchHttp, SourceClient, type Http } from './http.ts'
 import { FoundSource, type ProgramDirs } from './found.ts'
 import { HubSource, type HubInit } from './hub-source.ts'
 import type { StoredModel } from './index-file.ts'
-import type { MemberEvent } from './member-file.ts'
+import type { MemberEvent, MemberShare } from './member-file.ts'
 import { HouseFirst, MemberSource } from './member-source.ts'
 import type { Members } from './members.ts'
 import { isPath, moveInto, type ModelStore, type NewModel } from './model-store.ts'
-import { Part, readPartRecord } from './part.ts'
+import { doneBytesOf, Part, readPartRecord } from './part.ts'
 import { isDigest, isModelName, nameOfFile, parseReference, printable } from './reference.ts'
-import type { LocalFile, ModelSource, RemoteFile } from './source.ts'
+import type { LocalFile, LocatedFiles, ModelSource, RemoteFile } from './source.ts'
 import { copyFile, hashFile, takeOver, type Taking } from './take-over.ts'
 import { UrlSource } from './url-source.ts'
 
@@ -117,6 +118,8 @@ class Pull {
   readonly #signal: AbortSignal
   readonly #disk: Disk
   readonly #hashing: HashThread
+  /** By peer, while the files of one model come. */
+  #shares: Map<string, MemberShare> | undefined
 
   constructor(components: PullComponents, init: PullInit, signal: AbortSignal) {
     this.#components = components
@@ -146,6 +149,7 @@ class Pull {
       const file = await this.#locate(source)
       const model = { reference: source.reference, source: file.source, name: this.#init.name ?? nameOfFile(file.file) }
       try {
+        if (file.kind === 'files') return await this.#pullFiles(file, model)
         return file.kind === 'local' ? await this.#import(file, model) : await this.#fetch(file, model)
       } catch (thrown) {
         const error = asSkeinError(thrown)
@@ -158,7 +162,7 @@ class Pull {
   async #sourceOf(text: string): Promise<ModelSource> {
     const { clock, members, programs, hub } = this.#components
     const reference = parseReference(text)
-    const inMesh = members && { members, clock, hashing: this.#hashing, onEvent: this.#init.onEvent }
+    const inMesh = members && { members, clock, hashing: this.#hashing, onEvent: this.#onMember }
     if (reference.kind === 'file') {
       const isName = isModelName(text) || isDigest(text)
       return inMesh && isName && !(await isPath(reference.path))
@@ -172,23 +176,61 @@ class Pull {
     return inMesh ? new HouseFirst(inMesh, source) : source
   }
 
-  async #locate(source: ModelSource): Promise<LocalFile | RemoteFile> {
+  async #locate(source: ModelSource): Promise<LocalFile | RemoteFile | LocatedFiles> {
     const { onEvent, sha256: wanted } = this.#init
     const signal = this.#signal
     const located = await withRetries(this.#components, LOCATE_FAILURES_MAX, this.#onRetry, signal, () =>
       source.locate(signal),
     )
-    const { file, source: from, sizeBytes, sha256 } = located
-    const members = located.kind === 'remote' ? located.members : undefined
+    const { file, source: from, sizeBytes } = located
+    const members = located.kind === 'local' ? undefined : located.members
+    const sha256 = located.kind === 'files' ? located.digest?.slice('sha256:'.length) : located.sha256
     if (wanted !== undefined && sha256 !== undefined && wanted !== sha256)
       throw new SkeinError('MODEL_DIGEST_MISMATCH', `${from} has the digest sha256:${sha256}, not the one of --sha256`)
     const promised = wanted ?? sha256
     onEvent({ event: 'located', file, source: from, sizeBytes, ...optional({ sha256: promised, members }) })
-    return wanted === undefined ? located : { ...located, sha256: wanted }
+    return wanted === undefined || located.kind === 'files' ? located : { ...located, sha256: wanted }
   }
 
   readonly #onRetry = ({ error, delayMs }: Retry): void =>
     this.#init.onEvent({ event: 'retrying', reason: error.message, delayMs: Math.round(delayMs) })
+
+  /** What was taken from each member is told of the whole model. */
+  readonly #onMember = (event: MemberEvent): void => {
+    if (this.#shares === undefined || event.event !== 'shares') return this.#init.onEvent(event)
+    for (const share of event.shares) {
+      const bytes = share.bytes + (this.#shares.get(share.peerId)?.bytes ?? 0)
+      this.#shares.set(share.peerId, { ...share, bytes })
+    }
+  }
+
+  async #pullFiles(located: LocatedFiles, model: Named): Promise<Pulled> {
+    const { clock, random, store } = this.#components
+    const { sha256, copy = false, connections = DEFAULT_CONNECTIONS, keepFree, onEvent } = this.#init
+    const { sizeBytes, files } = located
+    const shares = (this.#shares = new Map<string, MemberShare>())
+    const isRanged = files.every(({ from }) => from.kind === 'local' || from.isRanged)
+    const pulled = await pullFiles(
+      { clock, random, store, disk: this.#disk, hashing: this.#hashing },
+      located,
+      {
+        name: model.name,
+        reference: model.reference,
+        copy,
+        connections,
+        onRetry: this.#onRetry,
+        onBegan: (resumedBytes) => onEvent({ event: 'began', resumedBytes, sizeBytes, isRanged }),
+        onProgress: (doneBytes) => onEvent({ event: 'progress', doneBytes, sizeBytes }),
+        onWaiting: (doneBytes) => onEvent({ event: 'waiting', doneBytes, sizeBytes }),
+        named: (known) => this.#named(known, model),
+        ...(sha256 !== undefined && { digest: digestOf(sha256) }),
+        ...(keepFree && { keepFree }),
+      },
+      this.#signal,
+    )
+    if (shares.size > 0) onEvent({ event: 'shares', shares: [...shares.values()] })
+    return pulled
+  }
 
   /** The model, when the store has what `file` would give. */
   async #present(file: Wanted, model: Named): Promise<Pulled | undefined> {
@@ -238,7 +280,7 @@ class Pull {
       const lock = await store.locks.part(key)
       if (lock !== undefined) return lock
       const record = await readPartRecord(store.partPaths(key).record)
-      const doneBytes = (record?.done ?? []).reduce((sum, [start, end]) => sum + end - start, 0)
+      const doneBytes = record === undefined ? 0 : doneBytesOf(record)
       this.#init.onEvent({ event: 'waiting', doneBytes, sizeBytes: file.sizeBytes })
       await sleep(clock, WAIT_MS, this.#signal)
     }
@@ -250,15 +292,19 @@ class Pull {
     const { sizeBytes, sha256, validator } = file
     const identity = { name: model.name, reference: model.reference, sizeBytes, ...optional({ sha256, validator }) }
     await store.checkName({ ...entryOf(model), ...(sha256 !== undefined && { digest: digestOf(sha256) }) })
-    const part = await Part.open(this.#disk, paths, identity)
-    try {
-      const digest = await this.#download(file, part)
-      if (sha256 !== undefined && digest !== sha256) {
-        const why = `${file.origin} sent other bytes than promised (sha256:${digest} instead of sha256:${sha256}); they are thrown away`
-        const isOpen = (await file.outcome?.mismatched(this.#signal)) === true
-        throw new SkeinError(isOpen ? 'MODEL_SOURCE_CHANGED' : 'MODEL_DIGEST_MISMATCH', why)
-      }
-      file.outcome?.finished()
+    const { onEvent, keepFree, connections = DEFAULT_CONNECTIONS } = this.#init
+    const init = {
+      file,
+      identity,
+      paths,
+      isGguf: true,
+      connections,
+      onRetry: this.#onRetry,
+      onBegan: (resumedBytes: number) => onEvent({ event: 'began', resumedBytes, sizeBytes, isRanged: file.isRanged }),
+      onProgress: (doneBytes: number) => onEvent({ event: 'progress', doneBytes, sizeBytes }),
+      ...optional({ keepFree }),
+    }
+    const finish = async (digest: string, part: Part): Promise<StoredModel> => {
       const { quantization, isAdapter } = await this.#checkWhole(part.path, file)
       await part.close()
       const added = await store.add(
@@ -275,30 +321,9 @@ class Pull {
       )
       await Part.discard(paths)
       return added
-    } catch (thrown) {
-      await part.close().catch(() => {})
-      if (isWorthless(thrown) || part.doneBytes === 0) await Part.discard(paths)
-      throw thrown
     }
-  }
-
-  async #download(file: RemoteFile, part: Part): Promise<string> {
-    const { clock, random, store } = this.#components
-    const { onEvent, keepFree, connections = DEFAULT_CONNECTIONS } = this.#init
-    const { resumedBytes, identity } = part
-    await checkSpace(this.#disk, store.dir, part.missingBytes, keepFree)
-    onEvent({ event: 'began', resumedBytes, sizeBytes: identity.sizeBytes, isRanged: file.isRanged })
-    const onProgress = (doneBytes: number): void =>
-      onEvent({ event: 'progress', doneBytes, sizeBytes: identity.sizeBytes })
-    const init = {
-      file,
-      part,
-      connections: Math.min(LIMITS.pullConnectionsMax, connections),
-      onRetry: this.#onRetry,
-      onProgress,
-      ...optional({ keepFree }),
-    }
-    return download({ clock, random, disk: this.#disk, hashing: this.#hashing }, init, this.#signal)
+    const { clock, random } = this.#components
+    return fetchPart({ clock, random, disk: this.#disk, hashing: this.#hashing }, init, finish, this.#signal)
   }
 
   /** @throws SkeinError MODEL_FILE_INVALID naming the source. */
@@ -392,9 +417,3 @@ const optional = <T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K],
 /** One part for one content, however it was asked for; without a digest, for one reference. */
 const partKey = ({ sha256 }: Wanted, { reference }: Named): string =>
   (sha256 ?? createHash('sha256').update(reference).digest('hex')).slice(0, 32)
-
-/** Whether what came is of no use to a next try. */
-const isWorthless = (thrown: unknown): boolean => {
-  const { code } = asSkeinError(thrown)
-  return code === 'MODEL_DIGEST_MISMATCH' || code === 'MODEL_FILE_INVALID' || code === 'MODEL_SOURCE_CHANGED'
-}

@@ -9,6 +9,8 @@ export interface HubFile {
   readonly sizeBytes: number
   /** 64 hexadecimal digits; absent for files that the hub keeps in git itself. */
   readonly sha256?: string
+  /** SHA-1 that git has of such a file, 40 hexadecimal digits. */
+  readonly gitSha1?: string
 }
 
 /**
@@ -47,7 +49,7 @@ export function chooseFile(files: readonly HubFile[], reference: HubReference): 
   if (models.length === 0)
     throw new SkeinError(
       'MODEL_REFERENCE_INVALID',
-      `${text}: the repository has no .gguf file; look for one named GGUF`,
+      `${text}: the repository has no .gguf file and no .onnx file; look for one named GGUF`,
     )
   if (file !== undefined) return only(models, (each) => each.path === file, text, `no file ${file}`)
   const wanted = quantization?.toUpperCase()

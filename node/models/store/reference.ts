@@ -44,7 +44,7 @@ export type ModelReference = HubReference | UrlReference | FileReference | Progr
 
 const DEFAULT_REVISION = 'main'
 const HUB = /^hf:([\w][\w.-]{0,95})\/([\w][\w.-]{0,95})(?::([^:@]{1,512}))?(?:@([\w][\w./-]{0,127}))?$/
-const HUB_FILE = /^[\w][\w. ()+,/-]*\.gguf$/i
+const HUB_FILE = /^[\w][\w. ()+,/-]*\.(?:gguf|onnx)$/i
 const QUANTIZATION = /^[\w-]{1,32}$/
 const URL_LENGTH_MAX = 4096
 /** Parts of a path, none of them hidden or a climb; a tag or file behind a colon. */
@@ -83,15 +83,15 @@ export const isReference = (text: string): boolean => /^(?:hf|ollama|lmstudio):/
 function hubReference(text: string): HubReference {
   const [, owner, repository, which, revision = DEFAULT_REVISION] = HUB.exec(text) ?? []
   if (owner === undefined || repository === undefined || hasClimb(`${which ?? ''}/${revision}`))
-    throw invalid(
-      `${printable(text)}: write hf:OWNER/REPOSITORY, with :FILE.gguf or :QUANTIZATION and @REVISION if need be`,
-    )
+    throw invalid(`${printable(text)}: write hf:OWNER/REPOSITORY, with :FILE or :QUANTIZATION and @REVISION if need be`)
   const at = revision === DEFAULT_REVISION ? '' : `@${revision}`
   const base = { kind: 'hub', owner, repository, revision } as const
   if (which === undefined) return { ...base, text: `hf:${owner}/${repository}${at}` }
   if (HUB_FILE.test(which)) return { ...base, file: which, text: `hf:${owner}/${repository}:${which}${at}` }
   if (!QUANTIZATION.test(which))
-    throw invalid(`${printable(text)}: '${printable(which)}' is neither a .gguf file nor a quantization like Q4_K_M`)
+    throw invalid(
+      `${printable(text)}: '${printable(which)}' is neither a .gguf or .onnx file nor a quantization like Q4_K_M`,
+    )
   return { ...base, quantization: which, text: `hf:${owner}/${repository}:${which.toUpperCase()}${at}` }
 }
 
@@ -141,7 +141,7 @@ export const isModelName = (text: string): boolean =>
 /** The name that a file gives its model: its own, without extension and without what a name may not have. */
 export function nameOfFile(path: string): string {
   const bare = basename(path)
-    .replace(/\.gguf$/i, '')
+    .replace(/\.(?:gguf|onnx)$/i, '')
     .replaceAll(/[^A-Za-z0-9._-]+/g, '-')
     .replace(/^[^A-Za-z0-9]+/, '')
     .slice(0, LIMITS.modelNameLengthMax)

@@ -2,6 +2,8 @@
  * Where models come from. A source is asked once what it would give; a file on this machine is taken over, a remote one
  * is read range by range. Another kind of source is another `ModelSource`, and nothing behind it changes.
  */
+import type { ModelDigest } from '../../../mesh/protocol/index.ts'
+import type { FileRole, ManifestForm } from './manifest.ts'
 import type { ByteRange } from './ranges.ts'
 
 interface LocatedBase {
@@ -37,6 +39,8 @@ export interface RemoteFile extends LocatedBase {
   read(range: ByteRange, signal: AbortSignal): AsyncIterable<Uint8Array>
   /** Names of the members that it comes from. Ranges are best asked for in whole chunks then. */
   readonly members?: readonly string[]
+  /** SHA-1 that git has of it, 40 hexadecimal digits, where that is all that is promised of a small file. */
+  readonly gitSha1?: string
   /** For a source of several parties, which learns from the end of the pull whom it could trust. */
   readonly outcome?: SourceOutcome
 }
@@ -50,9 +54,30 @@ export interface SourceOutcome {
   close(): void
 }
 
+/** One file of a model that is not one GGUF file. */
+export interface FileOfModel extends FileRole {
+  /** Of an adapter. */
+  readonly scale?: number
+  readonly from: LocalFile | RemoteFile
+}
+
+/** A model that is not one GGUF file. What is in `files` may turn out not to belong to it, unless it has a digest. */
+export interface LocatedFiles {
+  readonly kind: 'files'
+  readonly source: string
+  /** What the model is called there; a name is made of it. */
+  readonly file: string
+  readonly sizeBytes: number
+  readonly form: ManifestForm
+  readonly files: readonly FileOfModel[]
+  /** Of the model, where the source promises one: over `files`, each of which then has one too. */
+  readonly digest?: ModelDigest
+  readonly members?: readonly string[]
+}
+
 export interface ModelSource {
   /** The reference in the form that the index keeps. */
   readonly reference: string
   /** @throws as `RemoteFile.read`, MODEL_REFERENCE_INVALID, MODEL_FILE_INVALID. */
-  locate(signal: AbortSignal): Promise<LocalFile | RemoteFile>
+  locate(signal: AbortSignal): Promise<LocalFile | RemoteFile | LocatedFiles>
 }

@@ -1,8 +1,10 @@
 /** A model behind an `https:` URL. Its digest is what the caller says, or whatever it turns out to be. */
 import { HttpFile } from './http-file.ts'
 import { originOf, type SourceClient } from './http.ts'
+import { onnxRole } from './manifest.ts'
+import { isOnnxPath, nameOfGraph } from './onnx-files.ts'
 import { printable, type UrlReference } from './reference.ts'
-import type { ModelSource, RemoteFile } from './source.ts'
+import type { LocatedFiles, ModelSource, RemoteFile } from './source.ts'
 
 export class UrlSource implements ModelSource {
   readonly reference: string
@@ -15,7 +17,16 @@ export class UrlSource implements ModelSource {
     this.#url = reference.url
   }
 
-  async locate(signal: AbortSignal): Promise<RemoteFile> {
+  /** An ONNX file is a model by itself: what a server has beside it cannot be known. */
+  async locate(signal: AbortSignal): Promise<RemoteFile | LocatedFiles> {
+    const remote = await this.#remote(signal)
+    const { source, file, sizeBytes } = remote
+    if (!isOnnxPath(file)) return remote
+    const files = [{ ...onnxRole('model'), from: remote }]
+    return { kind: 'files', source, file: nameOfGraph(file), sizeBytes, form: 'onnx', files }
+  }
+
+  async #remote(signal: AbortSignal): Promise<RemoteFile> {
     const file = new HttpFile(this.#client, { url: this.#url, headersFor: () => ({}) })
     const { sizeBytes, isRanged, validator } = await file.facts(signal)
     const remote: RemoteFile = {

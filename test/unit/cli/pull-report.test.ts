@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createOutput } from '../../../clients/cli/output.ts'
-import { keepFree, kvStates, shareRate } from '../../../clients/cli/pull-options.ts'
+import { keepFree, shareRate, sizeOrNone } from '../../../clients/cli/pull-options.ts'
 import { PullReport } from '../../../clients/cli/pull-report.ts'
 import { asPeerId } from '../../../mesh/protocol/index.ts'
 import { ManualClock } from '../../../mesh/runtime/index.ts'
@@ -102,9 +102,9 @@ describe('--share-rate', () => {
 
 describe('--kv-states', () => {
   it('is a size, or none', () => {
-    expect([kvStates('512M'), kvStates('1.5 gb'), kvStates('0')]).toEqual([512 * MIB, 1.5e9, 0])
+    expect([sizeOrNone('512M'), sizeOrNone('1.5 gb'), sizeOrNone('0')]).toEqual([512 * MIB, 1.5e9, 0])
     for (const wrong of ['', '1023K', '2T', '10%', '-1M', '5 parsecs'])
-      expect(() => kvStates(wrong), wrong).toThrow('0, or a size from 1M to 1T')
+      expect(() => sizeOrNone(wrong), wrong).toThrow('0, or a size from 1M to 1T')
   })
 })
 

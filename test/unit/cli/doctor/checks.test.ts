@@ -28,7 +28,7 @@ import {
 } from '../../../../clients/cli/doctor/network-checks.ts'
 import { listeningInodes, portHolder } from '../../../../clients/cli/doctor/port-holder.ts'
 import { systemMachine } from '../../../../clients/cli/doctor/machine.ts'
-import { LIMITS, SkeinError } from '../../../../mesh/protocol/index.ts'
+import { asModelDigest, LIMITS, SkeinError } from '../../../../mesh/protocol/index.ts'
 import { ManualClock, SystemClock } from '../../../../mesh/runtime/index.ts'
 import { fakeMachine } from './machine.ts'
 
@@ -309,6 +309,24 @@ describe('models', () => {
     expect(findings[2]).toMatchObject({ detail: 'cut: its file has 1000 bytes, and had 2000 when it was checked' })
     expect(findings[0]!.next).toContain('skein rm gone')
     expect(verdicts(await checkModels({ models: [], readHead }, signal))).toEqual(['skipped'])
+  })
+
+  it('of several files are whole when all of these are', async () => {
+    const part = (path: string) => ({ digest: asModelDigest(`sha256:${'0'.repeat(64)}`), path, sizeBytes: 500 })
+    const folder = (name: string, files: readonly string[]) =>
+      ({ ...model, name, path: `/${name}`, form: 'adapted', parts: { text: '', files: files.map(part) } }) as const
+    const models = [
+      folder('pair', ['/pair/base.gguf', '/pair/adapter-1.gguf']),
+      { ...folder('cut', []), isPresent: false },
+      folder('spoilt', ['/bad.gguf']),
+    ]
+    const readAny = (path: string) => readHead(path.replace('/bad.gguf', '/bad'))
+    const findings = await checkModels({ models, readHead: readAny }, signal)
+    expect(findings.map(({ verdict, detail }) => [verdict, detail])).toEqual([
+      ['failure', 'cut: not all of its files in /cut are as they were checked'],
+      ['failure', 'spoilt: /bad: no GGUF'],
+      ['ok', '1 of 3 in the store are whole'],
+    ])
   })
 
   it('have room or not', () => {
