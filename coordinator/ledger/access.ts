@@ -21,6 +21,8 @@ export interface KeyGrant {
   readonly priority: Exclude<Priority, 'system'>
   /** Nothing that it asks leaves the owner's devices, whatever the request says. */
   readonly localOnly: boolean
+  /** None of its answers is kept, and it is given none that was. */
+  readonly noCache?: boolean
   readonly requestsPerMinute?: number
   /** Tokens of prompts and answers. */
   readonly tokensPerMinute?: number

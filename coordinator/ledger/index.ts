@@ -1,5 +1,6 @@
 /** The ledger: what is true of tasks, whatever crashes. */
 export * from './access.ts'
+export * from './batches.ts'
 export * from './events.ts'
 export * from './ledger.ts'
 export * from './state.ts'

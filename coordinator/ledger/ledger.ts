@@ -5,6 +5,7 @@
  */
 import type { TaskId } from '../../mesh/protocol/index.ts'
 import type { AccessEvent } from './access.ts'
+import type { BatchEvent } from './batches.ts'
 import type { LedgerEvent, LedgerEventOf } from './events.ts'
 import type { LedgerTask, TaskSummary } from './state.ts'
 import type { UsageQuery, UsageSum } from './usage.ts'
@@ -33,6 +34,8 @@ export interface LedgerFacts {
   readonly accessEvents?: number
   /** Rows of the usage; absent of a ledger of version 1. */
   readonly usage?: number
+  /** Events of files and batches; absent of a ledger before version 3. */
+  readonly batchEvents?: number
 }
 
 export interface Ledger {
@@ -65,6 +68,13 @@ export interface Ledger {
   billedMicros(sinceMs: number): Promise<number>
   /** Deletes prompt and text of tasks that ended before `resultsBeforeMs` (stored ones: `tasksBeforeMs`), and all else of those that ended before `tasksBeforeMs`. Returns how many tasks it changed. */
   purge(resultsBeforeMs: number, tasksBeforeMs: number): Promise<number>
+  /**
+   * Deletes prompt and text of a task that has ended, before their time. Returns false when there are none: it is not known,
+   * runs still, or has lost them.
+   *
+   * @throws SkeinError LEDGER_UNAVAILABLE.
+   */
+  erase(taskId: TaskId): Promise<boolean>
   /** Deletes usage from before `beforeMs`. Returns how many rows. */
   purgeUsage(beforeMs: number): Promise<number>
   /** What was used, summed; of tasks that have ended, and of work. */
@@ -73,6 +83,12 @@ export interface Ledger {
   recordAccess(event: AccessEvent): Promise<void>
   /** All that happened to keys, in the order in which it was recorded. */
   accessEvents(): Promise<AccessEvent[]>
+  /** Records what happened to files and batches, all of it or nothing. Resolves when it is durable. @throws SkeinError LEDGER_UNAVAILABLE. */
+  recordBatches(events: readonly BatchEvent[]): Promise<void>
+  /** All that happened to files and batches, in the order in which it was recorded. */
+  batchEvents(): Promise<BatchEvent[]>
+  /** Deletes all events of the files and batches of these ids, at most 1,000 of them. @throws SkeinError LEDGER_UNAVAILABLE. */
+  forgetBatches(ids: readonly string[]): Promise<void>
   /**
    * Writes a copy of the present state to `path` while work goes on, checks it by opening it, and returns what is in it.
    *

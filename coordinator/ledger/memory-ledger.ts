@@ -5,6 +5,7 @@
 import { LIMITS, SkeinError, type TaskId } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock } from '../../mesh/runtime/index.ts'
 import type { AccessEvent } from './access.ts'
+import type { BatchEvent } from './batches.ts'
 import type { LedgerEvent, LedgerEventOf } from './events.ts'
 import type { Admission, Ledger, LedgerFacts, TaskQuery } from './ledger.ts'
 import {
@@ -39,6 +40,7 @@ class Disk {
   rows = new Map<TaskId, Row>()
   usage = new Map<TaskId, UsageRow>()
   access: AccessEvent[] = []
+  batches: BatchEvent[] = []
   /** Copies by their path. */
   readonly backups = new Map<string, Disk>()
   failure: string | undefined
@@ -50,6 +52,7 @@ class Disk {
     for (const [taskId, row] of this.rows) copy.rows.set(taskId, { ...row, events: [...row.events] })
     copy.usage = new Map(this.usage)
     copy.access = [...this.access]
+    copy.batches = [...this.batches]
     return copy
   }
 
@@ -197,6 +200,15 @@ export class MemoryLedger implements Ledger {
     })
   }
 
+  erase(taskId: TaskId): Promise<boolean> {
+    return this.#write(() => {
+      const row = this.#disk.rows.get(taskId)
+      if (row?.task.result === undefined || row.task.isPurged) return false
+      this.#purge(taskId, row)
+      return true
+    })
+  }
+
   purgeUsage(beforeMs: number): Promise<number> {
     return this.#write(() => {
       const { usage } = this.#disk
@@ -218,14 +230,28 @@ export class MemoryLedger implements Ledger {
     return this.#read(() => [...this.#disk.access])
   }
 
+  recordBatches(events: readonly BatchEvent[]): Promise<void> {
+    return this.#write(() => void this.#disk.batches.push(...events))
+  }
+
+  batchEvents(): Promise<BatchEvent[]> {
+    return this.#read(() => [...this.#disk.batches])
+  }
+
+  forgetBatches(ids: readonly string[]): Promise<void> {
+    return this.#write(() => {
+      this.#disk.batches = this.#disk.batches.filter(({ id }) => !ids.includes(id))
+    })
+  }
+
   backup(path: string): Promise<LedgerFacts> {
     return this.#read(() => {
       if (this.#disk.backups.has(path)) throw new SkeinError('BACKUP_INVALID', `${path} exists already`)
       this.#disk.backups.set(path, this.#disk.copy())
       const events = this.durableEvents.length
-      const { rows, access, usage } = this.#disk
-      const counts = { tasks: rows.size, accessEvents: access.length, usage: usage.size }
-      return { schemaVersion: 2, events, epoch: this.epoch, ...counts }
+      const { rows, access, usage, batches } = this.#disk
+      const counts = { tasks: rows.size, accessEvents: access.length, usage: usage.size, batchEvents: batches.length }
+      return { schemaVersion: 3, events, epoch: this.epoch, ...counts }
     })
   }
 

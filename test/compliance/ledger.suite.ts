@@ -11,6 +11,7 @@ import {
   type LedgerEvent,
   type LedgerTask,
 } from '../../coordinator/ledger/index.ts'
+import { batchesSuite } from './ledger-batches.suite.ts'
 import { usageSuite } from './ledger-usage.suite.ts'
 import { LIMITS, type TaskId } from '../../mesh/protocol/index.ts'
 import {
@@ -293,6 +294,23 @@ export function ledgerSuite(name: string, makePlace: () => Promise<LedgerPlace>)
         expect(await ledger.purge(300, 200)).toBe(0)
       })
 
+      it('deletes the texts of one task before their time, once it has ended', async () => {
+        const taskId = await endedAt(100, true)
+        const other = await endedAt(100, true)
+        const running = await admit({ stored: true })
+        expect(await ledger.erase(running)).toBe(false)
+        expect(await ledger.erase(taskId)).toBe(true)
+        expect(await ledger.erase(taskId)).toBe(false)
+        await reopen()
+        const task = (await ledger.task(taskId))!
+        expect(task).toMatchObject({ isPurged: true, parts: [], state: 'completed' })
+        expect(JSON.stringify(task)).not.toContain(SECRET)
+        expect(textOf((await ledger.task(other))!)).toContain(SECRET)
+        expect((await ledger.task(running))?.isPurged).toBe(false)
+        await ledger.erase(other)
+        expect(await ledger.erase(newTaskId())).toBe(false)
+      })
+
       it('leaves nothing of the texts on the disk', async () => {
         const tasks = await Promise.all(Array.from({ length: 150 }, () => endedAt(100, false)))
         expect(Buffer.from(await place.bytes()).includes(SECRET)).toBe(true)
@@ -304,13 +322,15 @@ export function ledgerSuite(name: string, makePlace: () => Promise<LedgerPlace>)
     })
 
     usageSuite(() => ({ ledger, reopen, place }))
+    batchesSuite(() => ({ ledger, reopen, place }))
 
     describe('backup', () => {
       it('opens, and is what the ledger was', async () => {
         const taskId = await admit({ idempotency: { key: 'k', bodyDigest: 'd' } })
         await ledger.append([assigned(taskId), checkpointed(taskId, 0, 2)])
         const facts = await ledger.backup(place.path('copy'))
-        expect(facts).toEqual({ schemaVersion: 2, events: 3, tasks: 1, epoch: 1, accessEvents: 0, usage: 0 })
+        const counts = { events: 3, tasks: 1, accessEvents: 0, usage: 0, batchEvents: 0 }
+        expect(facts).toEqual({ schemaVersion: 3, epoch: 1, ...counts })
         const before = await ledger.task(taskId)
         await ledger.append([ended(taskId)])
         const copy = await place.openBackup('copy')

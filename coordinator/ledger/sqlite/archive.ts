@@ -24,7 +24,7 @@ import { Type, type Static } from 'typebox'
 import { checker, SkeinError } from '../../../mesh/protocol/index.ts'
 import type { LedgerFacts } from '../ledger.ts'
 import { copyLedger, syncPath, withDatabase } from './copy.ts'
-import { factsOf, hasUsage, integrityOf, isFailure, numberOf, refuse, type Failure } from './schema.ts'
+import { factsOf, hasBatches, hasUsage, integrityOf, isFailure, numberOf, refuse, type Failure } from './schema.ts'
 
 /** One small file of a data directory. */
 export interface BackupFile {
@@ -48,6 +48,7 @@ const FactsSchema = Type.Object({
   epoch: Type.Integer(),
   accessEvents: Type.Optional(Type.Integer()),
   usage: Type.Optional(Type.Integer()),
+  batchEvents: Type.Optional(Type.Integer()),
 })
 const ManifestSchema = Type.Object({
   format: Type.Literal(1),
@@ -262,6 +263,7 @@ function digestOf(db: DatabaseSync): string {
     'SELECT * FROM tasks ORDER BY seq',
     'SELECT * FROM events ORDER BY seq',
     ...(hasUsage(db) ? ['SELECT * FROM access_events ORDER BY seq', 'SELECT * FROM usage ORDER BY seq'] : []),
+    ...(hasBatches(db) ? ['SELECT * FROM batch_events ORDER BY seq'] : []),
   ])
     for (const row of db.prepare(query).iterate())
       for (const value of Object.values(row))

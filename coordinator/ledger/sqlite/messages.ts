@@ -102,6 +102,8 @@ export interface Operations {
     ask: { beforeMs: number; limit: number }
     answer: { seq: number; taskId: string; events: StoredEvent[] }[]
   }
+  /** That task, if it has ended and its text is there; in the shape of `purgeable`. */
+  readonly erasable: { ask: { taskId: string }; answer: { seq: number; taskId: string; events: StoredEvent[] }[] }
   readonly purge: { ask: { tasks: readonly PurgedTask[] }; answer: null }
   /** Deletes tasks that ended before `beforeMs`; answers how many. */
   readonly forget: { ask: { beforeMs: number; limit: number }; answer: number }
@@ -114,6 +116,13 @@ export interface Operations {
   readonly recordAccess: { ask: { atMs: number; payload: Uint8Array }; answer: null }
   /** Events of keys behind the one with the number `after`. */
   readonly accessEvents: { ask: { after: number; limit: number }; answer: StoredEvent[] }
+  readonly recordBatches: {
+    ask: { events: readonly { readonly id: string; readonly atMs: number; readonly payload: Uint8Array }[] }
+    answer: null
+  }
+  /** Events of files and batches behind the one with the number `after`. */
+  readonly batchEvents: { ask: { after: number; limit: number }; answer: StoredEvent[] }
+  readonly forgetBatches: { ask: { ids: readonly string[] }; answer: null }
   /** Overwrites what was deleted in the write-ahead log too. */
   readonly scrub: { ask: object; answer: null }
   readonly close: { ask: object; answer: null }
@@ -128,6 +137,8 @@ export const WRITES: ReadonlySet<OperationName> = new Set([
   'forget',
   'forgetUsage',
   'recordAccess',
+  'recordBatches',
+  'forgetBatches',
 ])
 
 export type Request = {

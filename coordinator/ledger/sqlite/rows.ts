@@ -11,6 +11,7 @@ import {
 import type { AnswerPart, LedgerEvent, LedgerEventOf, Priority } from '../events.ts'
 import { apply, purgedEvent, type LedgerTask, type TaskSummary } from '../state.ts'
 import type { AccessEvent } from '../access.ts'
+import type { BatchEvent } from '../batches.ts'
 import { usedBy, wholeCount, type UsageSum } from '../usage.ts'
 import type {
   NewEvent,
@@ -24,7 +25,7 @@ import type {
 } from './messages.ts'
 
 /** @throws SkeinError INTERNAL for an event that could not be read again: `undefined` or no number in it. */
-export function encodeEvent(event: LedgerEvent | AccessEvent): Uint8Array {
+export function encodeEvent(event: LedgerEvent | AccessEvent | BatchEvent): Uint8Array {
   const payload = canonicalBytes(event)
   if (readCanonical(payload) === undefined)
     throw new SkeinError('INTERNAL', `a ${event.type} event has a value that the ledger cannot keep`)
@@ -33,7 +34,7 @@ export function encodeEvent(event: LedgerEvent | AccessEvent): Uint8Array {
 }
 
 /** @throws SkeinError LEDGER_CORRUPT. */
-export function decodeEvent<E extends LedgerEvent | AccessEvent = LedgerEvent>(payload: Uint8Array): E {
+export function decodeEvent<E extends LedgerEvent | AccessEvent | BatchEvent = LedgerEvent>(payload: Uint8Array): E {
   const event = readCanonical(payload) as E | undefined
   if (event?.type === undefined)
     throw new SkeinError(

@@ -91,6 +91,15 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX usage_by_time ON usage (at);
   `,
+  `
+  CREATE TABLE batch_events (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    at REAL NOT NULL,
+    payload BLOB NOT NULL
+  ) STRICT;
+  CREATE INDEX batch_events_by_id ON batch_events (id, seq);
+  `,
 ]
 
 /** The one number that `sql` selects. */
@@ -134,6 +143,9 @@ export function refuse(db: DatabaseSync, newest = MIGRATIONS.length): Failure | 
 /** True from version 2 on: a backup that an older Skein made has no such tables. */
 export const hasUsage = (db: DatabaseSync): boolean => numberOf(db, 'PRAGMA user_version') >= 2
 
+/** True from version 3 on. */
+export const hasBatches = (db: DatabaseSync): boolean => numberOf(db, 'PRAGMA user_version') >= 3
+
 /** Counts what is in the ledger. */
 export const factsOf = (db: DatabaseSync): LedgerFacts => ({
   schemaVersion: numberOf(db, 'PRAGMA user_version'),
@@ -144,6 +156,7 @@ export const factsOf = (db: DatabaseSync): LedgerFacts => ({
     accessEvents: numberOf(db, 'SELECT count(*) FROM access_events'),
     usage: numberOf(db, 'SELECT count(*) FROM usage'),
   }),
+  ...(hasBatches(db) && { batchEvents: numberOf(db, 'SELECT count(*) FROM batch_events') }),
 })
 
 const RESTORE = 'Restore a backup into a new data directory: skein restore FILE --data DIR'

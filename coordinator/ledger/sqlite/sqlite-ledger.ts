@@ -8,6 +8,7 @@ import { Worker } from 'node:worker_threads'
 import { LIMITS, SkeinError, type TaskId } from '../../../mesh/protocol/index.ts'
 import { FileLock, type Clock, type Logger } from '../../../mesh/runtime/index.ts'
 import type { AccessEvent } from '../access.ts'
+import type { BatchEvent } from '../batches.ts'
 import type { LedgerEvent, LedgerEventOf } from '../events.ts'
 import type { Admission, Ledger, LedgerFacts, TaskQuery } from '../ledger.ts'
 import { billedMicrosOf, type LedgerTask, type TaskSummary } from '../state.ts'
@@ -219,6 +220,15 @@ class SqliteLedger implements Ledger {
     return changed
   }
 
+  async erase(taskId: TaskId): Promise<boolean> {
+    const tasks = await this.#ask({ name: 'erasable', taskId })
+    if (tasks.length === 0) return false
+    const atMs = this.#components.clock.wallMs()
+    await this.#ask({ name: 'purge', tasks: tasks.map((task) => toPurgedTask(task, atMs)) })
+    await this.#ask({ name: 'scrub' })
+    return true
+  }
+
   async purgeUsage(beforeMs: number): Promise<number> {
     let deleted = 0
     for (let found = USAGE_PAGE; found === USAGE_PAGE; deleted += found)
@@ -244,6 +254,27 @@ class SqliteLedger implements Ledger {
       if (page.length < ATTEMPTS_PAGE) return events
       after = page.at(-1)!.seq
     }
+  }
+
+  async recordBatches(events: readonly BatchEvent[]): Promise<void> {
+    if (events.length === 0) return
+    const rows = events.map((event) => ({ id: event.id, atMs: event.atMs, payload: encodeEvent(event) }))
+    const bytes = rows.reduce((sum, { payload }) => sum + payload.length, 0)
+    await this.#ask({ name: 'recordBatches', events: rows }, bytes)
+  }
+
+  async batchEvents(): Promise<BatchEvent[]> {
+    const events: BatchEvent[] = []
+    for (let after = 0; ;) {
+      const page = await this.#ask({ name: 'batchEvents', after, limit: ATTEMPTS_PAGE })
+      for (const { payload } of page) events.push(decodeEvent<BatchEvent>(payload))
+      if (page.length < ATTEMPTS_PAGE) return events
+      after = page.at(-1)!.seq
+    }
+  }
+
+  async forgetBatches(ids: readonly string[]): Promise<void> {
+    if (ids.length > 0) await this.#ask({ name: 'forgetBatches', ids })
   }
 
   async backup(path: string): Promise<LedgerFacts> {

@@ -204,13 +204,11 @@ export class Store {
         `SELECT seq, task_id FROM tasks WHERE ended_at < ? AND ended_at IS NOT NULL AND is_purged = 0 AND is_stored = 0
          ORDER BY ended_at LIMIT ?`,
         [beforeMs, limit],
-      ).map(({ seq, task_id: taskId }) => ({
-        seq: seq as number,
-        taskId: taskId as string,
-        events: this.#all('SELECT seq, payload FROM events WHERE task = ? ORDER BY seq', [
-          seq as number,
-        ]) as unknown as StoredEvent[],
-      })),
+      ).map((row) => this.#withEvents(row)),
+    erasable: ({ taskId }) =>
+      this.#all('SELECT seq, task_id FROM tasks WHERE task_id = ? AND ended_at IS NOT NULL AND is_purged = 0', [
+        taskId,
+      ]).map((row) => this.#withEvents(row)),
     purge: ({ tasks }) => {
       for (const { seq, rewritten, deleted, purged } of tasks) {
         this.#do('UPDATE tasks SET is_purged = 1 WHERE seq = ?', [seq])
@@ -252,6 +250,20 @@ export class Store {
         after,
         limit,
       ]) as unknown as StoredEvent[],
+    recordBatches: ({ events }) => {
+      for (const { id, atMs, payload } of events)
+        this.#do('INSERT INTO batch_events (id, at, payload) VALUES (?, ?, ?)', [id, atMs, payload])
+      return null
+    },
+    batchEvents: ({ after, limit }) =>
+      this.#all('SELECT seq, payload FROM batch_events WHERE seq > ? ORDER BY seq LIMIT ?', [
+        after,
+        limit,
+      ]) as unknown as StoredEvent[],
+    forgetBatches: ({ ids }) => {
+      for (const id of ids) this.#do('DELETE FROM batch_events WHERE id = ?', [id])
+      return null
+    },
     scrub: () => {
       this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
       return null
@@ -327,6 +339,11 @@ export class Store {
   #found(sql: string, values: readonly SQLInputValue[]): Uint8Array[] | null {
     const row = this.#row(sql, values)
     return row === undefined ? null : this.#eventsOf(row['seq'] as number)
+  }
+
+  #withEvents({ seq, task_id: taskId }: Record<string, unknown>): Operations['purgeable']['answer'][number] {
+    const events = this.#all('SELECT seq, payload FROM events WHERE task = ? ORDER BY seq', [seq as number])
+    return { seq: seq as number, taskId: taskId as string, events: events as unknown as StoredEvent[] }
   }
 
   #eventsOf(seq: number): Uint8Array[] {
