@@ -4,10 +4,19 @@
  */
 import { SkeinError } from '../../mesh/protocol/index.ts'
 import type { Clock, Random, Startable } from '../../mesh/runtime/index.ts'
-import { USAGE_DAY_MS, type KeyGrant, type Ledger, type UsageQuery, type UsageSum } from '../ledger/index.ts'
+import {
+  USAGE_DAY_MS,
+  type AccessEvent,
+  type KeyGrant,
+  type Ledger,
+  type UsageQuery,
+  type UsageSum,
+} from '../ledger/index.ts'
 import { digestOf, isDigest, KeyBook, type IssuedKey, type KeyRequest, type KeyStore } from './key-book.ts'
+import { JWT_TENANT, looksLikeJwt, type JwtBook } from './jwt/index.ts'
+import { JwtRates } from './jwt-rates.ts'
 import { matchesModel, type ApiKey } from './keys.ts'
-import { KeyRates, type RateMoment, type RateName, type RateState } from './limiter.ts'
+import { KeyRates, type RateMoment, type RateName, type RateState, type UsedBefore } from './limiter.ts'
 
 export type AccessStore = KeyStore & Pick<Ledger, 'usage'>
 
@@ -15,6 +24,8 @@ export interface AccessComponents {
   readonly clock: Clock
   readonly random: Random
   readonly store: AccessStore
+  /** Where the tokens of other providers are taken. */
+  readonly jwt?: JwtBook
 }
 
 /** A secret with every right, and whose share it counts against. */
@@ -25,7 +36,7 @@ export interface OwnerSecret {
 
 export interface AccessInit {
   readonly owners: readonly OwnerSecret[]
-  /** Whoever shows no key is the owner, as long as no key was ever made: a gateway on loopback. */
+  /** Whoever shows no key is the owner, as long as no key was ever made and no tokens are taken: a gateway on loopback. */
   readonly isOpen: boolean
 }
 
@@ -36,6 +47,13 @@ export interface Caller {
   readonly grant: KeyGrant
   /** True for whoever has the route class `admin`: sees what all tenants have. */
   readonly isAdmin: boolean
+}
+
+/** What happened to a key; nothing of its secrets. */
+export interface KeyEvent {
+  readonly type: AccessEvent['type']
+  readonly id: string
+  readonly name: string
 }
 
 const MINUTE_MS = 60_000
@@ -70,6 +88,8 @@ export function ownersOf(apiKey: string | undefined, own?: string): AccessInit {
   return { owners: own === undefined ? [] : [{ secret: own, tenant: LOCAL_TENANT }], isOpen: true }
 }
 
+const tokensOf = (sum: UsageSum | undefined): number => (sum ? sum.promptTokens + sum.completionTokens : 0)
+
 export class Access implements Startable {
   readonly name = 'access'
   readonly #components: AccessComponents
@@ -77,8 +97,10 @@ export class Access implements Startable {
   /** Whoever shows no key may be let in. */
   readonly isOpen: boolean
   readonly #book: KeyBook
+  readonly #listeners = new Set<(event: KeyEvent) => void>()
   /** Of keys that were used since the start or shortly before it, by tenant. */
   readonly #rates = new Map<string, KeyRates>()
+  readonly #jwtRates = new JwtRates()
 
   /** @throws SkeinError CONFIG_INVALID when a secret of an owner cannot be sent in a header. */
   constructor(components: AccessComponents, { owners, isOpen }: AccessInit) {
@@ -86,7 +108,7 @@ export class Access implements Startable {
     if (!owners.every(({ secret }) => /^[\x21-\x7e]{1,512}$/.test(secret)))
       throw new SkeinError('CONFIG_INVALID', 'the key must be 1 to 512 printable ASCII characters without spaces')
     this.#owners = owners.map(({ secret, tenant }) => ({ digest: digestOf(secret), caller: ownerOf(tenant) }))
-    this.isOpen = isOpen
+    this.isOpen = isOpen && components.jwt === undefined
     this.#book = new KeyBook(components)
   }
 
@@ -94,10 +116,25 @@ export class Access implements Startable {
   async start(): Promise<void> {
     await this.#book.load()
     await this.#restore()
+    // a provider that does not answer keeps nobody else waiting
+    void this.#components.jwt?.warm()
   }
 
   stop(): Promise<void> {
     return Promise.resolve()
+  }
+
+  /**
+   * Whose secret or token it is. At once, unless it is a token.
+   *
+   * @param secret as the client sent it; `undefined` when it sent none.
+   * @throws SkeinError UNAUTHENTICATED; PROVIDER_UNREACHABLE when a token cannot be judged now.
+   */
+  callerOf(secret: string | undefined): Caller | Promise<Caller> {
+    const { jwt } = this.#components
+    if (jwt === undefined || secret === undefined || !looksLikeJwt(secret) || this.#ownerBy(secret))
+      return this.identify(secret)
+    return jwt.identify(secret).then((known) => ({ ...known, isAdmin: known.grant.routes.includes('admin') }))
   }
 
   /**
@@ -112,13 +149,25 @@ export class Access implements Startable {
       if (isOpen) return ownerOf(LOCAL_TENANT)
       throw new SkeinError('UNAUTHENTICATED', 'a key is needed: send it as "Authorization: Bearer KEY"')
     }
-    const digest = digestOf(secret)
-    const owner = this.#owners.find((each) => isDigest(digest, each.digest))
-    if (owner) return owner.caller
+    const owner = this.#ownerBy(secret)
+    if (owner) return owner
     // clients that cannot do without a key are given any
     if (isOpen) return ownerOf(LOCAL_TENANT)
     const { id, grant } = this.#book.authenticate(secret)
     return { tenant: id, grant, isAdmin: grant.routes.includes('admin') }
+  }
+
+  /**
+   * Who a tenant is now, for what it asked to be done later: a key as it stands today, anybody else as it was then.
+   *
+   * @throws SkeinError UNAUTHENTICATED when the key was revoked, or is over.
+   */
+  standing(tenant: string, then: KeyGrant): Caller {
+    const key = this.#book.key(tenant)
+    const grant = key?.grant ?? then
+    const isOver = key?.revokedAtMs !== undefined || (key?.expiresAtMs ?? Infinity) <= this.#components.clock.wallMs()
+    if (isOver) throw new SkeinError('UNAUTHENTICATED', 'the key was revoked, or has expired')
+    return { tenant, grant, isAdmin: grant.routes.includes('admin') }
   }
 
   /**
@@ -150,6 +199,8 @@ export class Access implements Startable {
   charge(tenant: string, tokens: number): void {
     const key = this.#book.key(tenant)
     if (key) this.#ratesOf({ tenant, grant: key.grant })?.charge(key.grant, tokens, this.#moment())
+    const guest = this.#jwtRates.find(tenant)
+    guest?.rates.charge(guest.grant, tokens, this.#moment())
   }
 
   keys(): readonly ApiKey[] {
@@ -157,20 +208,31 @@ export class Access implements Startable {
   }
 
   /** @throws SkeinError as `KeyBook.add`. */
-  add(request: KeyRequest): Promise<IssuedKey> {
-    return this.#book.add(request)
+  async add(request: KeyRequest): Promise<IssuedKey> {
+    const issued = await this.#book.add(request)
+    this.#tell('key.made', issued.key)
+    return issued
   }
 
   /** @throws SkeinError as `KeyBook.rotate`. */
-  rotate(name: string, graceMs: number): Promise<IssuedKey> {
-    return this.#book.rotate(name, graceMs)
+  async rotate(name: string, graceMs: number): Promise<IssuedKey> {
+    const issued = await this.#book.rotate(name, graceMs)
+    this.#tell('key.rotated', issued.key)
+    return issued
   }
 
   /** @throws SkeinError as `KeyBook.revoke`. */
   async revoke(name: string): Promise<ApiKey> {
     const key = await this.#book.revoke(name)
     this.#rates.delete(key.id)
+    this.#tell('key.revoked', key)
     return key
+  }
+
+  /** Tells of keys that are made, rotated and revoked from now on. Returns how to stop that. */
+  watch(listener: (event: KeyEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   /** What was used, of all tenants. @throws SkeinError LEDGER_UNAVAILABLE. */
@@ -178,8 +240,14 @@ export class Access implements Startable {
     return this.#components.store.usage(query)
   }
 
-  /** Those of a key that has limits. */
+  #ownerBy(secret: string): Caller | undefined {
+    const digest = digestOf(secret)
+    return this.#owners.find((each) => isDigest(digest, each.digest))?.caller
+  }
+
+  /** Those of a key that has limits, or of a token: the next one of its tenant may have some. */
   #ratesOf({ tenant, grant }: Pick<Caller, 'tenant' | 'grant'>): KeyRates | undefined {
+    if (tenant.startsWith(JWT_TENANT)) return this.#jwtRates.asked(tenant, grant)
     const { requestsPerMinute, tokensPerMinute, tokensPerDay } = grant
     if (requestsPerMinute === undefined && tokensPerMinute === undefined && tokensPerDay === undefined) return undefined
     let rates = this.#rates.get(tenant)
@@ -189,15 +257,26 @@ export class Access implements Startable {
 
   async #restore(): Promise<void> {
     const at = this.#moment()
-    const tokensSince = async (sinceMs: number): Promise<Map<string, number>> => {
+    const usedSince = async (sinceMs: number): Promise<Map<string, UsageSum>> => {
       const untilMs = Number.MAX_SAFE_INTEGER
       const sums = await this.usage({ sinceMs, untilMs, by: ['tenant'], limit: Number.MAX_SAFE_INTEGER })
-      return new Map(sums.map((sum) => [sum.tenant ?? '', sum.promptTokens + sum.completionTokens]))
+      return new Map(sums.map((sum) => [sum.tenant ?? '', sum]))
     }
-    const ofDay = await tokensSince(Math.floor(at.wallMs / USAGE_DAY_MS) * USAGE_DAY_MS)
-    const ofMinute = await tokensSince(at.wallMs - MINUTE_MS)
-    for (const { id, grant } of this.#book.list())
-      this.#ratesOf({ tenant: id, grant })?.restore(ofMinute.get(id) ?? 0, ofDay.get(id) ?? 0, at)
+    const ofDay = await usedSince(Math.floor(at.wallMs / USAGE_DAY_MS) * USAGE_DAY_MS)
+    const ofMinute = await usedSince(at.wallMs - MINUTE_MS)
+    const used = (tenant: string): UsedBefore => ({
+      minuteRequests: ofMinute.get(tenant)?.requests ?? 0,
+      minuteTokens: tokensOf(ofMinute.get(tenant)),
+      dayTokens: tokensOf(ofDay.get(tenant)),
+    })
+    for (const { id, grant } of this.#book.list()) this.#ratesOf({ tenant: id, grant })?.restore(grant, used(id), at)
+    // a minute may have begun in the day before
+    const guests = [...ofDay.keys(), ...ofMinute.keys()].filter((tenant) => tenant.startsWith(JWT_TENANT))
+    this.#jwtRates.restore(new Map(guests.map((tenant) => [tenant, used(tenant)])), at)
+  }
+
+  #tell(type: KeyEvent['type'], { id, name }: ApiKey): void {
+    for (const listener of this.#listeners) listener({ type, id, name })
   }
 
   #moment(): RateMoment {

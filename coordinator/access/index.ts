@@ -8,9 +8,11 @@ export {
   type AccessInit,
   type AccessStore,
   type Caller,
+  type KeyEvent,
   type OwnerSecret,
 } from './access.ts'
 export { newSecret, type IssuedKey, type KeyRequest } from './key-book.ts'
+export { JwtBook, readJwtSettings, type JwtProvider } from './jwt/index.ts'
 export type { ApiKey } from './keys.ts'
 export type { RateName, RateState } from './limiter.ts'
 export {

@@ -34,6 +34,16 @@ export interface RateMoment {
   readonly wallMs: number
 }
 
+/** What a key had used before this process began. */
+export interface UsedBefore {
+  /** In the last minute. */
+  readonly minuteRequests: number
+  /** In the last minute. */
+  readonly minuteTokens: number
+  /** In the day of the restart. */
+  readonly dayTokens: number
+}
+
 interface Pace {
   readonly burst: number
   readonly intervalMs: number
@@ -53,12 +63,22 @@ export class KeyRates {
   #day = -Infinity
   #dayTokens = 0
 
-  /** Tokens that the key had used before this process began: in the last minute, and in the day of `at.wallMs`. */
-  restore(minuteTokens: number, dayTokens: number, at: RateMoment): void {
+  /**
+   * What the key had used before this process began. When in the last minute its requests came is not known, so that all
+   * that might have come at once are taken to have come just now: more than the rate is let in by no restart.
+   */
+  restore(
+    { requestsPerMinute }: RateLimits,
+    { minuteRequests, minuteTokens, dayTokens }: UsedBefore,
+    at: RateMoment,
+  ): void {
     this.#turnTo(at.wallMs)
     this.#dayTokens += dayTokens
     this.#tokens += minuteTokens
     this.#tokensAtMs = at.nowMs
+    if (requestsPerMinute === undefined || minuteRequests === 0) return
+    const { burst, intervalMs } = paceOf(requestsPerMinute)
+    this.#dueMs = at.nowMs + Math.min(minuteRequests, burst) * intervalMs
   }
 
   /** Lets one request in, or says which limit keeps it out and how long. */

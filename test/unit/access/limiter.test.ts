@@ -31,6 +31,31 @@ describe('requests a minute', () => {
     )
   })
 
+  it('are never more in any minute over restarts', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 60 }),
+        fc.array(fc.tuple(fc.integer({ min: 0, max: 4000 }), fc.boolean()), { minLength: 1, maxLength: 100 }),
+        (rate, steps) => {
+          const limits = { requestsPerMinute: rate }
+          let rates = new KeyRates()
+          const admitted: number[] = []
+          let nowMs = 0
+          for (const [pauseMs, isRestart] of steps) {
+            nowMs += pauseMs
+            if (isRestart) {
+              rates = new KeyRates()
+              const minuteRequests = admitted.filter((ms) => ms > nowMs - MINUTE_MS).length
+              rates.restore(limits, { minuteRequests, minuteTokens: 0, dayTokens: 0 }, at(nowMs))
+            }
+            while (rates.admit(limits, at(nowMs)).isAllowed && admitted.length < 10_000) admitted.push(nowMs)
+          }
+          return admitted.every((fromMs, index) => (admitted[index + rate] ?? Infinity) >= fromMs + MINUTE_MS)
+        },
+      ),
+    )
+  })
+
   it('may come in a burst of a tenth, and then evenly', () => {
     const rates = new KeyRates()
     const limits = { requestsPerMinute: 60 }
@@ -116,8 +141,9 @@ describe('tokens', () => {
 
   it('of before a restart count', () => {
     const rates = new KeyRates()
-    rates.restore(150, 400, at(1000, DAY_MS))
-    expect(rates.states({ tokensPerMinute: 200, tokensPerDay: 500 }, at(1000, DAY_MS))).toEqual({
+    const limits = { tokensPerMinute: 200, tokensPerDay: 500 }
+    rates.restore(limits, { minuteRequests: 3, minuteTokens: 150, dayTokens: 400 }, at(1000, DAY_MS))
+    expect(rates.states(limits, at(1000, DAY_MS))).toEqual({
       tokens: { limit: 200, remaining: 50, resetMs: 45_000 },
       'tokens-day': { limit: 500, remaining: 100, resetMs: DAY_MS },
     })
