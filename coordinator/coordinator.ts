@@ -2,7 +2,14 @@
 import type { CapabilityRecord, PeerId, Signed } from '../mesh/protocol/index.ts'
 import type { Clock, Logger, Random, Startable } from '../mesh/runtime/index.ts'
 import type { Discovery, PeerTransport } from '../mesh/network/index.ts'
-import { CoordinatorService, type DiscoveryReport, type Membership, type MeshService } from './admission/index.ts'
+import {
+  CoordinatorService,
+  Observers,
+  type DiscoveryReport,
+  type Membership,
+  type MeshService,
+} from './admission/index.ts'
+import { AnswerCache, type AnswerCacheInit } from './cache/index.ts'
 import type { Ledger } from './ledger/index.ts'
 import { ControlServer, DhtFeed, Directory } from './directory/index.ts'
 import { Budget, Dispatcher } from './dispatch/index.ts'
@@ -26,6 +33,8 @@ export interface CoordinatorComponents {
   readonly discoveryReport: () => readonly DiscoveryReport[]
   /** The newest revocation list. */
   readonly revocations: () => Signed | undefined
+  /** Answers that are given to who asks the same again; none when absent. */
+  readonly cache?: AnswerCacheInit
   /** Whether replicas are ordered; `auto` when absent. */
   readonly replicas?: ReplicaMode
   /** Where the days of demand are kept; nowhere when absent. */
@@ -41,6 +50,7 @@ export interface Coordinator extends Startable {
 
 export function createCoordinator(components: CoordinatorComponents): Coordinator {
   const { clock, random, transport } = components
+  const observers = new Observers(components)
   const directory = new Directory(components, transport.self.peerId)
   const replicas: Replicas = new Replicas(
     {
@@ -59,8 +69,14 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
   const feed = new DhtFeed({ ...components, directory })
   const budget = new Budget({ clock }, components.budgetMicros)
   const onArrival: Replicas['arrived'] = (digest, expected) => replicas.arrived(digest, expected)
-  const dispatcher: Dispatcher = new Dispatcher({ ...components, directory, budget, onArrival })
+  const dispatcher: Dispatcher = new Dispatcher({
+    ...{ ...components, directory, budget, onArrival },
+    onEvent: (event) => observers.tell(event),
+  })
+  directory.watch({ changed: (change) => observers.tell({ type: 'node.changed', ...change }) })
+  replicas.watch((order) => observers.tell({ type: 'replica.changed', order }))
   const { membership, discoveryReport } = components
+  const cache = components.cache && new AnswerCache(components, components.cache)
   const service = new CoordinatorService({
     clock,
     random,
@@ -69,18 +85,11 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
     dispatcher,
     replicas,
     ledger: components.ledger,
+    observers,
+    ...(cache && { cache }),
     direct: (peerId, directive) => control.direct(peerId, directive),
     discoveryReport,
-    membership: {
-      isAuthority: membership.isAuthority,
-      invite: (request) => membership.invite(request),
-      revoke: async (member) => {
-        const revoked = await membership.revoke(member)
-        directory.forget(revoked.peerId)
-        control.pushRevocations()
-        return revoked
-      },
-    },
+    membership: forgetful(membership, directory, control),
   })
   return {
     name: 'coordinator',
@@ -89,6 +98,7 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
     close: () => service.close(),
     start: async () => {
       directory.start()
+      await cache?.start()
       await dispatcher.start()
       await replicas.start()
       control.start()
@@ -97,9 +107,24 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
     stop: async () => {
       service.close()
       await dispatcher.stop()
+      await cache?.stop()
       await replicas.stop()
       await Promise.all([feed.stop(), control.stop()])
       directory.stop()
+    },
+  }
+}
+
+/** Who is revoked is forgotten here at once, and every member hears of it. */
+function forgetful(membership: Membership, directory: Directory, control: ControlServer): Membership {
+  return {
+    isAuthority: membership.isAuthority,
+    invite: (request) => membership.invite(request),
+    revoke: async (member) => {
+      const revoked = await membership.revoke(member)
+      directory.forget(revoked.peerId)
+      control.pushRevocations()
+      return revoked
     },
   }
 }

@@ -1,15 +1,20 @@
 /** The coordinator: takes requests, assigns each to the best node, and moves running answers when a node leaves. */
 export { createCoordinator, type Coordinator, type CoordinatorComponents } from './coordinator.ts'
-export { Access, newSecret, ownersOf } from './access/index.ts'
+export { BATCH_ENDPOINTS, Batches, type BatchEndpoint } from './batches/index.ts'
+export { Access, JwtBook, newSecret, ownersOf, readJwtSettings } from './access/index.ts'
 export {
   createGateway,
   type AttemptExplanation,
+  type BatchView,
+  type CacheView,
+  type EventView,
   type Gateway,
   type IssuedKeyView,
   type KeyView,
   type TaskExplanation,
   type UsageView,
 } from './gateway/index.ts'
+export { createMetrics, type MetricsComponents } from './metrics/index.ts'
 export type * from './admission/index.ts'
 export type { ProfileStore, ReplicaMode } from './residency/index.ts'
 export {
@@ -21,3 +26,14 @@ export {
   type BackupFile,
   type Ledger,
 } from './ledger/index.ts'
+export {
+  AUTHORITY_FILES,
+  createAuthority,
+  FileTlsSource,
+  LocalTlsSource,
+  permittedOf,
+  readAuthority,
+  type Authority,
+  type CertificateFiles,
+  type TlsSource,
+} from './trust/index.ts'

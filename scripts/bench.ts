@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { ROOT, runNode } from './tools.ts'
 
-const BENCHES = ['scheduler', 'fleet', 'engine', 'kv-state', 'exactness', 'mesh', 'ledger', 'transfer']
+const BENCHES = ['scheduler', 'fleet', 'engine', 'kv-state', 'exactness', 'mesh', 'cache', 'ledger', 'transfer']
 
 const asked = process.argv.slice(2)
 for (const name of asked.length > 0 ? asked : BENCHES) {

@@ -1,7 +1,10 @@
 /** The command line's way to a running coordinator: its HTTP API, found by flag, environment or data directory. */
+import { join } from 'node:path'
 import { mintId, SkeinError } from '../../mesh/protocol/index.ts'
 import { DataDir, sleep, withDeadline, type Clock, type Random } from '../../mesh/runtime/index.ts'
 import type {
+  BatchView,
+  CacheView,
   InviteView,
   IssuedKeyView,
   KeyView,
@@ -15,13 +18,18 @@ import type {
   TaskView,
   UsageView,
 } from '../../coordinator/index.ts'
+import { trustFiles } from './trusted.ts'
 import { AnswerReading, failureOf, isResumable, type GenerateListener, type GenerateResult } from './answer-stream.ts'
 
+/** Of the local authority, in the data directory. */
+export const AUTHORITY_CERT = 'trust-ca.crt'
 export const DEFAULT_HTTP = '127.0.0.1:7337'
 
 export interface ClientTarget {
   readonly url: string
   readonly apiKey: string | undefined
+  /** Files with certificates that are trusted there beside the system's. */
+  readonly trusted?: readonly string[]
 }
 
 /** Where the coordinator is: `--url`, else what runs in the data directory, else the default address. */
@@ -29,7 +37,9 @@ export function findCoordinator(options: { url?: string; apiKey?: string; data: 
   const instance = DataDir.instance(options.data)
   const isHere = options.url === undefined || options.url.replace(/\/+$/, '') === instance?.http
   const apiKey = options.apiKey ?? instance?.apiKey ?? (isHere ? instance?.ownKey : undefined)
-  return { url: (options.url ?? instance?.http ?? `http://${DEFAULT_HTTP}`).replace(/\/+$/, ''), apiKey }
+  const url = (options.url ?? instance?.http ?? `http://${DEFAULT_HTTP}`).replace(/\/+$/, '')
+  const trusted = [join(options.data, AUTHORITY_CERT), ...(instance?.tlsCert === undefined ? [] : [instance.tlsCert])]
+  return { url, apiKey, ...(url.startsWith('https:') && { trusted }) }
 }
 
 export interface ChatMessage {
@@ -64,6 +74,7 @@ export class CoordinatorClient {
 
   constructor(target: ClientTarget, clock: Clock, random: Random) {
     this.#target = target
+    if (target.trusted) trustFiles(target.trusted)
     this.#clock = clock
     this.#random = random
   }
@@ -90,6 +101,46 @@ export class CoordinatorClient {
 
   direct(member: string, directive: NodeDirective): Promise<NodeName> {
     return this.#call('POST', `/mesh/v1/nodes/${encodeURIComponent(member)}/${directive}`) as Promise<NodeName>
+  }
+
+  cache(): Promise<CacheView> {
+    return this.#call('GET', '/mesh/v1/cache') as Promise<CacheView>
+  }
+
+  clearCache(): Promise<{ isCleared: true }> {
+    return this.#call('DELETE', '/mesh/v1/cache') as Promise<{ isCleared: true }>
+  }
+
+  /** Newest first. */
+  async batches(limit: number): Promise<BatchView[]> {
+    return ((await this.#call('GET', `/v1/batches?limit=${limit}`)) as { data: BatchView[] }).data
+  }
+
+  batch(id: string): Promise<BatchView> {
+    return this.#call('GET', `/v1/batches/${encodeURIComponent(id)}`) as Promise<BatchView>
+  }
+
+  createBatch(batch: Readonly<Record<string, unknown>>): Promise<BatchView> {
+    return this.#call('POST', '/v1/batches', batch) as Promise<BatchView>
+  }
+
+  cancelBatch(id: string): Promise<BatchView> {
+    return this.#call('POST', `/v1/batches/${encodeURIComponent(id)}/cancel`) as Promise<BatchView>
+  }
+
+  /** A file for batches; it is sent as it is read. */
+  upload(content: Blob, name: string): Promise<{ readonly id: string }> {
+    const form = new FormData()
+    form.append('purpose', 'batch')
+    form.append('file', content, name)
+    return this.#call('POST', '/v1/files', form) as Promise<{ readonly id: string }>
+  }
+
+  /** @throws SkeinError the gateway's code, COORDINATOR_UNREACHABLE. */
+  async content(fileId: string): Promise<Response> {
+    const response = await this.#fetch('GET', `/v1/files/${encodeURIComponent(fileId)}/content`)
+    if (!response.ok) throw await failureOf(response)
+    return response
   }
 
   async keys(): Promise<KeyView[]> {
@@ -121,6 +172,20 @@ export class CoordinatorClient {
       ...(before === undefined ? {} : { before }),
     })
     return ((await this.#call('GET', `/mesh/v1/tasks?${query}`)) as { data: TaskSummary[] }).data
+  }
+
+  /**
+   * What happens, as server-sent events: behind the event `after`, or from now on.
+   *
+   * @param types as the gateway takes them; all when absent.
+   * @throws SkeinError the gateway's code, COORDINATOR_UNREACHABLE; the signal's reason.
+   */
+  async events(types: string | undefined, after: string | undefined, signal: AbortSignal): Promise<Response> {
+    const query = types === undefined ? '' : `?${new URLSearchParams({ types })}`
+    const headers = after === undefined ? {} : { 'last-event-id': after }
+    const response = await this.#fetch('GET', `/mesh/v1/events${query}`, undefined, signal, headers)
+    if (!response.ok) throw await failureOf(response)
+    return response
   }
 
   explain(task: string): Promise<TaskExplanation> {
@@ -232,13 +297,14 @@ export class CoordinatorClient {
     extra: Readonly<Record<string, string>> = {},
   ): Promise<Response> {
     const headers: Record<string, string> = { ...extra }
-    if (body !== undefined) headers['content-type'] = 'application/json'
+    const isForm = body instanceof FormData
+    if (body !== undefined && !isForm) headers['content-type'] = 'application/json'
     if (this.#target.apiKey !== undefined) headers['authorization'] = `Bearer ${this.#target.apiKey}`
     try {
       return await fetch(this.#target.url + path, {
         method,
         headers,
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        ...(body === undefined ? {} : { body: isForm ? body : JSON.stringify(body) }),
         ...(signal && { signal }),
       })
     } catch (cause) {

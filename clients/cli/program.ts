@@ -2,10 +2,13 @@
 import { Command, CommanderError } from 'commander'
 import { asSkeinError, SkeinError } from '../../mesh/protocol/index.ts'
 import { registerBackup } from './commands/backup.ts'
+import { registerBatches } from './commands/batches.ts'
+import { registerCache } from './commands/cache.ts'
 import { registerChat } from './commands/chat.ts'
 import { registerConfig } from './commands/config.ts'
 import { registerDirectives } from './commands/directives.ts'
 import { registerDoctor } from './commands/doctor.ts'
+import { registerEvents } from './commands/events.ts'
 import { registerExplain } from './commands/explain.ts'
 import { registerInvite } from './commands/invite.ts'
 import { registerJoin } from './commands/join.ts'
@@ -22,6 +25,7 @@ import { registerRun } from './commands/run.ts'
 import { registerServe } from './commands/serve.ts'
 import { registerService } from './commands/service.ts'
 import { registerTasks } from './commands/tasks.ts'
+import { registerTrust } from './commands/trust.ts'
 import { registerUsage } from './commands/usage.ts'
 import { Interrupted } from './interrupt.ts'
 import { VERSION } from './version.ts'
@@ -37,6 +41,8 @@ export function createProgram(): Command {
   registerInvite(program)
   registerKeys(program)
   registerUsage(program)
+  registerTrust(program)
+  registerCache(program)
   registerJoin(program)
   registerRun(program)
   registerChat(program)
@@ -45,7 +51,9 @@ export function createProgram(): Command {
   registerPull(program)
   registerRm(program)
   registerTasks(program)
+  registerBatches(program)
   registerExplain(program)
+  registerEvents(program)
   registerDirectives(program)
   registerPause(program)
   registerResume(program)

@@ -8,7 +8,7 @@ import type { KeepFree } from '../../node/models/store/index.ts'
 import { adapterOption, type AdapterChoice } from './adapter-options.ts'
 import { addGlobalOptions, type GlobalOptions } from './context.ts'
 import { DEFAULT_HTTP } from './coordinator-client.ts'
-import { keepFreeOption, kvStates, shareRate } from './pull-options.ts'
+import { keepFreeOption, shareRate, sizeOrNone } from './pull-options.ts'
 import { upstreamOption, type UpstreamChoice } from './upstream-options.ts'
 
 export interface HostPort {
@@ -22,6 +22,18 @@ export interface ServeOptions extends GlobalOptions {
   /** A second address of the API. */
   readonly ollama?: HostPort
   readonly apiKey?: string
+  readonly tls?: 'off' | 'local'
+  /** Path. */
+  readonly tlsCert?: string
+  /** Path. */
+  readonly tlsKey?: string
+  /** Path of the settings of token providers. */
+  readonly jwt?: string
+  /** Bytes; none when 0. */
+  readonly cache?: number
+  readonly cacheDisk?: number
+  /** Bytes of clients' files. */
+  readonly filesDisk?: number
   readonly replicas?: ReplicaMode
   readonly model: readonly string[]
   readonly adapter?: readonly AdapterChoice[]
@@ -52,6 +64,8 @@ export interface ServeOptions extends GlobalOptions {
   readonly logFile?: string
 }
 
+/** Ten of the largest files. */
+export const FILES_DISK_BYTES = 2 * 1024 ** 3
 /** Where Ollama listens. */
 const OLLAMA_HTTP = '127.0.0.1:11434'
 const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug', 'trace'] as const
@@ -152,33 +166,71 @@ export function addServeOptions(command: Command, roles: { coordinator: boolean;
         'log to this file, with rotation; auto: logs/skein.log of the data directory',
       ).env('SKEIN_LOG_FILE'),
     )
-  if (roles.coordinator)
-    command
-      .addOption(
-        new Option('--http <host:port>', 'address of the OpenAI-compatible API')
-          .env('SKEIN_HTTP')
-          .argParser(hostPort)
-          .default(hostPort(DEFAULT_HTTP), DEFAULT_HTTP),
-      )
-      .addOption(
-        new Option('--ollama [host:port]', `also listen where tools look for Ollama (${OLLAMA_HTTP} unless named)`)
-          .env('SKEIN_OLLAMA')
-          .argParser(hostPort)
-          .preset(OLLAMA_HTTP),
-      )
-      .addOption(
-        new Option('--api-key <key>', 'key that clients must show; made and kept when listening beyond loopback').env(
-          'SKEIN_API_KEY',
-        ),
-      )
-      .addOption(
-        new Option('--replicas <choice>', 'whether nodes are asked to load models that are in demand, or soon will be')
-          .env('SKEIN_REPLICAS')
-          .choices(['auto', 'off'])
-          .default('auto'),
-      )
+  if (roles.coordinator) addCoordinatorOptions(command)
   if (roles.node) addNodeOptions(command)
   return command
+}
+
+function addCoordinatorOptions(command: Command): void {
+  command
+    .addOption(
+      new Option('--http <host:port>', 'address of the OpenAI-compatible API')
+        .env('SKEIN_HTTP')
+        .argParser(hostPort)
+        .default(hostPort(DEFAULT_HTTP), DEFAULT_HTTP),
+    )
+    .addOption(
+      new Option('--ollama [host:port]', `also listen where tools look for Ollama (${OLLAMA_HTTP} unless named)`)
+        .env('SKEIN_OLLAMA')
+        .argParser(hostPort)
+        .preset(OLLAMA_HTTP),
+    )
+    .addOption(
+      new Option('--api-key <key>', 'key that clients must show; made and kept when listening beyond loopback').env(
+        'SKEIN_API_KEY',
+      ),
+    )
+    .addOption(
+      new Option('--tls <choice>', 'whether the API speaks TLS, with a certificate of a local authority')
+        .env('SKEIN_TLS')
+        .choices(['off', 'local'])
+        .default('off'),
+    )
+    .addOption(
+      new Option('--tls-cert <file>', 'certificate of the API (PEM, with its chain), read again when it changes').env(
+        'SKEIN_TLS_CERT',
+      ),
+    )
+    .addOption(new Option('--tls-key <file>', 'key of that certificate (PEM)').env('SKEIN_TLS_KEY'))
+    .addOption(
+      new Option('--jwt <file>', 'settings of the providers whose tokens (JWT) clients may show instead of a key').env(
+        'SKEIN_JWT',
+      ),
+    )
+    .addOption(
+      new Option('--cache <size>', 'memory for answers that are given again to who asks the same; 0: none')
+        .env('SKEIN_CACHE')
+        .argParser(sizeOrNone)
+        .default(0, '0'),
+    )
+    .addOption(
+      new Option('--cache-disk <size>', 'room on the disk for them; 0: none')
+        .env('SKEIN_CACHE_DISK')
+        .argParser(sizeOrNone)
+        .default(0, '0'),
+    )
+    .addOption(
+      new Option('--files-disk <size>', 'room on the disk for files of batches, what was uploaded and what was made')
+        .env('SKEIN_FILES_DISK')
+        .argParser(sizeOrNone)
+        .default(FILES_DISK_BYTES, '2G'),
+    )
+    .addOption(
+      new Option('--replicas <choice>', 'whether nodes are asked to load models that are in demand, or soon will be')
+        .env('SKEIN_REPLICAS')
+        .choices(['auto', 'off'])
+        .default('auto'),
+    )
 }
 
 function addNodeOptions(command: Command): void {
@@ -230,7 +282,7 @@ function addNodeOptions(command: Command): void {
     .addOption(
       new Option('--kv-states <size>', 'room on the disk for what each model has computed of conversations; 0: none')
         .env('SKEIN_KV_STATES')
-        .argParser(kvStates)
+        .argParser(sizeOrNone)
         .default(512 * 1024 ** 2, '512M'),
     )
     .addOption(new Option('--label <key=value>', 'label of this node (repeatable)').argParser(label))

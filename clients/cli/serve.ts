@@ -8,13 +8,16 @@ import { DataDir, Lifecycle, SystemClock, SystemRandom, type Clock, type Logger 
 import { createPeerHost, openCapabilityRecord, openMembership, type PeerHost } from '../../mesh/network/index.ts'
 import {
   Access,
+  Batches,
   createCoordinator,
   createGateway,
+  createMetrics,
   LEDGER_FILE,
   newSecret,
   openLedger,
   ownersOf,
   type Coordinator,
+  type CoordinatorComponents,
   type Gateway,
   type Ledger,
 } from '../../coordinator/index.ts'
@@ -30,6 +33,7 @@ import { FileSenses, OwnerPolicy, SystemSenses, type Senses } from '../../node/p
 import { gatewayKey } from './api-key.ts'
 import { outliveOutput } from './broken-output.ts'
 import { stopRequested } from './interrupt.ts'
+import { jwtBook } from './jwt-settings.ts'
 import { discoveryReport, hostMembership } from './membership.ts'
 import type { Output } from './output.ts'
 import { startModelSharing } from './model-sharing.ts'
@@ -37,9 +41,16 @@ import { demandStore, modelFetcher } from './replicas.ts'
 import { openServeLog } from './serve-log.ts'
 import { announceReady, createModelReport, createPolicyReport, reportEvents } from './serve-report.ts'
 import type { Base, Parts, Running } from './running.ts'
-import type { ServeOptions } from './serve-options.ts'
+import { FILES_DISK_BYTES, type ServeOptions } from './serve-options.ts'
+import { tlsSource } from './tls-settings.ts'
 import { upstreamOf, type Upstream } from './upstream-options.ts'
 import { VERSION } from './version.ts'
+
+/** Folder of clients' files in the data directory. */
+const FILES_DIR = 'files'
+
+/** Folder of kept answers in the data directory. */
+const ANSWERS_DIR = 'answers'
 
 /**
  * Runs until a signal asks it to stop. Returns the exit code.
@@ -132,8 +143,9 @@ async function start(
   const ledger = parts.coordinator ? await startLedger(base, lifecycle) : undefined
   const apiKey = ledger ? await gatewayKey(options, base) : undefined
   const ownKey = ledger && apiKey === undefined ? newSecret(base.random) : undefined
+  const jwt = ledger && (await jwtBook(options.jwt, base))
   const access = ledger
-    ? await lifecycle.start(new Access({ ...base, store: ledger }, ownersOf(apiKey, ownKey)))
+    ? await lifecycle.start(new Access({ ...base, store: ledger, ...(jwt && { jwt }) }, ownersOf(apiKey, ownKey)))
     : undefined
   const host = await lifecycle.start(await createHost(parts, options, base))
   const kept = ledger && access ? { ledger, access } : undefined
@@ -146,7 +158,9 @@ async function start(
   if (agent) await lifecycle.start(agent)
   const door = await startModelSharing({ host, agent }, options, base, lifecycle)
   const gateway =
-    coordinator && access ? await lifecycle.start(gatewayOf(coordinator, access, options, base)) : undefined
+    coordinator && kept
+      ? await lifecycle.start(await gatewayOf(coordinator, kept, options, base, lifecycle))
+      : undefined
   const running: Running = { host, coordinator, gateway, agent, apiKey }
   await base.data.announce({
     pid: process.pid,
@@ -154,6 +168,7 @@ async function start(
     version: VERSION,
     startedAtMs: base.clock.wallMs(),
     ...(gateway && { http: gateway.url }),
+    ...(gateway && options.tlsCert !== undefined && { tlsCert: resolve(options.tlsCert) }),
     ...(apiKey !== undefined && { apiKey }),
     ...(ownKey !== undefined && { ownKey }),
     ...(door && { door }),
@@ -201,6 +216,7 @@ function coordinatorOf(host: PeerHost, { ledger, access }: Kept, options: ServeO
     ...base,
     replicas: options.replicas ?? 'auto',
     profileStore: demandStore(base),
+    ...answerCache(options, base),
     ledger,
     onUsed: (tenant, tokens) => access.charge(tenant, tokens),
     transport: host,
@@ -210,6 +226,13 @@ function coordinatorOf(host: PeerHost, { ledger, access }: Kept, options: ServeO
     openRecord: openCapabilityRecord,
     revocations: () => host.revocations(),
   })
+}
+
+/** On when it has room anywhere. */
+function answerCache({ cache = 0, cacheDisk = 0 }: ServeOptions, { data }: Base): Pick<CoordinatorComponents, 'cache'> {
+  if (cache === 0 && cacheDisk === 0) return {}
+  const disk = cacheDisk > 0 && { disk: { dir: data.file(ANSWERS_DIR), bytesMax: cacheDisk } }
+  return { cache: { bytesMax: cache, ...disk } }
 }
 
 function agentOf(
@@ -259,10 +282,23 @@ function agentOf(
 const sensesOf = ({ senses }: ServeOptions, { clock }: Base): Senses =>
   senses === undefined ? new SystemSenses({ clock }) : new FileSenses(clock, resolve(senses))
 
-function gatewayOf(coordinator: Coordinator, access: Access, options: ServeOptions, base: Base): Gateway {
-  const { http, ollama } = options
-  const init = { ...http, ...(ollama && { ollama }) }
-  return createGateway({ ...base, service: coordinator.service, access }, init)
+async function gatewayOf(
+  coordinator: Coordinator,
+  { access, ledger }: Kept,
+  options: ServeOptions,
+  base: Base,
+  lifecycle: Lifecycle,
+): Promise<Gateway> {
+  const { http, ollama, filesDisk: diskBytesMax = FILES_DISK_BYTES } = options
+  const tls = await tlsSource(options, base)
+  const init = { ...http, ...(ollama && { ollama }), ...(tls && { tls }) }
+  const { service } = coordinator
+  const store = { directory: base.data.file(FILES_DIR), diskBytesMax }
+  const batches = await lifecycle.start(new Batches({ ...base, store: ledger }, store))
+  return createGateway(
+    { ...base, service, access, batches, metrics: (facts) => createMetrics({ ...base, service }, facts) },
+    init,
+  )
 }
 
 /** Lets running answers end within their grace, then stops every part; the process ends in time whatever happens. */

@@ -6,12 +6,15 @@ import {
   mintId,
   SkeinError,
   thoughtMarks,
+  type ErrorCode,
   type PeerId,
+  type Prompt,
   type Sampling,
   type TaskId,
 } from '../../mesh/protocol/index.ts'
 import type { Clock, Random } from '../../mesh/runtime/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
+import type { AnswerCache } from '../cache/index.ts'
 import type { Directory } from '../directory/index.ts'
 import type { ReplicaOrder, Replicas } from '../residency/index.ts'
 import {
@@ -39,6 +42,8 @@ import type {
   DiscoveryReport,
   WorkRequest,
 } from './service.ts'
+import { AnswerSharing, notCached, type AnswerOrigin } from './answer-sharing.ts'
+import type { MeshEvent, Observers } from './observers.ts'
 import { resolveModel } from './resolve.ts'
 import { freshened, viewOfLedger, viewOfRun } from './task-views.ts'
 import { modelViews, nodeViews } from './views.ts'
@@ -60,6 +65,9 @@ export interface MeshServiceComponents {
   readonly dispatcher: Dispatcher
   readonly replicas: Replicas
   readonly ledger: Ledger
+  readonly observers: Observers
+  /** None is kept when absent. */
+  readonly cache?: AnswerCache
   /** Tells a node what its owner wants of it. @throws SkeinError NODE_LOST. */
   readonly direct: (peerId: PeerId, directive: NodeDirective) => Promise<void>
   readonly membership: Membership
@@ -83,10 +91,13 @@ export class CoordinatorService implements MeshService {
   readonly #components: MeshServiceComponents
   /** Admissions under way, by tenant and key. */
   readonly #keyed = new Map<string, Promise<Admission>>()
+  readonly #sharing: AnswerSharing | undefined
   #stopping = false
 
   constructor(components: MeshServiceComponents) {
     this.#components = components
+    const { cache } = components
+    this.#sharing = cache && new AnswerSharing({ ...components, cache })
   }
 
   async submit(request: TaskRequest, signal: AbortSignal): Promise<TaskHandle> {
@@ -95,12 +106,20 @@ export class CoordinatorService implements MeshService {
     const keyed = request.idempotency && (await this.#earlier(request, request.idempotency))
     if (keyed) return keyed
     const task = dispatcher.newTask(this.#spec(request))
-    dispatcher.check(task)
-    if (request.idempotency) return this.#admitKeyed(task, request.idempotency, signal)
-    const admitted = this.#admit(task).then(() => {})
-    const run = this.#begin(task, signal)
-    admitted.catch((thrown: unknown) => run.cancel(asSkeinError(thrown)))
-    return handleOf(run, true, admitted)
+    const isSeeded = request.sampling.seed !== undefined
+    if (!this.#sharing && request.cache?.onlyKept) throw notCached('this coordinator keeps no answers')
+    const origin = this.#sharing && (await this.#sharing.originOf(task.spec, isSeeded, request.cache))
+    try {
+      // what is there already needs no node
+      if (!origin?.source) dispatcher.check(task)
+      if (request.idempotency) return await this.#admitKeyed(task, request.idempotency, signal, origin)
+      const admitted = this.#admit(task).then(() => {})
+      const run = this.#begin(task, signal, origin)
+      admitted.catch((thrown: unknown) => run.cancel(asSkeinError(thrown)))
+      return handleOf(run, true, admitted, origin)
+    } finally {
+      origin?.release()
+    }
   }
 
   async work(request: WorkRequest, signal: AbortSignal): Promise<WorkAnswer> {
@@ -134,6 +153,25 @@ export class CoordinatorService implements MeshService {
     return this.task(taskId)
   }
 
+  async promptOf(taskId: TaskId): Promise<Prompt> {
+    const run = this.#components.dispatcher.run(taskId)
+    if (run) return run.task.spec.prompt
+    const { spec, isPurged } = await this.#recorded(taskId)
+    if (isPurged) throw new SkeinError('NOT_FOUND', `the texts of ${taskId} were deleted`)
+    return spec.prompt
+  }
+
+  async erase(taskId: TaskId): Promise<void> {
+    const { dispatcher, ledger } = this.#components
+    const spec = dispatcher.run(taskId)?.task.spec ?? (await ledger.task(taskId))?.spec
+    await this.cancel(taskId)
+    if (spec) this.#sharing?.forget(spec)
+    if (await ledger.erase(taskId)) return dispatcher.forget(taskId)
+    const { isPurged } = await this.#recorded(taskId)
+    if (!isPurged) throw new SkeinError('LEDGER_UNAVAILABLE', `the end of ${taskId} could not be recorded; try again`)
+    dispatcher.forget(taskId)
+  }
+
   async tasks(query: TaskQuery): Promise<TaskSummary[]> {
     const { dispatcher, ledger } = this.#components
     const limit = Math.max(1, Math.min(query.limit, LIMITS.tasksPageMax))
@@ -150,7 +188,7 @@ export class CoordinatorService implements MeshService {
   }
 
   stats(): MeshStats {
-    const { dispatcher, replicas } = this.#components
+    const { dispatcher, replicas, cache } = this.#components
     const prediction = Object.entries(dispatcher.accuracy()).flatMap(([part, { count, median, p90 }]) =>
       median === undefined || p90 === undefined ? [] : [[part, { count, medianError: median, p90Error: p90 }] as const],
     )
@@ -159,7 +197,12 @@ export class CoordinatorService implements MeshService {
       work: dispatcher.work.stats(),
       replicas: replicas.stats(),
       prediction: Object.fromEntries(prediction),
+      ...(cache && { cache: cache.stats() }),
     }
+  }
+
+  async clearCache(): Promise<void> {
+    await this.#components.cache?.clear()
   }
 
   /** From now on nothing is admitted; what runs may end. */
@@ -179,6 +222,10 @@ export class CoordinatorService implements MeshService {
 
   watchReplicas(listener: (order: ReplicaOrder) => void): () => void {
     return this.#components.replicas.watch(listener)
+  }
+
+  watch(listener: (event: MeshEvent) => void): () => void {
+    return this.#components.observers.watch(listener)
   }
 
   nodes(): NodeView[] {
@@ -263,26 +310,44 @@ export class CoordinatorService implements MeshService {
   }
 
   /** Admits before it begins: only the ledger can tell which of two requests with one key was the first. */
-  async #admitKeyed(task: Task, { key }: Idempotency, signal: AbortSignal): Promise<TaskHandle> {
+  async #admitKeyed(
+    task: Task,
+    { key }: Idempotency,
+    signal: AbortSignal,
+    origin: AnswerOrigin | undefined,
+  ): Promise<TaskHandle> {
     const name = keyOf(task.spec.tenant, key)
     const admission = this.#admit(task)
     this.#keyed.set(name, admission)
     try {
       const admitted = await admission
       if (!admitted.isNew) return await this.resume(admitted.task.spec.taskId)
-      return handleOf(this.#begin(task, signal), true)
+      return handleOf(this.#begin(task, signal, origin), true, Promise.resolve(), origin)
     } finally {
       if (this.#keyed.get(name) === admission) this.#keyed.delete(name)
     }
   }
 
-  #admit(task: Task): Promise<Admission> {
-    const { clock, ledger } = this.#components
-    return ledger.admit({ type: 'task.admitted', atMs: clock.wallMs(), spec: task.spec })
+  async #admit(task: Task): Promise<Admission> {
+    const { clock, ledger, observers } = this.#components
+    const beganMs = clock.nowMs()
+    const answered = (code?: ErrorCode): void =>
+      observers.tell({ type: 'ledger.answered', tookMs: clock.nowMs() - beganMs, ...(code && { code }) })
+    try {
+      const admission = await ledger.admit({ type: 'task.admitted', atMs: clock.wallMs(), spec: task.spec })
+      answered()
+      return admission
+    } catch (thrown) {
+      const { code, row } = asSkeinError(thrown)
+      // a key that was used before is an answer
+      answered(row.blame === 'caller' ? undefined : code)
+      throw thrown
+    }
   }
 
-  #begin(task: Task, signal: AbortSignal): TaskRun {
-    const run = this.#components.dispatcher.submit(task)
+  #begin(task: Task, signal: AbortSignal, origin: AnswerOrigin | undefined): TaskRun {
+    const run = this.#components.dispatcher.submit(task, origin?.source)
+    origin?.began(run)
     const left = (): void => run.clientLeft(asSkeinError(signal.reason, 'CLIENT_CLOSED'))
     if (signal.aborted) left()
     else signal.addEventListener('abort', left, { once: true })
@@ -313,9 +378,15 @@ const mismatch = (): SkeinError =>
     param: 'Idempotency-Key',
   })
 
-function handleOf(run: TaskRun, isNew: boolean, admitted: Promise<void> = Promise.resolve()): TaskHandle {
+function handleOf(
+  run: TaskRun,
+  isNew: boolean,
+  admitted: Promise<void> = Promise.resolve(),
+  origin?: AnswerOrigin,
+): TaskHandle {
   const { taskId, digest, sampling, thought } = run.task.spec
   return {
+    ...(origin && { cache: { outcome: origin.outcome, ...(origin.ageMs !== undefined && { ageMs: origin.ageMs }) } }),
     taskId,
     digest,
     ...(thought && { thought }),

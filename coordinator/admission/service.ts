@@ -23,14 +23,25 @@ import type {
   Tier,
   Work,
 } from '../../mesh/protocol/index.ts'
+import type { CacheStats } from '../cache/index.ts'
 import type { LinkView } from '../directory/index.ts'
 import type { NodeName, TaskHandle, WorkAnswer, WorkStats } from '../dispatch/index.ts'
+import type { MeshEvent } from './observers.ts'
 import type { ReplicaOrder, ReplicaStats, ReplicaView } from '../residency/index.ts'
 import type { Attachment, LedgerAttempt, Priority, TaskQuery, TaskResult, TaskSummary } from '../ledger/index.ts'
 
+export type { CacheStats } from '../cache/index.ts'
 export type { ReplicaOrder, ReplicaStats, ReplicaView } from '../residency/index.ts'
 export { MAKING } from '../dispatch/index.ts'
-export type { NodeName, TaskEvent, TaskHandle, TaskTiming, WorkAnswer, WorkStats } from '../dispatch/index.ts'
+export type {
+  CacheOutcome,
+  NodeName,
+  TaskEvent,
+  TaskHandle,
+  TaskTiming,
+  WorkAnswer,
+  WorkStats,
+} from '../dispatch/index.ts'
 export type { Attachment, LedgerAttempt, Priority, TaskQuery, TaskResult, TaskSummary } from '../ledger/index.ts'
 
 export interface TaskRequest {
@@ -61,6 +72,18 @@ export interface TaskRequest {
   readonly maxTokens?: number
   /** Longest time from now to the end, in ms; `LIMITS.taskMs` when absent. */
   readonly deadlineMs?: number
+  /** `use` when absent. */
+  readonly cache?: CacheWish
+}
+
+/** What a client says of answers that are kept. */
+export interface CacheWish {
+  /** `refresh`: the answer is made anew, and kept. `off`: it is made for this request alone. */
+  readonly mode: 'use' | 'refresh' | 'off'
+  /** An older one is not wanted. */
+  readonly ageMsMax?: number
+  /** No answer at all rather than one that was not kept. */
+  readonly onlyKept?: boolean
 }
 
 /** What a model does in one step: no stream, no ledger, and nothing that could be resumed. */
@@ -156,6 +179,8 @@ export interface TaskView {
   readonly priority: Priority
   readonly tenant: string
   readonly attachment: Attachment
+  /** Kept because its client asked for that. */
+  readonly stored: boolean
   readonly localOnly: boolean
   readonly state: TaskState
   readonly seed: number
@@ -186,6 +211,10 @@ export interface MeshStats {
     readonly droppedFrames: Readonly<Record<string, number>>
     /** Planned moves, by how they ended: `ok`, `failed`. */
     readonly handovers: { readonly ok: number; readonly failed: number }
+    /** Attempts that were begun and have not ended. */
+    readonly attempts: number
+    /** Events that are not durable yet, and how long the oldest has waited, in ms. */
+    readonly ledger: { readonly events: number; readonly ms: number }
   }
   readonly work: WorkStats
   readonly replicas: ReplicaStats
@@ -193,6 +222,8 @@ export interface MeshStats {
   readonly prediction: Readonly<
     Record<string, { readonly count: number; readonly medianError: number; readonly p90Error: number }>
   >
+  /** Absent where no answers are kept. */
+  readonly cache?: CacheStats
 }
 
 export type NodeDirective = 'cordon' | 'uncordon' | 'drain'
@@ -203,7 +234,7 @@ export interface MeshService {
    *
    * @param signal of the client; what its abort means is said by the request's `attachment`.
    * @throws SkeinError MODEL_NOT_FOUND, NO_NODE, INVALID_REQUEST when the model generates no text, SATURATED, DEADLINE_UNREACHABLE, LOCAL_ONLY, SHUTTING_DOWN,
-   *   IDEMPOTENCY_MISMATCH, LEDGER_UNAVAILABLE.
+   *   IDEMPOTENCY_MISMATCH, LEDGER_UNAVAILABLE, NOT_CACHED.
    */
   submit(request: TaskRequest, signal: AbortSignal): Promise<TaskHandle>
   /**
@@ -218,18 +249,26 @@ export interface MeshService {
   task(taskId: TaskId): Promise<TaskView>
   /** A task that runs or has ended, to be followed (again). @throws SkeinError NOT_FOUND. */
   resume(taskId: TaskId): Promise<TaskHandle>
+  /** What it was asked, as admission took it. @throws SkeinError NOT_FOUND, also when its texts were deleted. */
+  promptOf(taskId: TaskId): Promise<Prompt>
   /** Ends a running task as cancelled; an ended one stays as it is. @throws SkeinError NOT_FOUND. */
   cancel(taskId: TaskId): Promise<TaskView>
+  /** Deletes prompt and text of a task; one that runs is cancelled before. @throws SkeinError NOT_FOUND, LEDGER_UNAVAILABLE. */
+  erase(taskId: TaskId): Promise<void>
   /** Newest first. */
   tasks(query: TaskQuery): Promise<TaskSummary[]>
   /** Tells a node, by peer id or name, what its owner wants. @throws SkeinError MEMBER_NOT_FOUND, NODE_LOST. */
   direct(member: string, directive: NodeDirective): Promise<NodeName>
   stats(): MeshStats
+  /** Deletes the answers that are kept, of all tenants. Does not throw. */
+  clearCache(): Promise<void>
   models(): ModelView[]
   /** Orders for replicas: those in flight, then those that ended, the newest first. */
   replicaOrders(): ReplicaOrder[]
   /** Tells of every order for a replica, and of each change of one. Returns how to stop that. */
   watchReplicas(listener: (order: ReplicaOrder) => void): () => void
+  /** Tells of all that happens from now on. Returns how to stop that. `listener` must not wait. */
+  watch(listener: (event: MeshEvent) => void): () => void
   nodes(): NodeView[]
   self(): SelfView
   /** Whether a request could be served now; `reason` says why not. */

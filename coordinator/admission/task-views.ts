@@ -13,6 +13,7 @@ type Asked = Pick<
   | 'priority'
   | 'tenant'
   | 'attachment'
+  | 'stored'
   | 'localOnly'
   | 'seed'
   | 'thought'
@@ -21,11 +22,11 @@ type Asked = Pick<
 >
 
 function asked(spec: TaskSpec): Asked {
-  const { taskId, requestId, model, digest, priority, tenant, attachment, localOnly, thought, shape, deadlineAtMs } =
-    spec
+  const { taskId, requestId, model, digest, priority, tenant, attachment, stored, localOnly } = spec
+  const { thought, shape, deadlineAtMs } = spec
   const { seed } = spec.sampling
   return {
-    ...{ taskId, requestId, model, digest, priority, tenant, attachment, localOnly, seed, shape, deadlineAtMs },
+    ...{ taskId, requestId, model, digest, priority, tenant, attachment, stored, localOnly, seed, shape, deadlineAtMs },
     ...(thought && { thought }),
   }
 }

@@ -126,15 +126,17 @@ export class ControlServer {
     this.#channels.get(member.peerId)?.abort(new SkeinError('NODE_LOST', 'replaced by a newer control stream'))
     const session = directory.connected(member)
     this.#channels.set(member.peerId, channel)
+    let saidGoodbye = false
     try {
       directory.announce(member.peerId, record)
       await this.#welcome(channel, record)
       this.#log.info({ peer: member.peerId, name: record.name, models: record.models.length }, 'node joined')
       const roundTrips = new RoundTrips()
       await Promise.race([this.#read(channel, member.peerId, roundTrips), this.#beat(channel, roundTrips)])
+      saidGoodbye = true
     } finally {
       if (this.#channels.get(member.peerId) === channel) this.#channels.delete(member.peerId)
-      directory.disconnected(member.peerId, session)
+      directory.disconnected(member.peerId, session, saidGoodbye)
     }
     await channel.close()
   }

@@ -10,6 +10,7 @@ import {
   type ControlHeld,
   type LoadReport,
   type ModelAbility,
+  type ModelCapability,
   type ModelDigest,
   type SamplingDefaults,
   type PeerId,
@@ -42,6 +43,15 @@ export interface DirectoryEvents {
   held(report: HeldReport): void
   /** `attempts`, which `peerId` holds, are not wanted any more. */
   release(peerId: PeerId, attempts: readonly HeldAttempt[]): void
+  /** A node came, went, or takes work no more, or again. */
+  changed(change: NodeChange): void
+}
+
+export interface NodeChange {
+  /** `left`: it said goodbye, or was put out; `lost`: it did not. `draining`: it takes no new work; `serving`: it does again. */
+  readonly what: 'joined' | 'left' | 'lost' | 'draining' | 'serving'
+  readonly peerId: PeerId
+  readonly name: string
 }
 
 export type HeldAttempt = ControlHeld['attempts'][number]
@@ -120,19 +130,24 @@ export class Directory {
   connected(member: Member): number {
     const entry = this.#obtain(member.peerId)
     // A stream that was not seen to end belonged to an earlier life: what ran there is lost.
-    if (entry.liveness !== 'disconnected') this.#emit('lost', member.peerId, entry.session)
+    if (entry.liveness !== 'disconnected') {
+      this.#emit('lost', member.peerId, entry.session)
+      this.#changed('lost', entry)
+    }
     entry.certificate = member.certificate
     entry.beginSession(++this.#sessions, this.#clock.nowMs())
+    this.#changed('joined', entry)
     return entry.session
   }
 
-  /** The control stream of `session` ended; an older session than the present one changes nothing. */
-  disconnected(peerId: PeerId, session: number): void {
+  /** The control stream of `session` ended, `inOrder` or not; an older session than the present one changes nothing. */
+  disconnected(peerId: PeerId, session: number, inOrder = false): void {
     const entry = this.#entries.get(peerId)
     if (entry === undefined || entry.session !== session || entry.liveness === 'disconnected') return
     entry.setLiveness('disconnected')
     this.#log.info({ peer: peerId, name: entry.name }, 'node disconnected')
     this.#emit('lost', peerId, session)
+    this.#changed(inOrder ? 'left' : 'lost', entry)
     this.#emit('capacity')
   }
 
@@ -165,6 +180,7 @@ export class Directory {
     )
     const isTurned = after.isDraining !== before.isDraining || load.draining !== wasLeaving
     if (isFreer || isTurned) this.#emit('capacity')
+    if (load.draining !== (wasLeaving ?? false)) this.#changed(load.draining ? 'draining' : 'serving', entry)
   }
 
   /** The node told which attempts it holds. */
@@ -200,7 +216,7 @@ export class Directory {
   forget(peerId: PeerId): void {
     const entry = this.#entries.get(peerId)
     if (entry === undefined) return
-    this.disconnected(peerId, entry.session)
+    this.disconnected(peerId, entry.session, true)
     this.#entries.delete(peerId)
   }
 
@@ -248,6 +264,22 @@ export class Directory {
     for (const entry of this.#entries.values())
       for (const each of entry.record?.models ?? []) if (each.digest === digest && each.thinking) return each.thinking
     return undefined
+  }
+
+  /**
+   * Whether every node that has the model says that an answer is a function of its request alone: an engine of ours makes
+   * it, and of a chat (`isChat`) the clock decides nothing. What a server beside a node makes is that server's matter.
+   */
+  isRepeatable(digest: ModelDigest, isChat: boolean): boolean {
+    const all = [...this.#entries.values()].flatMap(({ record }) => record?.models ?? [])
+    const alike = all.filter((each) => each.digest === digest)
+    return alike.every(({ engine, readsClock }) => engine !== 'upstream' && !(isChat && readsClock !== false))
+  }
+
+  /** What decides the last bits of what `peerId` makes with the model; `undefined` when it does not say. */
+  numerics(peerId: PeerId, digest: ModelDigest): ModelCapability['numerics'] | undefined {
+    const models = this.#entries.get(peerId)?.record?.models ?? []
+    return models.find((each) => each.digest === digest)?.numerics
   }
 
   #obtain(peerId: PeerId): NodeEntry {
@@ -298,6 +330,10 @@ export class Directory {
         entry.setLiveness('suspect')
       }
     }
+  }
+
+  #changed(what: NodeChange['what'], { peerId, name }: NodeEntry): void {
+    this.#emit('changed', { what, peerId, name })
   }
 
   #emit<K extends keyof DirectoryEvents>(event: K, ...args: Parameters<DirectoryEvents[K]>): void {

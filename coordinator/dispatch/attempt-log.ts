@@ -9,6 +9,7 @@ import {
 import type { Clock } from '../../mesh/runtime/index.ts'
 import type { AttemptReason, LedgerAttempt, NodeName } from '../ledger/index.ts'
 import type { Attempt } from './attempt.ts'
+import type { Tell } from './happened.ts'
 import { explained, type Assignment, type Planner } from './planner.ts'
 import type { Recorder } from './recorder.ts'
 import type { Task } from './task.ts'
@@ -17,6 +18,7 @@ export interface AttemptLogComponents {
   readonly clock: Clock
   readonly planner: Planner
   readonly recorder: Recorder
+  readonly tell: Tell
 }
 
 interface Open {
@@ -87,6 +89,9 @@ export class AttemptLog {
       candidates: explained(assignment.candidates),
     }
     this.#entries.push({ assigned })
+    const { spec, admittedAtMs, firstAssignedAtMs = admittedAtMs } = this.#task
+    const waitedMs = firstAssignedAtMs - admittedAtMs
+    this.#components.tell({ type: 'attempt.began', task: spec, attempt: assigned, waitedMs })
     return this.#components.recorder.settled({ type: 'attempt.assigned', taskId: this.#task.id, ...assigned })
   }
 
@@ -107,7 +112,7 @@ export class AttemptLog {
     if (open === undefined) return
     this.#step(attempt, outcome)
     this.#open.delete(attempt)
-    const { clock, planner, recorder } = this.#components
+    const { clock, planner, recorder, tell } = this.#components
     const costMicros = planner.release(this.#task, attempt, open.assignment)
     const error = thrown === undefined ? undefined : asSkeinError(thrown, 'NODE_LOST')
     const ended = {
@@ -120,7 +125,11 @@ export class AttemptLog {
       ...(costMicros !== undefined && { costMicros }),
     }
     const at = this.#entries.findIndex((entry) => entry.assigned.attempt === ended.attempt && !entry.ended)
-    if (at >= 0) this.#entries[at] = { ...this.#entries[at]!, ended }
+    const entry = this.#entries[at]
+    if (entry) {
+      this.#entries[at] = { ...entry, ended }
+      tell({ type: 'attempt.ended', task: this.#task.spec, attempt: entry.assigned, ended })
+    }
     recorder.record({ type: 'attempt.ended', taskId: this.#task.id, ...ended })
   }
 

@@ -13,20 +13,31 @@ import {
 import type { CancelTimer, Clock, Logger, Random } from '../../mesh/runtime/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
 import type { Directory, ExpectedTokens, HeldReport } from '../directory/index.ts'
-import { PRIORITIES, wholeCount, type Ledger, type LedgerTask, type Priority, type TaskSpec } from '../ledger/index.ts'
+import {
+  PRIORITIES,
+  type AttemptReason,
+  type Ledger,
+  type LedgerTask,
+  type Priority,
+  type TaskSpec,
+} from '../ledger/index.ts'
 import type { NodeSnapshot } from '../scheduler/index.ts'
 import { AttemptStreams } from './attempt-streams.ts'
-import type { DropReason } from './attempt.ts'
+import { nameOf, routeOf } from './attempt-log.ts'
+import type { Attempt, DropReason } from './attempt.ts'
 import { DAY_MS, dayOf, type Budget } from './budget.ts'
+import type { AnswerSource } from './given.ts'
+import type { DispatchEvent, Tell, TokenCounts } from './happened.ts'
 import type { Place } from './placement.ts'
 import { Planner, refusal } from './planner.ts'
 import { Recorder } from './recorder.ts'
 import { Shares } from './shares.ts'
-import { TaskRun, type RunComponents, type RunCounters } from './task-run.ts'
+import type { RunComponents, RunCounters } from './run-components.ts'
+import { TaskRun } from './task-run.ts'
 import { Task } from './task.ts'
 import { WaitingLine } from './waiting-line.ts'
 import { WorkDispatcher } from './work-dispatcher.ts'
-import type { WorkAnswer, WorkSpec } from './work-run.ts'
+import { promptTokensOf, type WorkAnswer, type WorkSpec } from './work-run.ts'
 
 /** Nodes that leave are looked for at most this often, however often capacity changes. */
 const LEAVING_MS = 50
@@ -56,6 +67,8 @@ export interface DispatcherComponents {
   readonly onArrival?: (digest: ModelDigest, expected: ExpectedTokens) => void
   /** A task, or a request of work, has ended, and took so many tokens of its tenant. */
   readonly onUsed?: (tenant: string, tokens: number) => void
+  /** Something happened. Must neither throw nor wait: it stands in the way of what goes on. */
+  readonly onEvent?: Tell
 }
 
 export interface DispatchStats {
@@ -65,6 +78,10 @@ export interface DispatchStats {
   readonly migrations: Readonly<Record<string, number>>
   readonly droppedFrames: Readonly<Record<string, number>>
   readonly handovers: { readonly ok: number; readonly failed: number }
+  /** Attempts that were begun and have not ended. */
+  readonly attempts: number
+  /** Events that are not durable yet, and how long the oldest has waited, in ms. */
+  readonly ledger: { readonly events: number; readonly ms: number }
 }
 
 export class Dispatcher {
@@ -83,7 +100,8 @@ export class Dispatcher {
   readonly #movedAtMs = new WeakMap<TaskRun, number>()
   /** Tokens that the tenant was charged for. */
   readonly #charged = new WeakMap<TaskRun, number>()
-  readonly #counters: RunCounters = { migrations: new Map(), handOvers: 0, handOversFailed: 0 }
+  readonly #migrations = new Map<AttemptReason, number>()
+  readonly #counters: RunCounters = { handOvers: 0, handOversFailed: 0 }
   readonly #runComponents: RunComponents
   readonly #timers = new Map<string, CancelTimer>()
   #running = 0
@@ -97,7 +115,8 @@ export class Dispatcher {
     const { clock, directory } = components
     this.#line = new WaitingLine({ clock, shares: this.#shares })
     this.#planner = new Planner(components)
-    this.#recorder = new Recorder(components)
+    const tell: Tell = (event) => this.#tell(event)
+    this.#recorder = new Recorder({ ...components, tell })
     this.#streams = new AttemptStreams(components)
     const lostSignal = (node: NodeSnapshot): AbortSignal => this.#lostSignal(node.peerId, node.session)
     this.work = new WorkDispatcher({
@@ -106,6 +125,7 @@ export class Dispatcher {
       line: this.#line,
       shares: this.#shares,
       lostSignal,
+      tell,
     })
     this.#runComponents = {
       clock,
@@ -118,7 +138,9 @@ export class Dispatcher {
       counters: this.#counters,
       count: (reason) => this.#dropped.set(reason, (this.#dropped.get(reason) ?? 0) + 1),
       lostSignal,
+      tell,
       onAttempt: (run) => this.#charge(run),
+      onMoved: (attempt, reason) => this.#moved(attempt, reason),
       onEnd: (run) => this.#ended(run),
     }
   }
@@ -177,6 +199,11 @@ export class Dispatcher {
     return this.#runs.get(taskId)
   }
 
+  /** Lets go of an ended run before its time: what is asked of its task is then the ledger's to say. */
+  forget(taskId: TaskId): void {
+    if (this.#runs.get(taskId)?.result !== undefined) this.#runs.delete(taskId)
+  }
+
   runs(): Iterable<TaskRun> {
     return this.#runs.values()
   }
@@ -213,17 +240,20 @@ export class Dispatcher {
     return new Task({ spec, epoch: ledger.epoch, nowMs: clock.nowMs(), wallMs: clock.wallMs() })
   }
 
-  /** Runs `task` from now on. */
-  submit(task: Task): TaskRun {
-    this.#components.onArrival?.(task.spec.digest, this.#planner.expected(task))
-    return this.#start(new TaskRun(this.#runComponents, task))
+  /**
+   * Runs `task` from now on.
+   *
+   * @param source of an answer that nodes need not make, or only go on with: no demand for its model comes of it.
+   */
+  submit(task: Task, source?: AnswerSource): TaskRun {
+    if (!source) this.#components.onArrival?.(task.spec.digest, this.#planner.expected(task))
+    return this.#start(new TaskRun(this.#runComponents, task, undefined, source))
   }
 
   /** Keeps what work that was done has used: it is in no other record. */
   workDone({ taskId, tenant, digest, work }: WorkSpec, model: string, answer: WorkAnswer): void {
-    const { result, nodes, route, attempts, timing } = answer
-    // tensors have no tokens
-    const promptTokens = result.kind === 'infer' ? 0 : wholeCount(result.promptTokens)
+    const { nodes, route, attempts, timing } = answer
+    const promptTokens = promptTokensOf(answer)
     const [node] = nodes
     const usage = {
       ...{ tenant, model, digest, route, attempts, promptTokens, ...(node && { node }) },
@@ -238,13 +268,17 @@ export class Dispatcher {
   }
 
   stats(): DispatchStats {
-    const { handOvers, handOversFailed, migrations } = this.#counters
+    const { handOvers, handOversFailed } = this.#counters
+    let attempts = 0
+    for (const run of this.#runs.values()) attempts += run.attempts.open.length
     return {
       running: this.#running,
       waiting: this.#line.waiting(),
-      migrations: Object.fromEntries(migrations),
+      migrations: Object.fromEntries(this.#migrations),
       droppedFrames: Object.fromEntries(this.#dropped),
       handovers: { ok: handOvers, failed: handOversFailed },
+      attempts,
+      ledger: this.#recorder.lag,
     }
   }
 
@@ -256,6 +290,7 @@ export class Dispatcher {
   #start(run: TaskRun): TaskRun {
     this.#runs.set(run.task.id, run)
     this.#running++
+    this.#tell({ type: 'task.queued', task: run.task.spec })
     void run.run()
     return run
   }
@@ -270,9 +305,26 @@ export class Dispatcher {
   #tellUse({ task, result }: TaskRun): void {
     // one that goes on in a later life of the coordinator is told of there
     if (result === undefined) return
-    const begun = { promptTokens: this.#planner.promptRead(task), completionTokens: task.answer.length }
-    const { promptTokens, completionTokens } = result.usage ?? begun
-    this.#components.onUsed?.(task.spec.tenant, promptTokens + completionTokens)
+    const promptTokens = result.usage ? 0 : this.#planner.promptRead(task)
+    const tokens: TokenCounts = result.usage ?? { promptTokens, cachedTokens: 0, completionTokens: task.answer.length }
+    // what no node has made is not held against a limit
+    if (task.attempts > 0) this.#components.onUsed?.(task.spec.tenant, tokens.promptTokens + tokens.completionTokens)
+    const tookMs = this.#components.clock.nowMs() - task.admittedAtMs
+    this.#tell({ type: 'task.ended', task: task.spec, result, tokens, attempts: task.attempts, tookMs })
+  }
+
+  #moved(attempt: Attempt, reason: AttemptReason): void {
+    const { node, init } = attempt
+    this.#migrations.set(reason, (this.#migrations.get(reason) ?? 0) + 1)
+    const to = { attempt: init.number, node: nameOf(node), route: routeOf(node) }
+    this.#tell({ type: 'task.moved', task: init.task.spec, attempt: to, reason })
+  }
+
+  #tell(event: DispatchEvent): void {
+    const { budget, onEvent } = this.#components
+    onEvent?.(event)
+    if (event.type !== 'attempt.ended' || event.ended.costMicros === undefined) return
+    onEvent?.({ type: 'budget.spent', costMicros: event.ended.costMicros, budget: budget.snapshot() })
   }
 
   #recover(from: LedgerTask): void {

@@ -48,6 +48,12 @@ export type TaskEvent =
       readonly timing: TaskTiming
     }
 
+/**
+ * How a request stood to answers that are kept: it was given one (`hit`), or what another task makes just now (`shared`);
+ * there was none (`miss`), or it does not take part (`bypass`).
+ */
+export type CacheOutcome = 'hit' | 'shared' | 'miss' | 'bypass'
+
 export interface TaskHandle {
   readonly taskId: TaskId
   readonly digest: ModelDigest
@@ -57,6 +63,8 @@ export interface TaskHandle {
   readonly seed: number
   /** False for a task that an earlier request with the same `Idempotency-Key` made. */
   readonly isNew: boolean
+  /** Absent where no answers are kept; `ageMs` since the end of one that was. */
+  readonly cache?: { readonly outcome: CacheOutcome; readonly ageMs?: number }
   /** Resolves when the task is durable: before, nothing may be acknowledged. @throws SkeinError LEDGER_UNAVAILABLE. */
   readonly admitted: Promise<void>
   /**

@@ -5,6 +5,7 @@
 import { asSkeinError, SkeinError } from '../../mesh/protocol/index.ts'
 import { sleep, type Clock, type Logger } from '../../mesh/runtime/index.ts'
 import type { Ledger, LedgerEvent } from '../ledger/index.ts'
+import type { Tell } from './happened.ts'
 
 export type RecordedEvent = Exclude<LedgerEvent, { type: 'task.admitted' }>
 
@@ -23,6 +24,8 @@ const isExpendable = ({ type }: RecordedEvent): boolean => type.startsWith('atte
 
 interface Entry {
   readonly event: RecordedEvent
+  /** On the clock. */
+  readonly atMs: number
   readonly settled: (() => void) | undefined
 }
 
@@ -30,6 +33,7 @@ export interface RecorderComponents {
   readonly clock: Clock
   readonly log: Logger
   readonly ledger: Ledger
+  readonly tell?: Tell
 }
 
 export class Recorder {
@@ -55,13 +59,20 @@ export class Recorder {
     return this.#failure
   }
 
+  /** Events that are not durable yet, and how long the oldest of them has waited, in ms. */
+  get lag(): { readonly events: number; readonly ms: number } {
+    const [oldest] = this.#entries
+    const ms = oldest === undefined ? 0 : this.#components.clock.nowMs() - oldest.atMs
+    return { events: this.#entries.length, ms }
+  }
+
   record(event: RecordedEvent): void {
-    this.#push({ event, settled: undefined })
+    this.#push(event, undefined)
   }
 
   /** Resolves when `event` is durable, however long that takes; never, when the process ends before. */
   settled(event: RecordedEvent): Promise<void> {
-    return new Promise((resolve) => this.#push({ event, settled: resolve }))
+    return new Promise((resolve) => this.#push(event, resolve))
   }
 
   /** Writes what waits, once. Does not throw. */
@@ -70,29 +81,33 @@ export class Recorder {
     await this.#writing
   }
 
-  #push(entry: Entry): void {
+  #push(event: RecordedEvent, settled: Entry['settled']): void {
     if (this.#entries.length >= EVENTS_MAX) {
-      const dropped = this.#entries.findIndex(({ event }) => isExpendable(event))
+      const dropped = this.#entries.findIndex((entry) => isExpendable(entry.event))
       if (dropped >= 0) this.#entries.splice(dropped, 1)
     }
-    this.#entries.push(entry)
+    this.#entries.push({ event, atMs: this.#components.clock.nowMs(), settled })
     this.#writing ??= this.#write()
   }
 
   async #write(): Promise<void> {
-    const { ledger } = this.#components
+    const { clock, ledger, tell } = this.#components
     // what is recorded in the same turn goes along
     await Promise.resolve()
     let retryMs = RETRY_MS_MIN
     while (this.#entries.length > 0) {
       const batch = this.#entries.slice(0, BATCH_MAX)
+      const beganMs = clock.nowMs()
       try {
         await ledger.append(batch.map(({ event }) => event))
       } catch (thrown) {
-        if (await this.#givesUp(asSkeinError(thrown), retryMs)) break
+        const error = asSkeinError(thrown)
+        tell?.({ type: 'ledger.answered', tookMs: clock.nowMs() - beganMs, code: error.code })
+        if (await this.#givesUp(error, retryMs)) break
         retryMs = Math.min(2 * retryMs, RETRY_MS_MAX)
         continue
       }
+      tell?.({ type: 'ledger.answered', tookMs: clock.nowMs() - beganMs })
       if (this.#failure) this.#log.info({}, 'the ledger can be written again')
       this.#failure = undefined
       retryMs = RETRY_MS_MIN

@@ -8,16 +8,17 @@
  * cut nothing is lost if the target fails, and if the source fails the target is already warm.
  */
 import { asSkeinError, isTaskEnd, LIMITS, SkeinError, type PeerId } from '../../mesh/protocol/index.ts'
-import { deadline, sleep, withDeadline, type Clock, type Logger } from '../../mesh/runtime/index.ts'
-import type { AttemptReason, LedgerTask, TaskResult } from '../ledger/index.ts'
+import { deadline, sleep, withDeadline, type Logger } from '../../mesh/runtime/index.ts'
+import type { AnswerPart, AttemptReason, LedgerTask, TaskResult } from '../ledger/index.ts'
 import { AttemptLog, MESSAGE_LENGTH_MAX, nameOf, routeOf } from './attempt-log.ts'
-import { Attempt, raced, type AttemptComponents, type AttemptInit } from './attempt.ts'
+import { Attempt, raced, type AttemptInit } from './attempt.ts'
 import { Beat } from './beat.ts'
 import type { TaskEvent } from './events.ts'
 import { Followers } from './followers.ts'
-import { Placement, type HeldAttempt, type Place, type PlacementComponents } from './placement.ts'
+import type { AnswerSource } from './given.ts'
+import { Placement, type HeldAttempt, type Place } from './placement.ts'
 import { endState, expired, isFaultOfNode, outcomeOf, reasonToMove } from './outcomes.ts'
-import type { Recorder } from './recorder.ts'
+import type { RunComponents } from './run-components.ts'
 import type { Completion, Task } from './task.ts'
 
 /** A node that failed a task is left out of its next plans for this long, doubled with each attempt up to the bound. */
@@ -27,26 +28,6 @@ const EXCLUSION_MS_MAX = 8000
 const COMMIT_WAIT_MS = 2000
 
 export type MoveReason = Extract<AttemptReason, 'drain' | 'rebalance'>
-
-/** What a run counts; plain numbers for the metrics. */
-export interface RunCounters {
-  readonly migrations: Map<AttemptReason, number>
-  handOvers: number
-  handOversFailed: number
-}
-
-export interface RunComponents extends AttemptComponents, PlacementComponents {
-  readonly clock: Clock
-  readonly log: Logger
-  readonly recorder: Recorder
-  readonly counters: RunCounters
-  /** Aborts when that life of the node is over. */
-  readonly lostSignal: (node: Attempt['node']) => AbortSignal
-  /** An attempt of the run has begun. */
-  readonly onAttempt: (run: TaskRun) => void
-  /** The run is over, and what it has is recorded or was tried to be. */
-  readonly onEnd: (run: TaskRun) => void
-}
 
 /** A target that lacks more tokens than this is prepared once more, at most so often: each round is shorter than the last. */
 const TAIL_TOKENS_MAX = 2
@@ -62,6 +43,7 @@ export class TaskRun {
   readonly #followers: Followers
   readonly #ending = new AbortController()
   readonly #placement: Placement
+  readonly #source: AnswerSource | undefined
   readonly #delivery = new Beat()
   /** An earlier life of the coordinator had begun it, and what that delivered last may be lost. */
   #isRecovered: boolean
@@ -74,9 +56,13 @@ export class TaskRun {
   #result: TaskResult | undefined
   #cancelDetached: () => void = () => {}
 
-  /** @param from the task as the ledger knew it, when an earlier life of the coordinator had begun it. */
-  constructor(components: RunComponents, task: Task, from?: LedgerTask) {
+  /**
+   * @param from the task as the ledger knew it, when an earlier life of the coordinator had begun it.
+   * @param source of an answer that nodes need not make, or only go on with.
+   */
+  constructor(components: RunComponents, task: Task, from?: LedgerTask, source?: AnswerSource) {
     this.task = task
+    this.#source = source
     this.#components = components
     this.#log = components.log
     this.attempts = new AttemptLog(components, task, from?.attempts ?? [])
@@ -196,7 +182,8 @@ export class TaskRun {
     const limit = deadline(clock, Math.max(0, task.deadlineMs - clock.nowMs()), () => expired(task))
     const signal = AbortSignal.any([this.#ending.signal, limit.signal])
     try {
-      const completion = await this.#untilDone(signal)
+      const completion = (await this.#given(signal)) ?? (await this.#untilDone(signal))
+      if (task.state === 'queued') task.enter('running')
       task.enter('completed')
       await this.#complete(completion)
     } catch (thrown) {
@@ -217,6 +204,23 @@ export class TaskRun {
     this.#checkpointed = this.task.answer.length
     const atMs = this.#components.clock.wallMs()
     this.#components.recorder.record({ type: 'task.checkpointed', atMs, taskId: this.task.id, part })
+  }
+
+  /** What the source gives: the whole answer, or `undefined` when nodes go on behind what it gave. */
+  async #given(signal: AbortSignal): Promise<Completion | undefined> {
+    const { answer } = this.task
+    const into = {
+      run: this,
+      get length() {
+        return answer.length
+      },
+      say: (event: Parameters<Followers['say']>[0]) => this.#followers.say(event),
+      take: (part: AnswerPart | undefined) => {
+        if (part) this.task.give(part, this.#components.clock.nowMs())
+        this.#followers.grown()
+      },
+    }
+    return this.#source?.(into, signal)
   }
 
   async #untilDone(signal: AbortSignal): Promise<Completion> {
@@ -301,14 +305,9 @@ export class TaskRun {
     const attempt = new Attempt(this.#components, init, AbortSignal.any([signal, lostSignal(node)]))
     void this.attempts.begun(attempt, assignment, reason).then(() => recorded?.resolve())
     this.#components.onAttempt(this)
-    if (start !== 'hold' && reason !== 'first') this.#count(reason)
+    if (start !== 'hold' && reason !== 'first') this.#components.onMoved(attempt, reason)
     this.#log.debug({ task: task.id, attempt: task.attempts, node: node.name, reason }, 'assigned')
     return attempt
-  }
-
-  #count(reason: AttemptReason): void {
-    const { migrations } = this.#components.counters
-    migrations.set(reason, (migrations.get(reason) ?? 0) + 1)
   }
 
   #accepted(attempt: Attempt, reason: AttemptReason): void {
@@ -382,7 +381,7 @@ export class TaskRun {
     this.#current = target
     target.commit()
     this.#components.counters.handOvers++
-    this.#count(reason)
+    this.#components.onMoved(target, reason)
     if (this.task.state === 'queued') this.task.enter('running')
     if (isAlive) {
       const moved = new SkeinError('NODE_DRAINING', `the answer was moved to ${target.node.name}`)
@@ -443,7 +442,7 @@ export class TaskRun {
     const { clock, planner } = this.#components
     const { task } = this
     const { text, ...made } = completion
-    planner.learn(task, completion)
+    if (task.attempts > 0) planner.learn(task, completion)
     this.#endAttempts(new SkeinError('CLIENT_CLOSED', 'the answer ended while it was to be moved'))
     const timing = task.timing(clock.nowMs())
     await this.#record({ outcome: 'completed', ...made, timing, tail: text })

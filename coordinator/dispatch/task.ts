@@ -9,7 +9,7 @@ import {
   type TaskState,
   type Usage,
 } from '../../mesh/protocol/index.ts'
-import type { LedgerTask, TaskSpec, TaskTiming } from '../ledger/index.ts'
+import type { AnswerPart, LedgerTask, TaskSpec, TaskTiming } from '../ledger/index.ts'
 import { exclusionKey, promptPrefix, type NodeSnapshot, type PromptPrefix } from '../scheduler/index.ts'
 import { Answer } from './answer.ts'
 
@@ -93,6 +93,14 @@ export class Task {
   /** @throws SkeinError INTERNAL for a transition that is not legal. */
   enter(state: TaskState): void {
     this.#state = stepTask(this.#state, state)
+  }
+
+  /** Takes over a part of its answer that no attempt has made. @throws SkeinError as `Answer.restore`. */
+  give(part: AnswerPart, nowMs: number): void {
+    this.answer.restore(part)
+    this.firstAssignedAtMs ??= nowMs
+    this.firstTokenAtMs ??= nowMs
+    if (this.#state === 'queued') this.enter('running')
   }
 
   /** Begins the next attempt. Returns its fencing token: greater than any before, across restarts too. */

@@ -16,13 +16,15 @@ import { deadline, type Clock, type Logger, type Random } from '../../mesh/runti
 import type { PeerTransport } from '../../mesh/network/index.ts'
 import type { Directory, ExpectedTokens } from '../directory/index.ts'
 import type { NodeSnapshot } from '../scheduler/index.ts'
+import type { DispatchEvent, Tell } from './happened.ts'
+import { endState } from './outcomes.ts'
 import type { Place } from './placement.ts'
 import { refusal } from './planner.ts'
 import type { Shares } from './shares.ts'
 import type { WaitingLine } from './waiting-line.ts'
 import { joinResults, splitWork } from './work-parts.ts'
 import { tokensOf, WorkPlanner } from './work-planner.ts'
-import { WorkRun, WorkStreams, type WorkAnswer, type WorkSpec } from './work-run.ts'
+import { promptTokensOf, WorkRun, WorkStreams, type WorkAnswer, type WorkSpec } from './work-run.ts'
 
 /** Parts of one request that wait or run at once: a long one leaves places in the line to others. */
 const PARTS_AT_ONCE = 16
@@ -39,6 +41,7 @@ export interface WorkDispatcherComponents {
   readonly lostSignal: (node: NodeSnapshot) => AbortSignal
   /** A request was let in, and is expected to take so much. */
   readonly onArrival?: (digest: ModelDigest, expected: ExpectedTokens) => void
+  readonly tell: Tell
 }
 
 /** Counts since the start. */
@@ -54,6 +57,8 @@ export interface WorkStats {
   readonly parts: number
   readonly retries: number
 }
+
+type WorkEnd = Extract<DispatchEvent, { type: 'work.ended' }>
 
 export class WorkDispatcher {
   readonly #components: WorkDispatcherComponents
@@ -103,14 +108,22 @@ export class WorkDispatcher {
       new SkeinError('TASK_EXPIRED', `the work did not end within ${Math.round(spec.deadlineMs)} ms`)
     const limit = deadline(clock, spec.deadlineMs, late)
     const ending = AbortSignal.any([signal, limit.signal, this.#stopping.signal])
+    const beganMs = clock.nowMs()
+    const tell = (ended: Pick<WorkEnd, 'outcome' | 'code' | 'promptTokens'>): void => {
+      const { taskId, digest, tenant } = spec
+      const work = { taskId, digest, tenant, kind: spec.work.kind }
+      this.#components.tell({ type: 'work.ended', work, tookMs: clock.nowMs() - beganMs, ...ended })
+    }
     try {
       const answer = await this.#answer(spec, ending)
       this.#counts.completed++
+      tell({ outcome: 'completed', promptTokens: promptTokensOf(answer) })
       return answer
     } catch (thrown) {
       const error = asSkeinError(ending.aborted ? ending.reason : thrown)
       if (signal.aborted) this.#counts.cancelled++
       else this.#counts.failed++
+      tell({ outcome: endState(error), code: error.code, promptTokens: 0 })
       this.#log.debug({ task: spec.taskId, request: spec.requestId, code: error.code }, error.message)
       throw error
     } finally {

@@ -15,7 +15,7 @@ import {
 import { deadline, type Clock, type Logger } from '../../mesh/runtime/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
 import type { Directory, Reservation } from '../directory/index.ts'
-import type { NodeName, Priority } from '../ledger/index.ts'
+import { wholeCount, type NodeName, type Priority } from '../ledger/index.ts'
 import { exclusionKey, type NodeSnapshot } from '../scheduler/index.ts'
 import { routeOf } from './attempt-log.ts'
 import type { Place } from './placement.ts'
@@ -63,6 +63,10 @@ export interface WorkAnswer {
   /** Until the first part was sent, and from then to the end; in ms. */
   readonly timing: { readonly queuedMs: number; readonly workMs: number }
 }
+
+/** Tokens that were read; tensors have none. */
+export const promptTokensOf = ({ result }: WorkAnswer): number =>
+  result.kind === 'infer' ? 0 : wholeCount(result.promptTokens)
 
 /** Streams of all requests, from the moment that a place is taken. */
 export class WorkStreams {

@@ -14,6 +14,7 @@ import {
   type UsageAxis,
   type UsageSum,
 } from '../access/index.ts'
+import { KEY_ADD_DOC, KEY_REVOKE_DOC, KEY_ROTATE_DOC, KEYS_DOC, USAGE_DOC } from './access-answer-schemas.ts'
 import { listOf } from './mesh-routes.ts'
 
 const COUNT_MAX = 1e12
@@ -34,6 +35,7 @@ const KeyBodySchema = Type.Object(
     ),
     priority: Type.Optional(Type.Enum(['interactive', 'default', 'bulk'])),
     local_only: Type.Optional(Type.Boolean()),
+    no_cache: Type.Optional(Type.Boolean()),
     requests_per_minute: Type.Optional(Type.Integer({ minimum: 1, maximum: 60_000 })),
     tokens_per_minute: count(),
     tokens_per_day: count(),
@@ -106,26 +108,32 @@ export function accessRoutes(app: FastifyInstance, { access, clock }: AccessRout
   const issued = (reply: FastifyReply, { key, secret }: IssuedKey): FastifyReply =>
     reply.header('cache-control', 'no-store').send({ ...view(key), secret } satisfies IssuedKeyView)
 
-  app.get('/mesh/v1/keys', () => listOf(access.keys().map(view)))
+  app.get('/mesh/v1/keys', { config: { doc: KEYS_DOC } }, () => listOf(access.keys().map(view)))
 
-  app.post<{ Body: KeyBody }>('/mesh/v1/keys', { schema: { body: KeyBodySchema } }, async ({ body }, reply) => {
-    const { name, valid_ms } = body
-    const end = valid_ms === undefined ? {} : { expiresAtMs: clock.wallMs() + valid_ms }
-    return issued(reply.code(201), await access.add({ name, grant: grantOf(body), ...end }))
-  })
+  app.post<{ Body: KeyBody }>(
+    '/mesh/v1/keys',
+    { schema: { body: KeyBodySchema }, config: { doc: KEY_ADD_DOC } },
+    async ({ body }, reply) => {
+      const { name, valid_ms } = body
+      const end = valid_ms === undefined ? {} : { expiresAtMs: clock.wallMs() + valid_ms }
+      return issued(reply.code(201), await access.add({ name, grant: grantOf(body), ...end }))
+    },
+  )
 
   app.post<OneKey & { Body: RotateBody | undefined }>(
     '/mesh/v1/keys/:key/rotate',
-    { schema: { body: RotateBodySchema } },
+    { schema: { body: RotateBodySchema }, config: { doc: KEY_ROTATE_DOC } },
     async ({ params, body }, reply) =>
       issued(reply, await access.rotate(params.key, body?.grace_ms ?? LIMITS.apiKeyGraceMs)),
   )
 
-  app.delete<OneKey>('/mesh/v1/keys/:key', async ({ params }) => view(await access.revoke(params.key)))
+  app.delete<OneKey>('/mesh/v1/keys/:key', { config: { doc: KEY_REVOKE_DOC } }, async ({ params }) =>
+    view(await access.revoke(params.key)),
+  )
 
   app.get<{ Querystring: UsageQuery }>(
     '/mesh/v1/usage',
-    { schema: { querystring: UsageQuerySchema } },
+    { schema: { querystring: UsageQuerySchema }, config: { doc: USAGE_DOC } },
     async ({ query, caller }) => {
       const sums = await access.usage({
         sinceMs: Number(query.since_ms ?? 0),
@@ -151,6 +159,7 @@ function grantOf(body: KeyBody): KeyGrant {
     models: body.models ?? ['*'],
     priority: body.priority ?? 'interactive',
     localOnly: body.local_only ?? false,
+    ...(body.no_cache && { noCache: true }),
     ...(requests !== undefined && { requestsPerMinute: requests }),
     ...(tokens !== undefined && { tokensPerMinute: tokens }),
     ...(dayTokens !== undefined && { tokensPerDay: dayTokens }),

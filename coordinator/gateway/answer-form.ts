@@ -85,6 +85,10 @@ export interface StoredShape {
   readonly created: number
   /** Members of a response that repeat its request. */
   readonly response?: Readonly<Record<string, unknown>>
+  /** Whether the answer of a response may call tools. */
+  readonly hasTools?: boolean
+  /** Whether the first message of its prompt is its instructions, which are no part of its conversation. */
+  readonly hasInstructions?: boolean
 }
 
 /** What was kept of the task; after its purge as much as is known without it. */

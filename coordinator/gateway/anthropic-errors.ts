@@ -3,6 +3,7 @@
  * stands where those clients look for a code of their own. The status is that of every other API, also where Anthropic has
  * 529 for an overload: 503 is what proxies know, and what `retry-after` belongs to.
  */
+import { Type } from 'typebox'
 import type { SkeinError } from '../../mesh/protocol/index.ts'
 import type { ErrorForm } from './error-form.ts'
 import { errorHeaders, publicMessage } from './openai-errors.ts'
@@ -44,8 +45,26 @@ function errorBody(error: SkeinError, requestId: string): object {
 /** Where Anthropic's clients look for the id of a request, on every answer. */
 export const requestIdHeader = (requestId: string): Record<string, string> => ({ 'request-id': requestId })
 
+export const AnthropicErrorSchema = Type.Object(
+  {
+    type: Type.Literal('error'),
+    error: Type.Object({
+      type: Type.String(),
+      message: Type.String(),
+      details: Type.Object({
+        error_code: Type.String(),
+        param: Type.Optional(Type.String()),
+        unsupported: Type.Optional(Type.Array(Type.String())),
+      }),
+    }),
+    request_id: Type.String(),
+  },
+  { title: 'AnthropicError' },
+)
+
 export const ANTHROPIC_ERRORS: ErrorForm = {
   body: errorBody,
+  schema: AnthropicErrorSchema,
   headers: (error, requestId) => ({ ...errorHeaders(error), ...requestIdHeader(requestId) }),
 }
 

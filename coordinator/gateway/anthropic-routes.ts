@@ -1,5 +1,6 @@
 /** Anthropic's messages API. */
 import type { FastifyInstance } from 'fastify'
+import { COUNT_TOKENS_DOC, MESSAGES_DOC } from './anthropic-answer-schemas.ts'
 import { ANTHROPIC_ERRORS, requestIdHeader } from './anthropic-errors.ts'
 import { countCall, messagesCall } from './anthropic-requests.ts'
 import { CountBodySchema, MessagesBodySchema, type CountBody, type MessagesBody } from './anthropic-schemas.ts'
@@ -11,7 +12,7 @@ export function anthropicRoutes(app: FastifyInstance, components: GenerationComp
 
   app.post<{ Body: MessagesBody }>(
     '/v1/messages',
-    { schema: { body: MessagesBodySchema }, config },
+    { schema: { body: MessagesBodySchema }, config: { ...config, doc: MESSAGES_DOC } },
     async (request, reply) => {
       reply.headers(requestIdHeader(request.id))
       await generate(components, request, reply, messagesCall(request.body))
@@ -21,7 +22,7 @@ export function anthropicRoutes(app: FastifyInstance, components: GenerationComp
 
   app.post<{ Body: CountBody }>(
     '/v1/messages/count_tokens',
-    { schema: { body: CountBodySchema }, config },
+    { schema: { body: CountBodySchema }, config: { ...config, doc: COUNT_TOKENS_DOC } },
     async (request, reply) => {
       reply.headers(requestIdHeader(request.id))
       await generate(components, request, reply, countCall(request.body))

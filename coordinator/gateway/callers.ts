@@ -17,15 +17,19 @@ declare module 'fastify' {
 }
 
 /** Addresses of the mesh API that make answers or work, or show callers what is their own. */
-const OWN_ROUTES = /^\/mesh\/v1\/(classify|infer|tasks|usage)(\/|$)/
+const OWN_ROUTES = /^\/mesh\/v1\/(classify|events|infer|tasks|usage)(\/|$)/
 /** Those that tell secrets, or of them. */
 const ADMIN_ROUTES = /^\/mesh\/v1\/(keys|invites)(\/|$)/
-/** Requests after which something is made, and which therefore count. */
-const MAKING_ROUTES = /^(?!.*\/cancel$|\/api\/(?:show|pull)$)/
+/** Requests after which something is made, and which therefore count; of MCP's each tool counts for itself. */
+const MAKING_ROUTES = /^(?!.*\/cancel$|\/api\/(?:show|pull)$|\/mcp$)/
+
+/** Whether a request of the route at `url`, as it is registered, counts against rates. */
+export const countsAsRequest = (method: string, url: string, needed: RouteClass): boolean =>
+  needed === 'inference' && method === 'POST' && MAKING_ROUTES.test(url)
 
 /** What the route at `url`, as it is registered, is for. What is not known to be harmless is the admin's. */
 export function routeClassOf(method: string, url: string): RouteClass {
-  if (!url.startsWith('/mesh/') || OWN_ROUTES.test(url)) return 'inference'
+  if ((!url.startsWith('/mesh/') && url !== '/metrics') || OWN_ROUTES.test(url)) return 'inference'
   const isReading = method === 'GET' || method === 'HEAD'
   return isReading && !ADMIN_ROUTES.test(url) ? 'mesh' : 'admin'
 }
@@ -33,10 +37,11 @@ export function routeClassOf(method: string, url: string): RouteClass {
 /**
  * Finds the caller of `request` and counts it against the caller's rates, which the headers of the answer tell of.
  *
- * @throws SkeinError UNAUTHENTICATED; FORBIDDEN when the key is not for this route; RATE_LIMITED, QUOTA_EXCEEDED.
+ * @throws SkeinError UNAUTHENTICATED, PROVIDER_UNREACHABLE; FORBIDDEN when the key is not for this route; RATE_LIMITED,
+ *   QUOTA_EXCEEDED.
  */
-export function letIn(access: Access, request: FastifyRequest, reply: FastifyReply): void {
-  const caller = access.identify(shownKey(request.headers))
+export async function letIn(access: Access, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const caller = request.line?.caller ?? (await access.callerOf(shownKey(request.headers)))
   request.caller = caller
   // what there is not may be said to whoever has a key
   if (request.is404) return
@@ -44,13 +49,17 @@ export function letIn(access: Access, request: FastifyRequest, reply: FastifyRep
   const needed = routeClassOf(request.method, url)
   if (!caller.isAdmin && !caller.grant.routes.includes(needed))
     throw new SkeinError('FORBIDDEN', `this key is not for ${url}: it has no routes of the class '${needed}'`)
-  if (needed !== 'inference' || request.method !== 'POST' || !MAKING_ROUTES.test(url)) return
+  if (!countsAsRequest(request.method, url, needed)) return
   try {
     access.admit(caller)
   } finally {
     reply.headers(rateHeaders(access, caller))
   }
 }
+
+/** What a client has to show, as RFC 6750 has it: who showed nothing is told of no error. */
+export const challengeOf = ({ headers }: FastifyRequest): string =>
+  shownKey(headers) === undefined ? 'Bearer' : 'Bearer error="invalid_token"'
 
 /** OpenAI's `x-ratelimit-*`, for the limits that the caller has. */
 function rateHeaders(access: Access, caller: Caller): Record<string, string> {
@@ -91,14 +100,19 @@ export function granted(
   options: SkeinOptions,
 ): Granted {
   const { tenant, grant } = caller
-  if (!mayUseModel(caller, [model]) && !mayUseModel(caller, namesOf(service, model)))
-    throw new SkeinError('FORBIDDEN', `this key is not for the model '${model.slice(0, 256)}'`, { param: 'model' })
+  checkModel(caller, service, model)
   if (options.priority !== undefined && isAbove(options.priority, grant.priority))
     throw new SkeinError('FORBIDDEN', `the most urgent priority of this key is ${grant.priority}`, {
       param: 'skein.priority',
     })
   const priority = options.priority ?? (isAbove(usual, grant.priority) ? grant.priority : usual)
   return { ...options, tenant, priority, ...(grant.localOnly && { localOnly: true }) }
+}
+
+/** Before a model is looked for, so that nobody learns which there are that are not theirs. @throws SkeinError FORBIDDEN. */
+export function checkModel(caller: Caller, service: MeshService, model: string): void {
+  if (!mayUseModel(caller, [model]) && !mayUseModel(caller, namesOf(service, model)))
+    throw new SkeinError('FORBIDDEN', `this key is not for the model '${model.slice(0, 256)}'`, { param: 'model' })
 }
 
 /** Those of `models` that the caller may use. */

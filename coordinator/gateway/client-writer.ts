@@ -48,7 +48,7 @@ export function untilTaken(response: ServerResponse, event: 'drain' | 'finish', 
 
 /** A sink that writes each piece at once, waits while the client is behind, and ends the response after the last. */
 export function toClient(response: ServerResponse, init: ClientWriterInit) {
-  return async (pieces: AsyncIterable<string>): Promise<void> => {
+  return async (pieces: AsyncIterable<string | Uint8Array>): Promise<void> => {
     for await (const piece of pieces) {
       if (response.destroyed) return
       if (!response.write(piece)) await untilTaken(response, 'drain', init)

@@ -8,11 +8,18 @@ import { SkeinError } from '../../mesh/protocol/index.ts'
 import type { Clock, Logger, Random, Startable } from '../../mesh/runtime/index.ts'
 import type { Access } from '../access/index.ts'
 import type { MeshService } from '../admission/index.ts'
+import type { TlsSource } from '../trust/index.ts'
+import type { Batches } from '../batches/index.ts'
 import { ActiveRequests } from './active-requests.ts'
+import { BatchDesk, OpenLines } from './batch-lines.ts'
 import { createCounters, type GatewayCounters } from './counters.ts'
-import { checkAccess } from './guards.ts'
+import { EventFeed } from './event-feed.ts'
+import { checkAccess, isLoopback } from './guards.ts'
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts'
+import type { GatewayFacts, GatewayMetrics } from './metrics-routes.ts'
+import { McpSessions } from './mcp-sessions.ts'
 import { createServer } from './server.ts'
+import { guardTls, isTlsServer, nameFor, TlsKeeper } from './tls.ts'
 import { OpenWork } from './work-routes.ts'
 
 export interface GatewayComponents {
@@ -22,6 +29,10 @@ export interface GatewayComponents {
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
+  /** Makes what `/metrics` shows. */
+  readonly metrics?: (facts: GatewayFacts) => GatewayMetrics
+  /** Files and batches; they are started before. */
+  readonly batches?: Batches
 }
 
 export interface ListenAddress {
@@ -34,6 +45,8 @@ export interface ListenAddress {
 export interface GatewayInit extends ListenAddress {
   /** A second address, such as Ollama's own, at which all is served alike. */
   readonly ollama?: ListenAddress
+  /** Then TLS is spoken, and nothing else; at the second address only beyond loopback, since its tools know no TLS. */
+  readonly tls?: TlsSource
   readonly limits?: Partial<GatewayLimits>
 }
 
@@ -74,11 +87,19 @@ export class HttpGateway implements Gateway {
   readonly #log: Logger
   readonly #limits: GatewayLimits
   readonly #active: ActiveRequests
+  readonly #events: EventFeed
+  readonly #metrics: GatewayMetrics | undefined
+  readonly #batches: Batches | undefined
+  readonly #desk: BatchDesk
   /** The first is that of `app`. */
   readonly #listeners: readonly Listener[]
+  readonly #tls: TlsKeeper | undefined
+  /** Cuts connections that are not HTTP yet. */
+  readonly #cuts: readonly (() => void)[]
   #stopping: Promise<void> | undefined
 
-  constructor({ service, access, clock, random, log }: GatewayComponents, init: GatewayInit) {
+  constructor(components: GatewayComponents, init: GatewayInit) {
+    const { service, access, clock, random, log } = components
     this.#access = access
     this.#clock = clock
     this.#log = log.scope('gateway')
@@ -88,24 +109,37 @@ export class HttpGateway implements Gateway {
     // what the gateway may hold in all is the same however many addresses it has
     const connectionsMax = Math.ceil(this.#limits.connectionsMax / (init.ollama ? 2 : 1))
     const limits = { ...this.#limits, connectionsMax }
+    this.#events = new EventFeed(components)
+    const facts = { counters, running: () => this.running, eventClients: () => this.#events.followers }
+    this.#metrics = components.metrics?.(facts)
+    this.#batches = components.batches
+    const lines = new OpenLines(random)
     const shared = {
+      ...{ events: this.#events, metrics: this.#metrics, batches: this.#batches, lines },
       ...{ service, access, clock, random, log: this.#log, active: this.#active, counters, limits },
       open: new OpenWork(),
+      sessions: new McpSessions({ clock, random }),
     }
     const listener = ({ host, port }: ListenAddress, flag: Listener['flag']): Listener => {
-      return { host, port, flag, app: createServer(shared, { host }) }
+      const isTls = init.tls !== undefined && (flag === '--http' || !isLoopback(host))
+      return { host, port, flag, app: createServer(shared, { host, isTls }) }
     }
     this.#listeners = [listener(init, '--http'), ...(init.ollama ? [listener(init.ollama, '--ollama')] : [])]
     this.app = this.#listeners[0]!.app
+    const tlsServers = this.#listeners.map(({ app }) => app.server).filter(isTlsServer)
+    this.#tls = init.tls && new TlsKeeper({ clock, log: this.#log }, init.tls, tlsServers)
+    const onPlain = (): void => void counters.protocolErrors++
+    this.#cuts = tlsServers.map((server) => guardTls(server, { clock, silenceMs: limits.headersMs, onPlain }))
+    this.#desk = new BatchDesk(this.app, { service, access, clock, random, lines })
   }
 
   get url(): string {
-    return urlOf(this.app)
+    return this.#urlOf(this.app)
   }
 
   get ollamaUrl(): string | undefined {
     const second = this.#listeners[1]
-    return second && urlOf(second.app)
+    return second && this.#urlOf(second.app)
   }
 
   get running(): number {
@@ -115,11 +149,13 @@ export class HttpGateway implements Gateway {
   async start(): Promise<void> {
     for (const { host } of this.#listeners) checkAccess(host, this.#access)
     try {
+      await this.#tls?.start()
       for (const listener of this.#listeners) {
         await listener.app.ready()
         await this.#listen(listener)
-        this.#log.info({ url: urlOf(listener.app) }, 'listening')
+        this.#log.info({ url: this.#urlOf(listener.app) }, 'listening')
       }
+      this.#batches?.serve(this.#desk)
     } catch (error) {
       // an address that is taken leaves none behind
       await this.stop()
@@ -128,8 +164,11 @@ export class HttpGateway implements Gateway {
   }
 
   async drain(): Promise<void> {
+    // lines are tasks that go on without anybody who waits for them: the next start takes them up
+    const resting = this.#batches?.rest()
     this.#active.refuse()
     await this.#active.idle()
+    await resting
   }
 
   stop(): Promise<void> {
@@ -157,14 +196,29 @@ export class HttpGateway implements Gateway {
   }
 
   async #stop(): Promise<void> {
+    void this.#batches?.rest()
     this.#active.refuse()
+    this.#events.close()
+    this.#metrics?.close()
     for (const { app } of this.#listeners) if (app.server.listening) app.server.close()
     this.#active.abortAll(new SkeinError('SHUTTING_DOWN', 'the coordinator is stopping', { retryAfterSeconds: 5 }))
     await this.#farewell()
+    this.#tls?.stop()
+    for (const cut of this.#cuts) cut()
     for (const { app } of this.#listeners) {
       app.server.closeAllConnections()
       await app.close()
     }
+  }
+
+  /** Empty before it listens. */
+  #urlOf({ server }: FastifyInstance): string {
+    const at = server.address() as AddressInfo | null
+    if (at === null) return ''
+    const reachable = WILDCARDS[at.address] ?? at.address
+    const isTls = isTlsServer(server)
+    const host = isTls ? nameFor(reachable, this.#tls?.names ?? []) : reachable
+    return `${isTls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${at.port}`
   }
 
   /** Until every answer that was ended is written, but no longer than `farewellMs`: a client may not read. */
@@ -177,14 +231,6 @@ export class HttpGateway implements Gateway {
       })
     })
   }
-}
-
-/** Empty before it listens. */
-function urlOf({ server }: FastifyInstance): string {
-  const at = server.address() as AddressInfo | null
-  if (at === null) return ''
-  const reachable = WILDCARDS[at.address] ?? at.address
-  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${at.port}`
 }
 
 function listenError(cause: NodeJS.ErrnoException, { host, port, flag }: Listener): SkeinError {

@@ -14,14 +14,15 @@ import {
   type StreamForm,
   type StreamStart,
 } from './answer-form.ts'
+import { cacheHeaders, cacheWish } from './cache-control.ts'
 import { granted } from './callers.ts'
 import { answerStream, answerWhole, orAborted, type Exchange, type GenerationComponents } from './exchange.ts'
 import { CompletionStream, wholeCompletion } from './openai-answers.ts'
 import type { GenerationCall } from './openai-requests.ts'
 import { idempotencyOf, lastEventId, skeinOptions } from './request-options.ts'
-import { responseOfTask, wholeResponse } from './responses-answers.ts'
+import { responseOfTask, wholeResponse, type ResponseHead } from './responses-answers.ts'
 import { RESPONSE_PREAMBLE, ResponseStream } from './responses-stream.ts'
-import { THOUGHTFUL_STEP, ThoughtfulResponseStream } from './responses-thoughts.ts'
+import { ITEM_STEP, ResponseItemStream } from './responses-item-stream.ts'
 
 const CLIENT_LEFT = new Set(['CLIENT_CLOSED', 'CLIENT_STALLED'])
 
@@ -77,6 +78,8 @@ export async function generate(
     if (handle.isNew) components.counters.tasks++
     else reply.header('x-skein-replayed', 'true')
     reply.header('x-skein-task', handle.taskId)
+    request.line?.admitted(handle.taskId)
+    if (handle.cache) reply.headers(cacheHeaders(handle.cache))
     const exchange = { components, request, reply, active, handle }
     if (call.attachment === 'background' && !call.stream) {
       await orAborted(handle.admitted, active.signal)
@@ -86,7 +89,7 @@ export async function generate(
     const head = headOf(handle, call, view ? storedShape(view).created : created)
     if (!call.stream) return answerWhole(exchange, wholeForm(call, head, endOf(exchange, view)))
     if (handle.isNew && lastId !== undefined && lastId > 0) throw await unknownPast(components, handle)
-    const place = resumption(call.shape, lastId, view)
+    const place = resumption(call.shape, lastId, view, hasTools(call.task))
     const start = { ...head, ...place, hasIds: task.attachment !== 'attached', requestId: request.id }
     await answerStream(exchange, place.after, streamForm(exchange, call, start, view))
   })
@@ -101,18 +104,28 @@ function taskOf(
   const { headers, routeOptions, body } = request
   const idempotency = idempotencyOf(headers, routeOptions.url ?? '', body)
   const { skein } = body as { skein?: Parameters<typeof skeinOptions>[0] }
+  const cache = cacheWish(skein?.cache, headers, {
+    isBarred: request.caller.grant.noCache === true,
+    // who wants nothing kept of a response wants nothing given to the next
+    isUnstored: call.shape === 'response' && !call.stored,
+  })
   // someone waits in front of a chat that is streamed
   const isWatched = call.stream && call.shape !== 'text' && call.attachment !== 'background'
   const usual = isWatched ? 'interactive' : 'default'
-  const shape: StoredShape = { api: call.shape, created, ...(call.echo ? { response: call.echo } : {}) }
+  const shape: StoredShape = { api: call.shape, created, ...(call.echo ? { response: call.echo } : {}), ...call.kept }
   return {
     ...call.task,
     requestId: asRequestId(request.id),
     ...granted(request.caller, service, call.task.model, usual, skeinOptions(skein, headers)),
-    attachment: call.attachment === 'attached' && idempotency ? 'resumable' : call.attachment,
+    attachment: request.line
+      ? 'background'
+      : call.attachment === 'attached' && idempotency
+        ? 'resumable'
+        : call.attachment,
     stored: call.stored,
     shape: JSON.stringify(shape),
     ...(idempotency ? { idempotency } : {}),
+    ...(cache && { cache }),
   }
 }
 
@@ -146,16 +159,17 @@ export function resumption(
   shape: GenerationCall['shape'],
   lastId: number | undefined,
   view: TaskView | undefined,
+  mayCall: boolean,
 ): Resumption {
   if (lastId === undefined) return { after: 0 }
-  const position = placeOf(shape, lastId, view?.thought !== undefined)
+  const position = placeOf(shape, lastId, mayCall || view?.thought !== undefined)
   const closing = view?.result ? (position % MAKING) - view.tokens : 0
   return { after: closing > 0 && closing <= CLOSING_EVENTS[shape] ? position - closing : position, lastId }
 }
 
-function placeOf(shape: GenerationCall['shape'], lastId: number, mayThink: boolean): number {
+function placeOf(shape: GenerationCall['shape'], lastId: number, hasItems: boolean): number {
   if (shape !== 'response') return lastId
-  return mayThink ? Math.floor(lastId / THOUGHTFUL_STEP) : Math.max(0, lastId - RESPONSE_PREAMBLE)
+  return hasItems ? Math.floor(lastId / ITEM_STEP) : Math.max(0, lastId - RESPONSE_PREAMBLE)
 }
 
 function headOf(
@@ -178,7 +192,7 @@ function wholeForm(
   now: () => number,
 ): Parameters<typeof answerWhole>[1] {
   if (forms) return (answer) => forms.whole(head, answer)
-  if (shape === 'response') return (answer) => wholeResponse({ ...head, echo }, answer, now())
+  if (shape === 'response') return (answer) => wholeResponse({ ...head, hasTools: hasTools(task), echo }, answer, now())
   const { logprobs } = task
   const init = { ...head, shape, hasTools: hasTools(task), ...(logprobs === undefined ? {} : { logprobs }) }
   return (answer) => wholeCompletion(init, answer)
@@ -193,7 +207,7 @@ function streamForm(
   view: TaskView | undefined,
 ): StreamForm {
   if (forms) return forms.stream(start)
-  if (shape === 'response') return responseStream(exchange, { ...start, echo }, view)
+  if (shape === 'response') return responseStream(exchange, { ...start, hasTools: hasTools(task), echo }, view)
   const { logprobs } = task
   const init = {
     ...start,
@@ -213,12 +227,12 @@ const textBefore =
 /** @param known the task as it was found, when it was there before. */
 export function responseStream(
   exchange: Exchange,
-  start: StreamStart & { readonly echo: Readonly<Record<string, unknown>> },
+  start: StreamStart & ResponseHead,
   known: TaskView | undefined,
 ): StreamForm {
   const { components } = exchange
   const view = (): Promise<TaskView> => components.service.task(start.taskId)
   const now = endOf(exchange, known)
   const init = { ...start, view, now, textBefore: textBefore(exchange, start) }
-  return start.thought ? new ThoughtfulResponseStream({ ...init, thought: start.thought }) : new ResponseStream(init)
+  return start.thought || start.hasTools ? new ResponseItemStream(init) : new ResponseStream(init)
 }

@@ -28,7 +28,7 @@ interface GuardedRequest {
 }
 
 /** @throws SkeinError FORBIDDEN when a page of another site could have made the request. */
-export function checkSameSite(request: GuardedRequest): void {
+export function checkSameSite(request: GuardedRequest, scheme: 'http' | 'https' = 'http'): void {
   const host = request.headers['host']
   // browsers always send Host, and HTTP/1.1 demands it: without one this is a probe in HTTP/1.0
   if (typeof host === 'string') {
@@ -38,8 +38,24 @@ export function checkSameSite(request: GuardedRequest): void {
   }
   const origin = request.headers['origin']
   if (origin === undefined || request.method === 'GET' || request.method === 'HEAD') return
-  if (typeof origin !== 'string' || typeof host !== 'string' || origin.toLowerCase() !== `http://${host.toLowerCase()}`)
+  if (
+    typeof origin !== 'string' ||
+    typeof host !== 'string' ||
+    origin.toLowerCase() !== `${scheme}://${host.toLowerCase()}`
+  )
     throw new SkeinError('FORBIDDEN', `the Origin '${String(origin).slice(0, 100)}' is not this gateway's own`)
+}
+
+/**
+ * For what a program asks and never a page of another site, wherever the gateway listens.
+ *
+ * @throws SkeinError FORBIDDEN when `Origin` names another host than the one that is asked.
+ */
+export function checkOwnOrigin({ headers }: GuardedRequest): void {
+  const { origin, host } = headers
+  if (origin === undefined) return
+  const own = typeof host === 'string' && ['http://', 'https://'].some((scheme) => `${scheme}${host}` === origin)
+  if (!own) throw new SkeinError('FORBIDDEN', `the Origin '${String(origin).slice(0, 100)}' is not this gateway's own`)
 }
 
 /** @throws SkeinError FORBIDDEN when a node takes the gateway for a server with models: it would be asked in circles. */

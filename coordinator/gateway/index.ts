@@ -1,6 +1,10 @@
 /** The HTTP edge of the coordinator: OpenAI's API and the mesh API, and nothing of how answers are made. */
+export type { CacheView } from './cache-routes.ts'
 export { createGateway, type Gateway, type GatewayComponents, type GatewayInit } from './gateway.ts'
 export { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts'
 export type { GatewayCounters } from './counters.ts'
+export type { EventView } from './event-views.ts'
+export type { GatewayFacts, GatewayMetrics } from './metrics-routes.ts'
 export type { IssuedKeyView, KeyView, UsageView } from './access-routes.ts'
 export type { AttemptExplanation, TaskExplanation } from './mesh-routes.ts'
+export type { BatchView } from './batches-routes.ts'

@@ -56,5 +56,11 @@ export const LOGPROB_BYTES = 128
 /** What the ledger keeps for the gateway with each task, as `TaskRequest.shape` says. */
 export const SHAPE_BYTES_MAX = 64 * 1024
 
+/** Earlier responses whose items one request may name by their ids; each is a read of the ledger. */
+export const REFERENCED_RESPONSES_MAX = 64
+
 /** The rest of a body that was refused is read away up to here, since closing on unread bytes resets the connection. */
 export const DISCARD_BYTES_MAX = 32 * 1024 * 1024
+
+/** Longest segment of a path that is looked at: a peer id, a name or a digest. */
+export const PATH_SEGMENT_MAX = 256

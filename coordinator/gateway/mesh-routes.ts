@@ -13,6 +13,20 @@ import {
 import type { LedgerAttempt, NodeDirective, TaskView } from '../admission/index.ts'
 import { ownTask } from './callers.ts'
 import type { GenerationComponents } from './exchange.ts'
+import {
+  DIRECT_DOC,
+  EXPLAIN_DOC,
+  INVITE_DOC,
+  MESH_MODELS_DOC,
+  NODES_DOC,
+  REPLICAS_DOC,
+  REVOKE_DOC,
+  SELF_DOC,
+  STATS_DOC,
+  TASK_CANCEL_DOC,
+  TASK_DOC,
+  TASKS_DOC,
+} from './mesh-answer-schemas.ts'
 import { identified } from './named-models.ts'
 
 /** Shortest life of an invite: less than this cannot be carried to another machine. */
@@ -54,30 +68,43 @@ function taskIdOf(text: string): TaskId {
 }
 
 export function meshRoutes(app: FastifyInstance, { service }: GenerationComponents): void {
-  app.get('/mesh/v1/nodes', () => listOf(service.nodes()))
+  app.get('/mesh/v1/nodes', { config: { doc: NODES_DOC } }, () => listOf(service.nodes()))
 
-  app.get('/mesh/v1/models', () => listOf([...identified(service.models())].map(([id, model]) => ({ id, ...model }))))
+  app.get('/mesh/v1/models', { config: { doc: MESH_MODELS_DOC } }, () =>
+    listOf([...identified(service.models())].map(([id, model]) => ({ id, ...model }))),
+  )
 
-  app.get('/mesh/v1/replicas', () => listOf(service.replicaOrders()))
+  app.get('/mesh/v1/replicas', { config: { doc: REPLICAS_DOC } }, () => listOf(service.replicaOrders()))
 
-  app.get('/mesh/v1/self', () => ({ ...service.self(), protocolVersion: PROTOCOL_VERSION }))
+  app.get('/mesh/v1/self', { config: { doc: SELF_DOC } }, () => ({
+    ...service.self(),
+    protocolVersion: PROTOCOL_VERSION,
+  }))
 
-  app.get('/mesh/v1/stats', () => service.stats())
+  app.get('/mesh/v1/stats', { config: { doc: STATS_DOC } }, () => service.stats())
 
-  app.delete<{ Params: { member: string } }>('/mesh/v1/nodes/:member', async ({ params }) => {
-    const { peerId, name } = await service.revoke(params.member)
-    return { peerId, name, revoked: true }
-  })
+  app.delete<{ Params: { member: string } }>(
+    '/mesh/v1/nodes/:member',
+    { config: { doc: REVOKE_DOC } },
+    async ({ params }) => {
+      const { peerId, name } = await service.revoke(params.member)
+      return { peerId, name, revoked: true }
+    },
+  )
 
   for (const directive of DIRECTIVES)
-    app.post<{ Params: { member: string } }>(`/mesh/v1/nodes/:member/${directive}`, async ({ params }) => {
-      const { peerId, name } = await service.direct(params.member, directive)
-      return { peerId, name, directive }
-    })
+    app.post<{ Params: { member: string } }>(
+      `/mesh/v1/nodes/:member/${directive}`,
+      { config: { doc: DIRECT_DOC } },
+      async ({ params }) => {
+        const { peerId, name } = await service.direct(params.member, directive)
+        return { peerId, name, directive }
+      },
+    )
 
   app.post<{ Body: InviteBody | undefined }>(
     '/mesh/v1/invites',
-    { schema: { body: InviteBodySchema } },
+    { schema: { body: InviteBodySchema }, config: { doc: INVITE_DOC } },
     async ({ body }, reply) => {
       const invite = await service.invite({
         uses: body?.uses ?? 1,
@@ -91,7 +118,7 @@ export function meshRoutes(app: FastifyInstance, { service }: GenerationComponen
 export function taskRoutes(app: FastifyInstance, { service }: GenerationComponents): void {
   app.get<{ Querystring: TasksQuery }>(
     '/mesh/v1/tasks',
-    { schema: { querystring: TasksQuerySchema } },
+    { schema: { querystring: TasksQuerySchema }, config: { doc: TASKS_DOC } },
     async ({ query, caller }) => {
       const limit = Number(query.limit ?? TASKS_DEFAULT)
       if (limit < 1 || limit > LIMITS.tasksPageMax)
@@ -106,11 +133,13 @@ export function taskRoutes(app: FastifyInstance, { service }: GenerationComponen
   const own = (request: FastifyRequest<OneTask>): Promise<TaskView> =>
     ownTask(service, request, taskIdOf(request.params.id))
 
-  app.get<OneTask>('/mesh/v1/tasks/:id', async (request) => taskBody(await own(request)))
+  app.get<OneTask>('/mesh/v1/tasks/:id', { config: { doc: TASK_DOC } }, async (request) => taskBody(await own(request)))
 
-  app.get<OneTask>('/mesh/v1/tasks/:id/explain', async (request) => explainBody(await own(request)))
+  app.get<OneTask>('/mesh/v1/tasks/:id/explain', { config: { doc: EXPLAIN_DOC } }, async (request) =>
+    explainBody(await own(request)),
+  )
 
-  app.post<OneTask>('/mesh/v1/tasks/:id/cancel', async (request) => {
+  app.post<OneTask>('/mesh/v1/tasks/:id/cancel', { config: { doc: TASK_CANCEL_DOC } }, async (request) => {
     const { taskId } = await own(request)
     return taskBody(await service.cancel(taskId))
   })

@@ -13,6 +13,7 @@ import {
   outputFormat,
   refuseUnserved,
   thinkingWish,
+  unsupported,
   type Asks,
   type GenerationCall,
 } from './openai-requests.ts'
@@ -30,7 +31,6 @@ const UNSERVED: Readonly<Record<string, Asks>> = {
 }
 /** Without the values that change no answer. */
 const UNSERVED_OPTIONS: Readonly<Record<string, Asks>> = {
-  repeat_penalty: isOther(1),
   typical_p: isOther(1),
   tfs_z: isOther(1),
   mirostat: isOther(0),
@@ -45,6 +45,13 @@ const invalid = (param: string, why: string): SkeinError =>
 /** The draws that `-1` asks for are drawn anyway. */
 function withoutRandomSeed({ seed, ...options }: OllamaOptions): OllamaOptions {
   return seed === undefined || seed === -1 ? options : { ...options, seed }
+}
+
+/** @throws SkeinError UNSUPPORTED_PARAMETER for a penalty that counts other tokens than the last `repeatPenaltyTokens`. */
+function withPenalty({ repeat_penalty = 1, repeat_last_n = LIMITS.repeatPenaltyTokens, ...options }: OllamaOptions) {
+  if (repeat_penalty === 1 || repeat_last_n === 0) return options
+  if (repeat_last_n !== LIMITS.repeatPenaltyTokens) throw unsupported('options.repeat_last_n')
+  return { ...options, repetition_penalty: repeat_penalty }
 }
 
 /** @throws SkeinError INVALID_REQUEST for a context that no node has. */
@@ -75,7 +82,7 @@ function generationCall(
 ): GenerationCall {
   const { options = {}, logprobs = false, top_logprobs = 0, stream = true } = asked
   refuseUnserved(options, UNSERVED_OPTIONS, 'options.')
-  const { num_predict: wanted = -1, ...sampling } = withoutRandomSeed(options)
+  const { num_predict: wanted = -1, ...sampling } = withPenalty(withoutRandomSeed(options))
   return {
     shape: 'chat',
     task: {

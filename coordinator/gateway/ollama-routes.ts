@@ -4,10 +4,23 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { SkeinError, type WorkResult } from '../../mesh/protocol/index.ts'
-import { visibleTo } from './callers.ts'
+import { checkModel, visibleTo } from './callers.ts'
 import { generate } from './generation.ts'
 import { checkBodyEncoding, parseJsonBody, withoutNulls } from './json-body.ts'
 import { modelNamed } from './named-models.ts'
+import {
+  OLLAMA_CHAT_DOC,
+  OLLAMA_DELETE_DOC,
+  OLLAMA_EMBED_DOC,
+  OLLAMA_EMBEDDINGS_DOC,
+  OLLAMA_GENERATE_DOC,
+  OLLAMA_PULL_DOC,
+  OLLAMA_RUNNING_DOC,
+  OLLAMA_SHOW_DOC,
+  OLLAMA_TAGS_DOC,
+  OLLAMA_VERSION_DOC,
+  ROOT_DOC,
+} from './ollama-answer-schemas.ts'
 import { emptyBody, line, nanoseconds, NDJSON, ollamaForms } from './ollama-answers.ts'
 import { runningBody, shownBody, tagsBody } from './ollama-models.ts'
 import { ollamaChatCall, ollamaGenerateCall } from './ollama-requests.ts'
@@ -23,6 +36,7 @@ import {
   type OllamaGenerate,
   type OllamaNamed,
 } from './ollama-schemas.ts'
+import type { RouteDoc } from './route-doc.ts'
 import { numbersOf } from './work-answers.ts'
 import { embedWork } from './work-requests.ts'
 import { answerWork, ofKind, type WorkComponents } from './work-routes.ts'
@@ -59,25 +73,31 @@ function anyTypeOfBody(scope: FastifyInstance): void {
 function answerRoutes(app: FastifyInstance, components: WorkComponents): void {
   const { service, clock } = components
 
-  app.post<{ Body: OllamaChat }>('/api/chat', { schema: { body: OllamaChatSchema } }, async (request, reply) => {
-    const { body } = request
-    const model = modelNamed(service.models(), body.model)
-    if ((body.messages ?? []).length === 0) return loadBody('chat', body, clock.wallMs())
-    const forms = ollamaForms(clock, {
-      kind: 'chat',
-      hasTools: (body.tools ?? []).length > 0,
-      hasLogprobs: body.logprobs === true,
-      beganAtMs: clock.nowMs(),
-    })
-    await generate(components, request, reply, ollamaChatCall(body, model, forms))
-    return reply
-  })
+  app.post<{ Body: OllamaChat }>(
+    '/api/chat',
+    { schema: { body: OllamaChatSchema }, config: { doc: OLLAMA_CHAT_DOC } },
+    async (request, reply) => {
+      const { body } = request
+      checkModel(request.caller, service, body.model)
+      const model = modelNamed(service.models(), body.model)
+      if ((body.messages ?? []).length === 0) return loadBody('chat', body, clock.wallMs())
+      const forms = ollamaForms(clock, {
+        kind: 'chat',
+        hasTools: (body.tools ?? []).length > 0,
+        hasLogprobs: body.logprobs === true,
+        beganAtMs: clock.nowMs(),
+      })
+      await generate(components, request, reply, ollamaChatCall(body, model, forms))
+      return reply
+    },
+  )
 
   app.post<{ Body: OllamaGenerate }>(
     '/api/generate',
-    { schema: { body: OllamaGenerateSchema } },
+    { schema: { body: OllamaGenerateSchema }, config: { doc: OLLAMA_GENERATE_DOC } },
     async (request, reply) => {
       const { body } = request
+      checkModel(request.caller, service, body.model)
       const model = modelNamed(service.models(), body.model)
       if ((body.prompt ?? '') === '') return loadBody('generate', body, clock.wallMs())
       const forms = ollamaForms(clock, {
@@ -112,21 +132,25 @@ function loadBody(kind: 'chat' | 'generate', body: OllamaChat | OllamaGenerate, 
 function embeddingRoutes(app: FastifyInstance, components: WorkComponents): void {
   const { clock } = components
 
-  app.post<{ Body: OllamaEmbed }>('/api/embed', { schema: { body: OllamaEmbedSchema } }, async (request, reply) => {
-    const beganAtMs = clock.nowMs()
-    const { model, input, dimensions } = request.body
-    // 0 is what Ollama's own clients send for all
-    const work = embedWork({ model, input, ...(dimensions ? { dimensions } : {}) })
-    await answerWork(components, request, reply, {
-      work,
-      write: (result) => embedText(model, result, () => nanoseconds(clock.nowMs() - beganAtMs)),
-    })
-    return reply
-  })
+  app.post<{ Body: OllamaEmbed }>(
+    '/api/embed',
+    { schema: { body: OllamaEmbedSchema }, config: { doc: OLLAMA_EMBED_DOC } },
+    async (request, reply) => {
+      const beganAtMs = clock.nowMs()
+      const { model, input, dimensions } = request.body
+      // 0 is what Ollama's own clients send for all
+      const work = embedWork({ model, input, ...(dimensions ? { dimensions } : {}) })
+      await answerWork(components, request, reply, {
+        work,
+        write: (result) => embedText(model, result, () => nanoseconds(clock.nowMs() - beganAtMs)),
+      })
+      return reply
+    },
+  )
 
   app.post<{ Body: OllamaEmbeddings }>(
     '/api/embeddings',
-    { schema: { body: OllamaEmbeddingsSchema } },
+    { schema: { body: OllamaEmbeddingsSchema }, config: { doc: OLLAMA_EMBEDDINGS_DOC } },
     async (request, reply) => {
       const { model, prompt } = request.body
       const write = (result: WorkResult): Iterable<string> => {
@@ -149,23 +173,29 @@ function* embedText(model: string, result: WorkResult, tookNs: () => number): Ge
 
 function modelRoutes(app: FastifyInstance, { service, clock }: WorkComponents): void {
   const modifiedAt = new Date(clock.wallMs()).toISOString()
-  const named = { schema: { body: OllamaNamedSchema } }
+  const named = (doc: RouteDoc) => ({ schema: { body: OllamaNamedSchema }, config: { doc } })
 
-  app.get('/', (_request, reply) => reply.type('text/plain; charset=utf-8').send('Skein is running'))
+  app.get('/', { config: { doc: ROOT_DOC } }, (_request, reply) =>
+    reply.type('text/plain; charset=utf-8').send('Skein is running'),
+  )
 
-  app.get('/api/version', () => ({ version: OLLAMA_VERSION }))
+  app.get('/api/version', { config: { doc: OLLAMA_VERSION_DOC } }, () => ({ version: OLLAMA_VERSION }))
 
-  app.get('/api/tags', ({ caller }) => tagsBody(visibleTo(caller, service.models()), modifiedAt))
+  app.get('/api/tags', { config: { doc: OLLAMA_TAGS_DOC } }, ({ caller }) =>
+    tagsBody(visibleTo(caller, service.models()), modifiedAt),
+  )
 
-  app.get('/api/ps', ({ caller }) => runningBody(visibleTo(caller, service.models())))
+  app.get('/api/ps', { config: { doc: OLLAMA_RUNNING_DOC } }, ({ caller }) =>
+    runningBody(visibleTo(caller, service.models())),
+  )
 
-  app.post<{ Body: OllamaNamed }>('/api/show', named, ({ body, caller }) =>
+  app.post<{ Body: OllamaNamed }>('/api/show', named(OLLAMA_SHOW_DOC), ({ body, caller }) =>
     shownBody(modelNamed(visibleTo(caller, service.models()), nameOf(body)), modifiedAt),
   )
 
-  app.post<{ Body: OllamaNamed }>('/api/pull', named, pull)
+  app.post<{ Body: OllamaNamed }>('/api/pull', named(OLLAMA_PULL_DOC), pull)
 
-  app.delete<{ Body: OllamaNamed }>('/api/delete', named, ({ body, caller }) => {
+  app.delete<{ Body: OllamaNamed }>('/api/delete', named(OLLAMA_DELETE_DOC), ({ body, caller }) => {
     const name = nameOf(body)
     const { nodes } = modelNamed(visibleTo(caller, service.models()), name)
     const where = nodes.map((node) => node.name).join(', ')

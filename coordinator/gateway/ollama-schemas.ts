@@ -4,7 +4,7 @@
  */
 import { Type, type Static } from 'typebox'
 import { LIMITS } from '../../mesh/protocol/index.ts'
-import { samplingMembers, text } from './openai-schemas.ts'
+import { repeatPenalty, samplingMembers, text } from './openai-schemas.ts'
 import { ToolBodySchema } from './openai-tools.ts'
 import { SkeinBodySchema } from './request-options.ts'
 
@@ -21,6 +21,8 @@ const OptionsSchema = Type.Object({
   num_predict: Type.Optional(Type.Integer()),
   num_ctx: Type.Optional(Type.Integer({ minimum: 0 })),
   top_k: Type.Optional(Type.Integer()),
+  repeat_penalty: repeatPenalty(),
+  repeat_last_n: Type.Optional(Type.Integer()),
 })
 export type OllamaOptions = Static<typeof OptionsSchema>
 

@@ -2,16 +2,21 @@
  * Errors as OpenAI's clients expect them: `{error: {message, type, param, code}}`, the code of our registry in lower
  * case, and the headers that tell a client whether to try again. Nothing else in this folder decides about a status.
  */
+import { Type, type Static } from 'typebox'
 import { SkeinError } from '../../mesh/protocol/index.ts'
 
-export interface ErrorBody {
-  readonly error: {
-    readonly message: string
-    readonly type: string
-    readonly param: string | null
-    readonly code: string
-  }
-}
+export const ErrorBodySchema = Type.Object(
+  {
+    error: Type.Object({
+      message: Type.String(),
+      type: Type.String(),
+      param: Type.Union([Type.String(), Type.Null()]),
+      code: Type.String(),
+    }),
+  },
+  { title: 'Error' },
+)
+export type ErrorBody = Static<typeof ErrorBodySchema>
 
 /** OpenAI's `type` for an HTTP status. */
 export function errorType(status: number): string {

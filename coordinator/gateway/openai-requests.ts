@@ -1,12 +1,12 @@
 /**
- * OpenAI's bodies as tasks. What is known and not served is refused by name, never dropped: an answer that ignores
- * `logit_bias` would look right and be wrong.
+ * OpenAI's bodies as tasks. What is known and not served is refused by name, never dropped: an answer that ignores `n`
+ * would look right and be wrong.
  */
 import { LIMITS, SkeinError, type ChatMessage, type JsonFormat, type ThinkingWish } from '../../mesh/protocol/index.ts'
 import type { Attachment, TaskRequest } from '../admission/index.ts'
-import type { AnswerForms, AnswerShape } from './answer-form.ts'
+import type { AnswerForms, AnswerShape, StoredShape } from './answer-form.ts'
 import type { ChatBody, CompletionBody, Effort, MessageBody } from './openai-schemas.ts'
-import { messageCalls, toolFormat, toolsOf } from './openai-tools.ts'
+import { messageCalls, narrowed, toolFormat, toolsOf } from './openai-tools.ts'
 
 /** One generation call: the task that it becomes, and how its answer is to be written. */
 export interface GenerationCall {
@@ -19,6 +19,8 @@ export interface GenerationCall {
   readonly stored: boolean
   /** Members of a response that repeat the request. */
   readonly echo?: Readonly<Record<string, unknown>>
+  /** What must be known of a response to read it again, and to go on from it. */
+  readonly kept?: Pick<StoredShape, 'hasTools' | 'hasInstructions'>
   /** Those of OpenAI's APIs when absent. */
   readonly forms?: AnswerForms
 }
@@ -28,6 +30,9 @@ const COMPLETION_TOKENS_DEFAULT = 16
 
 /** `top_k` above this keeps all anyway: no vocabulary is larger. */
 const TOP_K_MAX = 1_000_000
+
+/** Ids of tokens are 32 bits wide. */
+const TOKEN_MAX = 0xffff_ffff
 
 /** True when the value asks for something that is not served. Values that mean "off" are fine. */
 export type Asks = (value: unknown) => boolean
@@ -39,7 +44,7 @@ export const isOther =
   (value) =>
     !served.includes(value)
 
-const UNSERVED_COMMON: Readonly<Record<string, Asks>> = { n: isOther(1), logit_bias: isFilled }
+const UNSERVED_COMMON: Readonly<Record<string, Asks>> = { n: isOther(1) }
 
 const UNSERVED_CHAT: Readonly<Record<string, Asks>> = {
   ...UNSERVED_COMMON,
@@ -48,6 +53,7 @@ const UNSERVED_CHAT: Readonly<Record<string, Asks>> = {
   audio: always,
   modalities: (value) => (value as string[]).some((modality) => modality !== 'text'),
   web_search_options: always,
+  moderation: isFilled,
 }
 
 const UNSERVED_COMPLETION: Readonly<Record<string, Asks>> = {
@@ -75,24 +81,27 @@ export function refuseUnserved(body: object, unserved: Readonly<Record<string, A
 }
 
 /** Types of content parts that OpenAI knows beside text. */
-const MEDIA_PARTS = new Set(['image_url', 'input_audio', 'file', 'refusal'])
+const MEDIA_PARTS = new Set(['image_url', 'input_audio', 'file'])
 
 function partText(part: { readonly type: string }, param: string): string {
   if (MEDIA_PARTS.has(part.type)) throw unsupported(`${param}.type`)
-  if (part.type !== 'text')
+  // what a model refused to say is what it said
+  const member = part.type === 'refusal' ? 'refusal' : 'text'
+  if (part.type !== member)
     throw new SkeinError('INVALID_REQUEST', `${param}.type '${part.type.slice(0, 40)}' is unknown`, {
       param: `${param}.type`,
     })
-  const { text } = part as { readonly text?: unknown }
+  const text = (part as Readonly<Record<string, unknown>>)[member]
   if (typeof text !== 'string')
-    throw new SkeinError('INVALID_REQUEST', `${param}.text must be string`, { param: `${param}.text` })
+    throw new SkeinError('INVALID_REQUEST', `${param}.${member} must be string`, { param: `${param}.${member}` })
   return text
 }
 
 function chatMessage(message: MessageBody, index: number): ChatMessage {
   const at = `messages[${index}]`
   refuseUnserved(message, UNSERVED_MESSAGE, `${at}.`)
-  const { role, content, name, tool_call_id } = message
+  const { role, name, tool_call_id } = message
+  const content = message.content ?? (role === 'assistant' ? message.refusal : undefined)
   const calls = message.tool_calls?.length ? message.tool_calls : undefined
   const fail = (member: string, why: string): SkeinError =>
     new SkeinError('INVALID_REQUEST', `${at}.${member} ${why}`, { param: `${at}.${member}` })
@@ -149,16 +158,30 @@ function templateSwitch(given: object = {}): boolean | undefined {
 export function thinkingWish(effort: Effort | undefined, isOn?: boolean): { readonly thinking?: ThinkingWish } {
   if (effort === undefined && isOn === undefined) return {}
   const wanted = isOn ?? effort !== 'none'
-  return { thinking: { isOn: wanted, ...(wanted && effort !== undefined && effort !== 'none' ? { effort } : {}) } }
+  if (!wanted || effort === undefined || effort === 'none') return { thinking: { isOn: wanted } }
+  return { thinking: { isOn: wanted, effort: effort === 'max' ? 'xhigh' : effort } }
 }
 
 /** What the three bodies have in common; the responses API has no other sampling options than the first two. */
 type CommonBody = Pick<ChatBody, 'model' | 'temperature' | 'top_p'> &
-  Partial<Pick<ChatBody, 'top_k' | 'min_p' | 'presence_penalty' | 'frequency_penalty' | 'seed' | 'stop'>>
+  Partial<
+    Pick<
+      ChatBody,
+      | 'top_k'
+      | 'min_p'
+      | 'presence_penalty'
+      | 'frequency_penalty'
+      | 'seed'
+      | 'stop'
+      | 'repetition_penalty'
+      | 'logit_bias'
+    >
+  >
 
 /** What the client names; the rest is for admission to fill, which knows what the model's makers recommend. */
 function samplingOf(body: CommonBody): TaskRequest['sampling'] {
   const { temperature, top_p: topP, top_k: topK, min_p: minP, presence_penalty, frequency_penalty, seed } = body
+  const { repetition_penalty: repeatPenalty = 1, logit_bias } = body
   return {
     ...(temperature !== undefined && { temperature }),
     ...(topP !== undefined && { topP }),
@@ -168,7 +191,23 @@ function samplingOf(body: CommonBody): TaskRequest['sampling'] {
     ...(frequency_penalty !== undefined && { frequencyPenalty: frequency_penalty }),
     // OpenAI's seed is any integer, ours 32 bits: equal seeds stay equal
     ...(seed !== undefined && { seed: Number(BigInt.asUintN(32, BigInt(seed))) }),
+    // what changes nothing is not asked for: not every node can do it
+    ...(repeatPenalty !== 1 && { repeatPenalty }),
+    ...logitBiasOf(logit_bias),
   }
+}
+
+/** @throws SkeinError INVALID_REQUEST for a token that no model has. */
+function logitBiasOf(given: ChatBody['logit_bias'] = {}): Pick<TaskRequest['sampling'], 'logitBias'> {
+  const logitBias = Object.entries(given)
+    .map(([token, bias]) => ({ token: Number(token), bias }))
+    .filter(({ bias }) => bias !== 0)
+    // equal biases are equal requests
+    .toSorted((a, b) => a.token - b.token)
+  const last = logitBias.at(-1)?.token ?? 0
+  if (last > TOKEN_MAX)
+    throw new SkeinError('INVALID_REQUEST', `logit_bias names no token: ${last}`, { param: 'logit_bias' })
+  return logitBias.length === 0 ? {} : { logitBias }
 }
 
 export function commonTask(
@@ -244,8 +283,9 @@ export function chatCall(body: ChatBody): GenerationCall {
       param: 'top_logprobs',
     })
   const content = response_format && outputFormat(response_format, response_format.json_schema, 'response_format')
-  const tools = toolsOf(body)
-  const format = toolFormat(body, tools, content) ?? content
+  const members = narrowed(body)
+  const tools = toolsOf(members)
+  const format = toolFormat(members, tools, content) ?? content
   const messages = chatMessages(body.messages)
   const thinking = thinkingWish(body.reasoning_effort, templateSwitch(body.chat_template_kwargs))
   const prompt = { kind: 'chat' as const, messages, ...(tools.length > 0 ? { tools } : {}), ...thinking }

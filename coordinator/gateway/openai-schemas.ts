@@ -13,10 +13,12 @@ export const share = (): TOptional<TNumber> => Type.Optional(Type.Number({ minim
 const penalty = () => Type.Optional(Type.Number({ minimum: -2, maximum: 2 }))
 export const tokenCount = (): TOptional<TInteger> => Type.Optional(Type.Integer({ minimum: 1 }))
 export const temperature = (): TOptional<TNumber> => Type.Optional(Type.Number({ minimum: 0, maximum: 2 }))
+/** 1 changes nothing. */
+export const repeatPenalty = (): TOptional<TNumber> => Type.Optional(Type.Number({ minimum: 0.1, maximum: 2 }))
 const stopString = () => text(LIMITS.stopStringLengthMax, 1)
 
 /** How much to think, as OpenAI has it. */
-export const EffortSchema = Type.Enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh'])
+export const EffortSchema = Type.Enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'])
 export type Effort = Static<typeof EffortSchema>
 
 /** Sampling options that Ollama has under the same names. */
@@ -39,7 +41,14 @@ const common = {
   /** 0 and -1 both keep all: OpenAI has no such member, and its imitators disagree. */
   top_k: Type.Optional(Type.Integer({ minimum: -1 })),
   n: Type.Optional(Type.Integer({ minimum: 1 })),
-  logit_bias: Type.Optional(Type.Object({})),
+  logit_bias: Type.Optional(
+    Type.Record(Type.String({ pattern: '^[0-9]{1,10}$' }), Type.Number({ minimum: -100, maximum: 100 }), {
+      additionalProperties: false,
+      maxProperties: LIMITS.logitBiasMax,
+    }),
+  ),
+  /** vLLM's name; OpenAI has none. */
+  repetition_penalty: repeatPenalty(),
   skein: Type.Optional(SkeinBodySchema),
 }
 
@@ -50,6 +59,8 @@ const MessageSchema = Type.Object({
   // the one name is DeepSeek's and llama.cpp's, the other that of newer vLLMs
   reasoning_content: Type.Optional(Type.Union([Type.String(), Type.Null()])),
   reasoning: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+  /** Of an assistant: what it said in place of an answer. */
+  refusal: Type.Optional(Type.Union([Type.String(), Type.Null()])),
   tool_calls: Type.Optional(Type.Union([Type.Array(ToolCallBodySchema), Type.Null()])),
   tool_call_id: Type.Optional(Type.Union([text(LIMITS.toolCallIdLengthMax, 1), Type.Null()])),
 })

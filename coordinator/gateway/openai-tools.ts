@@ -57,7 +57,8 @@ const unsupported = (param: string): SkeinError =>
   new SkeinError('UNSUPPORTED_PARAMETER', `${param} with this value is not supported yet`, { param })
 
 /** The function of a tool or a call. @throws SkeinError UNSUPPORTED_PARAMETER for tools of other types. */
-function functionOf<F>({ type = 'function', function: named }: { type?: string; function?: F }, at: string): F {
+function functionOf<F>(given: { type?: string; function?: F } | null, at: string): F {
+  const { type = 'function', function: named } = given ?? {}
   if (type !== 'function') throw unsupported(`${at}.type`)
   if (named === undefined) throw invalid(`${at}.function`, 'is required')
   return named
@@ -108,12 +109,36 @@ export function checkTools(given: readonly GivenTool[]): Tool[] {
  * @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`.
  */
 export function toolsOf({ tools = [], tool_choice }: ToolMembers): Tool[] {
-  const given = tools.map((body, i) => {
+  const shown = checkTools(toolsIn(tools))
+  return tool_choice === 'none' ? [] : shown
+}
+
+/** @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`. */
+const toolsIn = (tools: readonly ToolBody[]): GivenTool[] =>
+  tools.map((body, i) => {
     const at = `tools[${i}]`
     return { ...functionOf(body, at), at: { name: `${at}.function.name`, parameters: `${at}.function.parameters` } }
   })
-  const shown = checkTools(given)
-  return tool_choice === 'none' ? [] : shown
+
+/**
+ * `allowed_tools` said as fewer tools, and a plain choice.
+ *
+ * @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`.
+ */
+export function narrowed(members: ToolMembers): ToolMembers {
+  const { tools = [], tool_choice } = members
+  const { type, allowed_tools } = (tool_choice ?? {}) as Partial<Record<string, unknown>>
+  if (type !== 'allowed_tools') return members
+  const at = 'tool_choice.allowed_tools'
+  const { mode, tools: given } = (allowed_tools ?? {}) as Partial<Record<string, unknown>>
+  if (mode !== 'auto' && mode !== 'required') throw invalid(`${at}.mode`, 'must be auto or required')
+  if (!Array.isArray(given) || given.length === 0) throw invalid(`${at}.tools`, 'must name a tool')
+  const names = new Set(given.map((each, i) => functionOf(each as ToolBody, `${at}.tools[${i}]`).name))
+  const unknown = [...names].find((name) => !tools.some((tool) => tool.function?.name === name))
+  if (unknown !== undefined) throw invalid(`${at}.tools`, `names no tool: ${String(unknown).slice(0, 64)}`)
+  // all are looked at before some are left out
+  checkTools(toolsIn(tools))
+  return { ...members, tools: tools.filter((tool) => names.has(String(tool.function?.name))), tool_choice: mode }
 }
 
 /** The name of the one function to call. */
@@ -162,15 +187,14 @@ export function messageCalls(calls: readonly ToolCallBody[], at: string): ToolCa
     return {
       id: body.id.toWellFormed(),
       name: checkName(name, `${place}.function.name`),
-      arguments: objectText(given, place),
+      arguments: objectText(given, `${place}.function.arguments`),
     }
   })
 }
 
-/** Models of other makers write nothing where there are no arguments. */
-function objectText(text: string, at: string): string {
+/** Models of other makers write nothing where there are no arguments. @throws SkeinError INVALID_REQUEST naming `param`. */
+export function objectText(text: string, param: string): string {
   if (text.trim() === '') return '{}'
-  const param = `${at}.function.arguments`
   if (nestsDeeper(Buffer.from(text), LIMITS.jsonDepthMax))
     throw invalid(param, `nests deeper than ${LIMITS.jsonDepthMax} levels`)
   if (jsonObject(text) === undefined) throw invalid(param, 'must be a JSON object')

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { Type, type Static } from 'typebox'
 import { LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
 import type { Priority, TaskRequest } from '../admission/index.ts'
+import { CACHE_MODES } from './cache-control.ts'
 
 export type RequestHeaders = Readonly<Record<string, string | string[] | undefined>>
 
@@ -18,6 +19,7 @@ export const SkeinBodySchema = Type.Object(
     priority: Type.Optional(Type.Enum([...PRIORITIES])),
     deadline_ms: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.taskMs })),
     local_only: Type.Optional(Type.Boolean()),
+    cache: Type.Optional(Type.Enum([...CACHE_MODES])),
   },
   { additionalProperties: false },
 )
@@ -37,7 +39,7 @@ function headerOf<T>(headers: RequestHeaders, name: string, values: string, read
   return value
 }
 
-/** A whole number of at most nine digits: enough for any position of an answer, and for `LIMITS.taskMs`. */
+/** A whole number of at most nine digits: enough for `LIMITS.taskMs`. */
 const wholeNumber = (text: string): number | undefined => (/^\d{1,9}$/.test(text) ? Number(text) : undefined)
 
 function headerOptions(headers: RequestHeaders): SkeinBody {
@@ -101,6 +103,11 @@ export function idempotencyOf(headers: RequestHeaders, route: string, body: unkn
   }
 }
 
+/** Of a response with items: thousands for each token, in an answer that was made again and again. */
+const EVENT_ID = /^\d{1,15}$/
+
 /** The `id:` of the last event that the client has of this answer. @throws SkeinError INVALID_REQUEST. */
 export const lastEventId = (headers: RequestHeaders): number | undefined =>
-  headerOf(headers, 'last-event-id', 'the id of an event of this answer', wholeNumber)
+  headerOf(headers, 'last-event-id', 'the id of an event of this answer', (text) =>
+    EVENT_ID.test(text) ? Number(text) : undefined,
+  )

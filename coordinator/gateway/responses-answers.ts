@@ -1,10 +1,10 @@
 /** OpenAI's response object. Its stream: `responses-stream.ts`. */
-import { responseIdOf, type ErrorCode, type FinishReason, type Parted, type Usage } from '../../mesh/protocol/index.ts'
+import { ERRORS, responseIdOf, type ErrorCode, type FinishReason, type Usage } from '../../mesh/protocol/index.ts'
 import type { TaskView } from '../admission/index.ts'
-import { storedShape, type AnswerHead, type WholeAnswer } from './answer-form.ts'
-import { readWhole, textOf } from './answer-reader.ts'
+import { storedShape, type WholeAnswer } from './answer-form.ts'
+import { itemsOf, outputOf, type ItemsHead, type OutputItem } from './responses-items.ts'
 
-export interface ResponseHead extends AnswerHead {
+export interface ResponseHead extends ItemsHead {
   /** Members that repeat the request. */
   readonly echo: Readonly<Record<string, unknown>>
 }
@@ -14,8 +14,8 @@ type ResponseStatus = 'queued' | 'in_progress' | 'completed' | 'incomplete' | 'f
 /** How far a response is. */
 interface ResponseState {
   readonly status: ResponseStatus
-  /** No output item when absent. */
-  readonly parts?: Parted
+  /** No output when absent. */
+  readonly items?: readonly OutputItem[]
   readonly usage?: Usage
   readonly error?: { readonly code: ErrorCode; readonly message: string }
   /** Unix seconds. */
@@ -35,28 +35,6 @@ const TASK_STATUS: Readonly<Record<TaskView['state'], ResponseStatus>> = {
 export const endStatus = (finishReason: FinishReason | undefined): ResponseStatus =>
   finishReason === 'length' ? 'incomplete' : 'completed'
 
-export const textPart = (text: string): object => ({ type: 'output_text', text, annotations: [], logprobs: [] })
-
-export const thoughtPart = (text: string): object => ({ type: 'reasoning_text', text })
-
-export const itemIdOf = ({ taskId }: AnswerHead, prefix = 'msg_'): string => taskId.replace('task_', prefix)
-
-export const reasoningItem = (head: AnswerHead, status: string, content: object[]): object => ({
-  id: itemIdOf(head, 'rs_'),
-  type: 'reasoning',
-  status,
-  summary: [],
-  content,
-})
-
-export const messageItem = (head: AnswerHead, status: string, content: object[]): object => ({
-  id: itemIdOf(head),
-  type: 'message',
-  status,
-  role: 'assistant',
-  content,
-})
-
 /** An item is done, cut short, or still growing. */
 export const itemStatus = (status: ResponseStatus): string =>
   status === 'completed' ? 'completed' : status === 'queued' || status === 'in_progress' ? 'in_progress' : 'incomplete'
@@ -64,30 +42,23 @@ export const itemStatus = (status: ResponseStatus): string =>
 function usageBody({ promptTokens, cachedTokens, completionTokens, thoughtTokens = 0 }: Usage): object {
   return {
     input_tokens: promptTokens,
-    input_tokens_details: { cached_tokens: cachedTokens },
+    input_tokens_details: { cached_tokens: cachedTokens, cache_write_tokens: 0 },
     output_tokens: completionTokens,
     output_tokens_details: { reasoning_tokens: thoughtTokens },
     total_tokens: promptTokens + completionTokens,
   }
 }
 
-/** What the text of an answer says, and what was thought in front of it. */
-export function partsOf({ thought }: AnswerHead, text: string): Parted {
-  const parts = readWhole(text, { ...(thought && { thought }), hasTools: false })
-  return { thought: textOf(parts, 'thought'), said: textOf(parts, 'content') }
-}
-
-/** An answer that ended in its thought has said nothing. */
-function outputOf(head: ResponseHead, status: ResponseStatus, { thought, said }: Parted): object[] {
-  const ofItem = itemStatus(status)
-  const reasoning = reasoningItem(head, said === '' ? ofItem : 'completed', [thoughtPart(thought)])
-  const message = messageItem(head, ofItem, [textPart(said)])
-  return thought === '' ? [message] : said === '' ? [reasoning] : [reasoning, message]
+/** OpenAI's few codes of a response that failed; ours is its `type`. */
+function failureBody({ code, message }: NonNullable<ResponseState['error']>): object {
+  const { http } = ERRORS[code]
+  const theirs = http === 429 ? 'rate_limit_exceeded' : http < 500 ? 'invalid_prompt' : 'server_error'
+  return { code: theirs, message, type: code.toLowerCase() }
 }
 
 export function responseObject(
   head: ResponseHead,
-  { status, parts, usage, error, completedAt }: ResponseState,
+  { status, items, usage, error, completedAt }: ResponseState,
 ): object {
   return {
     id: responseIdOf(head.taskId),
@@ -95,14 +66,19 @@ export function responseObject(
     created_at: head.created,
     completed_at: completedAt ?? null,
     status,
-    error: error ? { code: error.code.toLowerCase(), message: error.message } : null,
+    error: error ? failureBody(error) : null,
     incomplete_details: status === 'incomplete' ? { reason: 'max_output_tokens' } : null,
     model: head.model,
-    output: parts === undefined ? [] : outputOf(head, status, parts),
-    parallel_tool_calls: false,
+    output: items === undefined ? [] : outputOf(head, items, itemStatus(status)),
+    access_programs: null,
+    instructions: null,
+    metadata: null,
+    parallel_tool_calls: true,
     previous_response_id: null,
-    tool_choice: 'none',
+    temperature: null,
+    tool_choice: 'auto',
     tools: [],
+    top_p: null,
     truncation: 'disabled',
     usage: usage ? usageBody(usage) : null,
     ...head.echo,
@@ -110,9 +86,9 @@ export function responseObject(
 }
 
 export const headOf = (view: TaskView): ResponseHead => {
-  const { created, response = {} } = storedShape(view)
+  const { created, response = {}, hasTools = false } = storedShape(view)
   const { taskId, digest, model, thought } = view
-  return { taskId, digest, model, created, ...(thought && { thought }), echo: response }
+  return { taskId, digest, model, created, ...(thought && { thought }), hasTools, echo: response }
 }
 
 /** A task as a response, at any time of its life. The text of one that was purged is gone. */
@@ -122,7 +98,7 @@ export function responseOfTask(view: TaskView): object {
   const head = headOf(view)
   return responseObject(head, {
     status: state === 'completed' ? endStatus(result?.finishReason) : TASK_STATUS[state],
-    ...(hasText ? { parts: partsOf(head, text) } : {}),
+    ...(hasText ? { items: itemsOf(head, text) } : {}),
     ...(result?.usage ? { usage: result.usage } : {}),
     ...(result?.error ? { error: result.error } : {}),
     ...(endedAtMs === undefined ? {} : { completedAt: Math.floor(endedAtMs / 1000) }),
@@ -131,5 +107,5 @@ export function responseOfTask(view: TaskView): object {
 
 export function wholeResponse(head: ResponseHead, answer: WholeAnswer, completedAt: number): object {
   const { text, finishReason, usage } = answer
-  return responseObject(head, { status: endStatus(finishReason), parts: partsOf(head, text), usage, completedAt })
+  return responseObject(head, { status: endStatus(finishReason), items: itemsOf(head, text), usage, completedAt })
 }

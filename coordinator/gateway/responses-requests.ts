@@ -1,6 +1,5 @@
 /** Bodies of OpenAI's responses API as tasks. As of the older calls: what is known and not served is refused by name. */
-import { Type, type Static } from 'typebox'
-import { LIMITS, SkeinError, type ChatMessage } from '../../mesh/protocol/index.ts'
+import { SkeinError, type ChatMessage } from '../../mesh/protocol/index.ts'
 import {
   commonTask,
   isFilled,
@@ -12,152 +11,87 @@ import {
   type Asks,
   type GenerationCall,
 } from './openai-requests.ts'
-import { EffortSchema, share, temperature, text, tokenCount } from './openai-schemas.ts'
 import { SHAPE_BYTES_MAX } from './limits.ts'
-import { SkeinBodySchema } from './request-options.ts'
-
-/** OpenAI's bounds of metadata. */
-const METADATA_MEMBERS_MAX = 16
-const METADATA_VALUE_LENGTH_MAX = 512
-
-const InputItemSchema = Type.Object({
-  type: Type.Optional(Type.String()),
-  role: Type.Optional(Type.Enum(['system', 'developer', 'user', 'assistant'])),
-  content: Type.Optional(Type.Union([Type.String(), Type.Array(Type.Object({ type: Type.String() })), Type.Null()])),
-})
-type InputItem = Static<typeof InputItemSchema>
-
-export const ResponseBodySchema = Type.Object({
-  model: text(256, 1),
-  input: Type.Union([
-    Type.String(),
-    // one message fewer than a chat may have: the instructions are another
-    Type.Array(InputItemSchema, { minItems: 1, maxItems: LIMITS.messagesMax - 1 }),
-  ]),
-  instructions: Type.Optional(Type.String()),
-  max_output_tokens: tokenCount(),
-  temperature: temperature(),
-  top_p: share(),
-  text: Type.Optional(Type.Object({ format: Type.Optional(Type.Object({ type: Type.String() })) })),
-  reasoning: Type.Optional(
-    Type.Object({
-      effort: Type.Optional(Type.Union([EffortSchema, Type.Null()])),
-      summary: Type.Optional(Type.Union([Type.String(), Type.Null()])),
-      generate_summary: Type.Optional(Type.Union([Type.String(), Type.Null()])),
-    }),
-  ),
-  stream: Type.Optional(Type.Boolean()),
-  background: Type.Optional(Type.Boolean()),
-  store: Type.Optional(Type.Boolean()),
-  metadata: Type.Optional(
-    Type.Record(Type.String({ pattern: '^.{1,64}$' }), text(METADATA_VALUE_LENGTH_MAX), {
-      additionalProperties: false,
-      maxProperties: METADATA_MEMBERS_MAX,
-    }),
-  ),
-  skein: Type.Optional(SkeinBodySchema),
-})
-export type ResponseBody = Static<typeof ResponseBodySchema>
+import { messagesOf } from './responses-input.ts'
+import type { InputItem, ResponseBody } from './responses-schemas.ts'
+import { choiceBody, responseTools, toolBodies } from './responses-tools.ts'
 
 const UNSERVED: Readonly<Record<string, Asks>> = {
-  previous_response_id: () => true,
   conversation: () => true,
   prompt: () => true,
-  tools: isFilled,
-  tool_choice: isOther('none', 'auto'),
-  include: isFilled,
   top_logprobs: isOther(0),
   truncation: isOther('disabled'),
-  max_tool_calls: () => true,
+  context_management: isFilled,
+  moderation: isFilled,
+  image: isFilled,
 }
 
-/** Content parts with text, by the role that may have them. */
-const TEXT_PARTS = new Set(['input_text', 'output_text', 'text'])
-
-const THOUGHT_PARTS = new Set(['reasoning_text', 'text'])
-
-function partText(part: { readonly type: string }, param: string, types: ReadonlySet<string> = TEXT_PARTS): string {
-  if (!types.has(part.type)) throw unsupported(`${param}.type`)
-  const { text: value } = part as { readonly text?: unknown }
-  if (typeof value !== 'string')
-    throw new SkeinError('INVALID_REQUEST', `${param}.text must be string`, { param: `${param}.text` })
-  return value
-}
-
-/** Of a reasoning item: nothing where there is a summary alone. */
-function thoughtOf({ content }: InputItem, at: string): string {
-  if (!Array.isArray(content)) return ''
-  return content
-    .map((part, i) => partText(part, `${at}.content[${i}]`, THOUGHT_PARTS))
-    .join('')
-    .toWellFormed()
-}
-
-/** The messages of a conversation; what was thought belongs to the answer behind it. */
-function messagesOf(items: readonly InputItem[]): ChatMessage[] {
-  const messages: ChatMessage[] = []
-  let thought = ''
-  for (const [index, item] of items.entries()) {
-    if (item.type === 'reasoning') {
-      thought += thoughtOf(item, `input[${index}]`)
-      continue
-    }
-    const next = message(item, index)
-    messages.push(next.role === 'assistant' && thought !== '' ? { ...next, thought } : next)
-    thought = ''
-  }
-  if (messages.length === 0) throw new SkeinError('INVALID_REQUEST', 'input has no message', { param: 'input' })
-  return messages
-}
-
-function message({ type = 'message', role, content }: InputItem, index: number): ChatMessage {
-  const at = `input[${index}]`
-  if (type !== 'message') throw unsupported(`${at}.type`)
-  const missing = role === undefined ? 'role' : 'content'
-  if (role === undefined || content === undefined || content === null)
-    throw new SkeinError('INVALID_REQUEST', `${at}.${missing} is required`, { param: `${at}.${missing}` })
-  const parts =
-    typeof content === 'string' ? [content] : content.map((part, i) => partText(part, `${at}.content[${i}]`))
-  return { role, content: parts.join('').toWellFormed() }
-}
+/** What may be asked to be included: of items that no response here can have, and thoughts, which are told openly. */
+const INCLUDABLE: ReadonlySet<string> = new Set([
+  'file_search_call.results',
+  'web_search_call.results',
+  'web_search_call.action.sources',
+  'message.input_image.image_url',
+  'computer_call_output.output.image_url',
+  'code_interpreter_call.outputs',
+  'reasoning.encrypted_content',
+])
 
 /** The response's members that repeat the request; the long ones are left out where they do not fit the ledger. */
 function echoOf(body: ResponseBody, format: object): Record<string, unknown> {
+  const { tools = [] } = body
   const echo = {
     background: body.background ?? false,
     max_output_tokens: body.max_output_tokens ?? null,
     metadata: body.metadata ?? {},
+    parallel_tool_calls: body.parallel_tool_calls ?? true,
+    previous_response_id: body.previous_response_id ?? null,
     store: body.store ?? true,
     ...(body.reasoning && { reasoning: { effort: body.reasoning.effort ?? null, summary: null } }),
     // null: the model's own
     temperature: body.temperature ?? null,
+    tool_choice: choiceBody(body.tool_choice),
     top_p: body.top_p ?? null,
   }
-  const full = { ...echo, instructions: body.instructions ?? null, text: { format } }
+  const full = { ...echo, instructions: body.instructions ?? null, text: { format }, tools: toolBodies(tools) }
   // half of the room, since other members share it
   if (Buffer.byteLength(JSON.stringify(full)) <= SHAPE_BYTES_MAX / 2) return full
-  return { ...echo, instructions: null, text: { format: { type: (format as { type: string }).type } } }
+  const named = tools.map(({ name }) => ({ type: 'function', name, parameters: null, strict: null }))
+  // a schema is too long, and a format of one without it would be none
+  const { type } = format as { readonly type: string }
+  const brief = { type: type === 'json_object' ? type : 'text' }
+  return { ...echo, instructions: null, text: { format: brief }, tools: named }
 }
 
-/** @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`. */
-export function responseCall(body: ResponseBody): GenerationCall {
-  refuseUnserved(body, UNSERVED)
-  const { input, instructions, background = false, store = true } = body
-  const { effort: wanted, summary, generate_summary: older } = body.reasoning ?? {}
-  // which kind of summary is left to the server: there is none beside the thought itself
-  for (const [name, asked] of Object.entries({ summary, generate_summary: older }))
-    if (asked && asked !== 'auto') throw unsupported(`reasoning.${name}`)
-  if (background && !store)
-    throw new SkeinError('INVALID_REQUEST', 'a background response must be stored', { param: 'store' })
-  const messages: ChatMessage[] =
-    typeof input === 'string' ? [{ role: 'user', content: input.toWellFormed() }] : messagesOf(input)
-  if (instructions !== undefined) messages.unshift({ role: 'system', content: instructions.toWellFormed() })
+/**
+ * @param input what it is asked, with all references resolved.
+ * @param before the conversation that it goes on with.
+ * @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, CONTEXT_LENGTH_EXCEEDED, each with its `param`.
+ */
+export function responseCall(
+  body: ResponseBody,
+  input: string | readonly InputItem[] = body.input,
+  before: readonly ChatMessage[] = [],
+): GenerationCall {
+  checkResponse(body)
+  const { instructions, background = false, store = true } = body
   const requested = body.text?.format ?? { type: 'text' }
-  const format = outputFormat(requested, requested, 'text.format')
+  const content = outputFormat(requested, requested, 'text.format')
+  const { tools, format: calls } = responseTools(body, content)
+  const format = calls ?? content
+  const asked = messagesOf(input, before, instructions)
+  const own: ChatMessage[] =
+    instructions === undefined ? [] : [{ role: 'system', content: instructions.toWellFormed() }]
+  const prompt = {
+    kind: 'chat' as const,
+    messages: [...own, ...asked],
+    ...(tools.length > 0 ? { tools: [...tools] } : {}),
+    ...thinkingWish(body.reasoning?.effort ?? undefined),
+  }
   return {
     shape: 'response',
     task: {
-      ...commonTask(body, { kind: 'chat', messages, ...thinkingWish(wanted ?? undefined) }, body.max_output_tokens),
+      ...commonTask(body, prompt, body.max_output_tokens),
       ...(format === undefined ? {} : { format }),
     },
     stream: body.stream ?? false,
@@ -165,5 +99,19 @@ export function responseCall(body: ResponseBody): GenerationCall {
     attachment: background ? 'background' : store ? 'resumable' : 'attached',
     stored: store,
     echo: echoOf(body, requested),
+    kept: { hasTools: tools.length > 0, hasInstructions: instructions !== undefined },
   }
+}
+
+/** @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, for what needs no look at the input. */
+function checkResponse(body: ResponseBody): void {
+  refuseUnserved(body, UNSERVED)
+  const { background = false, store = true, include = [] } = body
+  const { summary, generate_summary: older } = body.reasoning ?? {}
+  // which kind of summary is left to the server: there is none beside the thought itself
+  for (const [name, asked] of Object.entries({ summary, generate_summary: older }))
+    if (asked && asked !== 'auto') throw unsupported(`reasoning.${name}`)
+  for (const [i, name] of include.entries()) if (!INCLUDABLE.has(name)) throw unsupported(`include[${i}]`)
+  if (background && !store)
+    throw new SkeinError('INVALID_REQUEST', 'a background response must be stored', { param: 'store' })
 }

@@ -1,27 +1,61 @@
 /** OpenAI's responses API: answers that outlive the connection, and that are found again by their id. */
-import type { FastifyInstance } from 'fastify'
-import { Type, type Static } from 'typebox'
-import { SkeinError, taskIdOfResponse, type TaskId } from '../../mesh/protocol/index.ts'
-import { ownTask } from './callers.ts'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { SkeinError } from '../../mesh/protocol/index.ts'
 import { answerStream, type GenerationComponents } from './exchange.ts'
 import { answering, generate, responseStream, resumption } from './generation.ts'
+import type { GenerationCall } from './openai-requests.ts'
 import { lastEventId } from './request-options.ts'
+import {
+  RESPONSE_CANCEL_DOC,
+  RESPONSE_DELETE_DOC,
+  RESPONSE_DOC,
+  RESPONSE_GET_DOC,
+  RESPONSE_ITEMS_DOC,
+} from './responses-answer-schemas.ts'
 import { headOf, responseOfTask } from './responses-answers.ts'
-import { ResponseBodySchema, responseCall, type ResponseBody } from './responses-requests.ts'
+import { conversationOf, inputItems, ownResponse, withReferences } from './responses-chain.ts'
+import type { InputItemBody } from './responses-input.ts'
+import { responseCall } from './responses-requests.ts'
+import {
+  ITEMS_PAGE_DEFAULT,
+  ITEMS_PAGE_MAX,
+  ItemsQuerySchema,
+  ResponseBodySchema,
+  ResponseQuerySchema,
+  type ItemsQuery,
+  type ResponseBody,
+  type ResponseQuery,
+} from './responses-schemas.ts'
 
-const ResponseQuerySchema = Type.Object({
-  stream: Type.Optional(Type.Enum(['true', 'false'])),
-  starting_after: Type.Optional(Type.String({ pattern: '^[0-9]{1,9}$' })),
-})
 interface OneResponse {
   Params: { id: string }
-  Querystring: Static<typeof ResponseQuerySchema>
 }
 
-function taskIdOf({ id }: OneResponse['Params']): TaskId {
-  const taskId = taskIdOfResponse(id)
-  if (taskId === undefined) throw new SkeinError('NOT_FOUND', `there is no response '${id.slice(0, 64)}'`)
-  return taskId
+/** @throws SkeinError as `responseCall`; NOT_FOUND for what it goes on from, or names. */
+async function callOf(
+  { service }: GenerationComponents,
+  request: FastifyRequest<{ Body: ResponseBody }>,
+): Promise<GenerationCall> {
+  const { body } = request
+  const { input, previous_response_id: previous } = body
+  const resolved = typeof input === 'string' ? input : await withReferences(service, request, input)
+  const before = previous === undefined ? [] : await conversationOf(service, request, previous)
+  return responseCall(body, resolved, before)
+}
+
+/** @throws SkeinError INVALID_REQUEST for a page that there is none of. */
+function pageOf(all: readonly InputItemBody[], { limit, order = 'desc', after }: ItemsQuery): object {
+  const size = Number(limit ?? ITEMS_PAGE_DEFAULT)
+  if (size < 1 || size > ITEMS_PAGE_MAX)
+    throw new SkeinError('INVALID_REQUEST', `limit must be 1 to ${ITEMS_PAGE_MAX}`, { param: 'limit' })
+  const ordered = order === 'asc' ? all : all.toReversed()
+  const from = after === undefined ? 0 : ordered.findIndex(({ id }) => id === after) + 1
+  if (after !== undefined && from === 0)
+    throw new SkeinError('INVALID_REQUEST', 'after must be the id of an item of this list', { param: 'after' })
+  const data = ordered.slice(from, from + size)
+  // a page behind the last item has no ends
+  const ends = { first_id: data[0]?.id ?? '', last_id: data.at(-1)?.id ?? '' }
+  return { object: 'list', data, ...ends, has_more: from + size < ordered.length }
 }
 
 export function responsesRoutes(app: FastifyInstance, components: GenerationComponents): void {
@@ -29,33 +63,58 @@ export function responsesRoutes(app: FastifyInstance, components: GenerationComp
 
   app.post<{ Body: ResponseBody }>(
     '/v1/responses',
-    { schema: { body: ResponseBodySchema } },
+    { schema: { body: ResponseBodySchema }, config: { doc: RESPONSE_DOC } },
     async (request, reply) => {
-      await generate(components, request, reply, responseCall(request.body))
+      await generate(components, request, reply, await callOf(components, request))
       return reply
     },
   )
 
-  app.get<OneResponse>(
+  oneResponse(app, components)
+
+  app.get<OneResponse & { Querystring: ItemsQuery }>(
+    '/v1/responses/:id/input_items',
+    { schema: { querystring: ItemsQuerySchema }, config: { doc: RESPONSE_ITEMS_DOC } },
+    async (request) => {
+      const view = await ownResponse(service, request, request.params.id)
+      return pageOf(await inputItems(service, view), request.query)
+    },
+  )
+
+  app.post<OneResponse>('/v1/responses/:id/cancel', { config: { doc: RESPONSE_CANCEL_DOC } }, async (request) => {
+    const { taskId } = await ownResponse(service, request, request.params.id)
+    return responseOfTask(await service.cancel(taskId))
+  })
+
+  app.delete<OneResponse>('/v1/responses/:id', { config: { doc: RESPONSE_DELETE_DOC } }, async (request) => {
+    const { taskId } = await ownResponse(service, request, request.params.id)
+    await service.erase(taskId)
+    return { id: request.params.id, object: 'response', deleted: true }
+  })
+}
+
+function oneResponse(app: FastifyInstance, components: GenerationComponents): void {
+  const { service } = components
+
+  app.get<OneResponse & { Querystring: ResponseQuery }>(
     '/v1/responses/:id',
-    { schema: { querystring: ResponseQuerySchema } },
+    { schema: { querystring: ResponseQuerySchema }, config: { doc: RESPONSE_GET_DOC } },
     async (request, reply) => {
-      const taskId = taskIdOf(request.params)
       const { stream, starting_after } = request.query
       if (stream !== 'true' && starting_after !== undefined)
         throw new SkeinError('INVALID_REQUEST', 'starting_after is only allowed when stream is true', {
           param: 'starting_after',
         })
-      const view = await ownTask(service, request, taskId)
+      const view = await ownResponse(service, request, request.params.id)
       if (stream !== 'true') return responseOfTask(view)
-      if (view.isPurged) throw new SkeinError('NOT_FOUND', 'the text of this response was deleted after its time')
       // of one that is connected again by itself, the address is as old as its first connection
       const lastId = lastEventId(request.headers) ?? (starting_after === undefined ? undefined : Number(starting_after))
       await answering(components, request, reply, async (active) => {
+        const { taskId } = view
         const handle = await service.resume(taskId)
         const exchange = { components, request, reply, active, handle }
         const head = headOf(view)
-        const place = resumption('response', lastId, view)
+        const place = resumption('response', lastId, view, head.hasTools)
         reply.header('x-skein-task', taskId)
         await answerStream(
           exchange,
@@ -67,9 +126,4 @@ export function responsesRoutes(app: FastifyInstance, components: GenerationComp
       return reply
     },
   )
-
-  app.post<OneResponse>('/v1/responses/:id/cancel', async (request) => {
-    const { taskId } = await ownTask(service, request, taskIdOf(request.params))
-    return responseOfTask(await service.cancel(taskId))
-  })
 }

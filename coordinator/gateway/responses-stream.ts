@@ -8,21 +8,14 @@
  *     5 + tokens …       output_text.done · content_part.done · output_item.done · completed or incomplete
  *     4 + tokens         failed, behind the tokens that were delivered
  *
- * Responses that may think first have others: `responses-thoughts.ts`.
+ * Responses that may think first, or call tools, have others: `responses-item-stream.ts`.
  */
-import type { Parted, SkeinError } from '../../mesh/protocol/index.ts'
+import type { SkeinError } from '../../mesh/protocol/index.ts'
 import type { TaskView } from '../admission/index.ts'
 import type { Resumption, StreamForm } from './answer-form.ts'
 import { errorBody } from './openai-errors.ts'
-import {
-  endStatus,
-  itemIdOf,
-  itemStatus,
-  messageItem,
-  responseObject,
-  textPart,
-  type ResponseHead,
-} from './responses-answers.ts'
+import { endStatus, itemStatus, responseObject, type ResponseHead } from './responses-answers.ts'
+import { itemBody, itemId, messageOf, textPart, type OutputItem } from './responses-items.ts'
 import { sseEvent } from './sse.ts'
 import type { Batch, EndEvent } from './task-inbox.ts'
 
@@ -82,15 +75,19 @@ export class ResponseEvents {
     return this.last('error', number, { code, message, param, error: body })
   }
 
-  /** The answer failed or was cancelled. @param parts what was said, of the task where it is still known. */
-  async failed(error: SkeinError, number: number, parts: (view?: TaskView) => Parted | undefined): Promise<string> {
+  /** The answer failed or was cancelled. @param items what was said, of the task where it is still known. */
+  async failed(
+    error: SkeinError,
+    number: number,
+    items: (view?: TaskView) => readonly OutputItem[] | undefined,
+  ): Promise<string> {
     const view = await this.#init.view().catch(() => undefined)
     const isCancelled = view?.state === 'cancelled'
-    const said = parts(view)
+    const said = items(view)
     const { message } = errorBody(error, this.#init.requestId).error
     const response = responseObject(this.#init, {
       status: isCancelled ? 'cancelled' : 'failed',
-      ...(said ? { parts: said } : {}),
+      ...(said ? { items: said } : {}),
       ...(isCancelled ? {} : { error: { code: error.code, message } }),
       completedAt: this.#init.now(),
     })
@@ -112,7 +109,7 @@ export class ResponseStream implements StreamForm {
     this.#init = init
     this.#events = new ResponseEvents(init)
     this.#tokens = init.after
-    this.#place = { item_id: itemIdOf(init), output_index: 0, content_index: 0 }
+    this.#place = { item_id: itemId(init, messageOf('')), output_index: 0, content_index: 0 }
   }
 
   open(): string {
@@ -120,7 +117,7 @@ export class ResponseStream implements StreamForm {
   }
 
   begin(): string {
-    const item = messageItem(this.#init, 'in_progress', [])
+    const item = itemBody(this.#init, messageOf(''), 'in_progress', true)
     return (
       this.#events.event('response.in_progress', 1, {
         response: responseObject(this.#init, { status: 'in_progress' }),
@@ -143,8 +140,9 @@ export class ResponseStream implements StreamForm {
     const status = endStatus(finishReason)
     const completedAt = this.#init.now()
     const first = RESPONSE_PREAMBLE + tokens + 2
-    const item = messageItem(this.#init, itemStatus(status), [textPart(text)])
-    const response = responseObject(this.#init, { status, parts: { thought: '', said: text }, usage, completedAt })
+    const said = messageOf(text)
+    const item = itemBody(this.#init, said, itemStatus(status))
+    const response = responseObject(this.#init, { status, items: [said], usage, completedAt })
     return (
       this.#events.event('response.output_text.done', first, { ...this.#place, text, logprobs: [] }) +
       this.#events.event('response.content_part.done', first + 1, { ...this.#place, part: textPart(text) }) +
@@ -158,7 +156,7 @@ export class ResponseStream implements StreamForm {
     if (isBreak) return this.#events.broken(error, number)
     return this.#events.failed(error, number + 1, (view) => {
       if (this.#tokens === 0) return undefined
-      return { thought: '', said: this.#init.after === 0 ? this.#text : (view?.text ?? '') }
+      return [messageOf(this.#init.after === 0 ? this.#text : (view?.text ?? ''))]
     })
   }
 }

@@ -5,50 +5,69 @@
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { STATUS_CODES, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { mintId, PROTOCOL_VERSION, SKEIN_HEADER, SkeinError } from '../../mesh/protocol/index.ts'
-import type { Logger, Random } from '../../mesh/runtime/index.ts'
+import { LIMITS, mintId, PROTOCOL_VERSION, SKEIN_HEADER, SkeinError } from '../../mesh/protocol/index.ts'
+import type { Random } from '../../mesh/runtime/index.ts'
 import type { Access } from '../access/index.ts'
+import type { Batches } from '../batches/index.ts'
 import { accessRoutes } from './access-routes.ts'
 import { anthropicRoutes } from './anthropic-routes.ts'
-import { letIn } from './callers.ts'
+import type { OpenLines } from './batch-lines.ts'
+import { batchesRoutes } from './batches-routes.ts'
+import { boundBodies } from './body-time.ts'
+import { cacheRoutes } from './cache-routes.ts'
+import { challengeOf, letIn } from './callers.ts'
 import { untilTaken } from './client-writer.ts'
+import { countAnswer, countRefusal } from './counters.ts'
+import { docsRoutes } from './docs-routes.ts'
 import { errorFormOf } from './error-form.ts'
+import { filesRoutes } from './files-routes.ts'
+import { eventRoutes, type EventComponents } from './event-routes.ts'
 import { checkNotUpstream, checkSameSite, isLoopback } from './guards.ts'
 import { checkBodyEncoding, parseJsonBody } from './json-body.ts'
-import { DISCARD_BYTES_MAX } from './limits.ts'
+import { DISCARD_BYTES_MAX, PATH_SEGMENT_MAX } from './limits.ts'
+import { mcpRoutes } from './mcp-routes.ts'
+import type { McpSessions } from './mcp-sessions.ts'
 import { meshRoutes, taskRoutes } from './mesh-routes.ts'
+import { metricsRoutes, type GatewayMetrics } from './metrics-routes.ts'
 import { ollamaRoutes } from './ollama-routes.ts'
 import { errorBody, schemaError } from './openai-errors.ts'
+import { OperationTable } from './openapi.ts'
 import { responsesRoutes } from './responses-routes.ts'
 import { healthRoutes, openAiRoutes } from './routes.ts'
 import { workRoutes, type WorkComponents } from './work-routes.ts'
 
-export interface ServerComponents extends WorkComponents {
+export interface ServerComponents extends WorkComponents, EventComponents {
   readonly random: Random
   readonly access: Access
+  readonly sessions: McpSessions
+  /** Shown at `/metrics`, which there is not without it. */
+  readonly metrics?: GatewayMetrics | undefined
+  /** Files and batches, which there are not without them. */
+  readonly batches?: Batches | undefined
+  readonly lines: OpenLines
 }
 
 export interface ServerInit {
   readonly host: string
+  /** Whether it speaks TLS; its certificate comes before it listens. */
+  readonly isTls: boolean
 }
 
 /** Ids of clients that may stand in our headers and logs. */
 const CLIENT_REQUEST_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/
 
-/** Longest segment of a path that is looked at: a peer id, a name or a digest. */
-const PATH_SEGMENT_MAX = 256
-
 export function createServer(components: ServerComponents, init: ServerInit): FastifyInstance {
-  const { limits, random, log, counters } = components
+  const { limits, random, counters } = components
+  const http = {
+    maxHeaderSize: limits.headerBytesMax,
+    headersTimeout: Math.min(limits.headersMs, limits.requestMs),
+    // timeouts are noticed this late at most
+    connectionsCheckingInterval: Math.min(1000, limits.headersMs / 2),
+  }
   const app = Fastify({
     logger: false,
-    http: {
-      maxHeaderSize: limits.headerBytesMax,
-      headersTimeout: Math.min(limits.headersMs, limits.requestMs),
-      // timeouts are noticed this late at most
-      connectionsCheckingInterval: Math.min(1000, limits.headersMs / 2),
-    },
-    requestTimeout: limits.requestMs,
+    ...(init.isTls ? { https: http as never } : { http }),
+    requestTimeout: Math.max(limits.requestMs, LIMITS.uploadMs),
     keepAliveTimeout: limits.idleConnectionMs,
     bodyLimit: limits.bodyBytesMax,
     return503OnClosing: false,
@@ -63,23 +82,34 @@ export function createServer(components: ServerComponents, init: ServerInit): Fa
       counters.protocolErrors++
       answerUnreadable(error, socket)
     },
-    frameworkErrors: (error, request, reply) => void sendError(log, error, request, reply),
+    frameworkErrors: (error, request, reply) => void sendError(components, error, request, reply),
   })
   app.server.maxConnections = limits.connectionsMax
   app.server.on('drop', () => counters.connectionsRefused++)
   const routes = collectRoutes(app)
+  const table = new OperationTable().watch(app)
   addHooks(app, components, init, routes)
   strictBodies(app)
-  app.setErrorHandler<FastifyError>((error, request, reply) => sendError(log, error, request, reply))
+  app.setErrorHandler<FastifyError>((error, request, reply) => sendError(components, error, request, reply))
   openAiRoutes(app, components)
   responsesRoutes(app, components)
   anthropicRoutes(app, components)
   workRoutes(app, components)
+  const { batches } = components
+  if (batches) {
+    filesRoutes(app, { ...components, batches })
+    batchesRoutes(app, { ...components, batches })
+  }
   ollamaRoutes(app, components)
   meshRoutes(app, components)
   taskRoutes(app, components)
+  cacheRoutes(app, components)
   accessRoutes(app, components)
+  eventRoutes(app, components)
+  if (components.metrics) metricsRoutes(app, components.metrics)
   healthRoutes(app, components)
+  mcpRoutes(app, components)
+  docsRoutes(app, table)
   return app
 }
 
@@ -118,21 +148,24 @@ function addHooks(
   init: ServerInit,
   routes: ReadonlyMap<string, Route>,
 ): void {
-  const { access, clock, limits, counters, log } = components
+  const { access, clock, limits, counters, log, lines } = components
   const isLocal = isLoopback(init.host)
-  app.addHook('onRequest', (request, reply, done) => {
+  boundBodies(app, clock, limits.requestMs)
+  app.addHook('onRequest', async (request, reply) => {
     counters.requests++
     const beganAtMs = clock.nowMs()
     reply.header('x-request-id', request.id).header(SKEIN_HEADER, String(PROTOCOL_VERSION))
     reply.raw.once('close', () => {
       const ms = Math.round(clock.nowMs() - beganAtMs)
       log.debug({ request: request.id, method: request.method, status: reply.raw.statusCode, ms }, 'answered')
+      countAnswer(counters, request, reply)
     })
+    const line = lines.of(request.headers)
+    if (line) request.line = line
     checkNotUpstream(request)
-    if (isLocal) checkSameSite(request)
-    if (!request.url.startsWith('/health/')) letIn(access, request, reply)
+    if (isLocal) checkSameSite(request, init.isTls ? 'https' : 'http')
+    if (request.routeOptions.config?.isOpen !== true) await letIn(access, request, reply)
     if (request.is404) refuseUnrouted(request, reply, routes)
-    done()
   })
   app.addHook('onSend', (_request, reply, payload, done) => {
     if (!reply.hasHeader('server-timing')) reply.header('server-timing', `total;dur=${reply.elapsedTime.toFixed(1)}`)
@@ -164,6 +197,8 @@ const FRAMEWORK_ERRORS: Readonly<Record<string, (error: FastifyError, request: F
   FST_ERR_CTP_INVALID_MEDIA_TYPE: () =>
     new SkeinError('UNSUPPORTED_MEDIA_TYPE', 'the body must be JSON: content-type: application/json'),
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: () => new SkeinError('INVALID_REQUEST', 'the body is not as long as announced'),
+  FST_ERR_MAX_PARAM_LENGTH: () =>
+    new SkeinError('NOT_FOUND', `nothing has a name of more than ${PATH_SEGMENT_MAX} characters`),
   FST_ERR_BAD_URL: () => new SkeinError('INVALID_REQUEST', 'the address is not a valid URL'),
 }
 
@@ -178,12 +213,13 @@ function asRequestError(error: FastifyError, request: FastifyRequest): SkeinErro
 }
 
 async function sendError(
-  log: Logger,
+  { log, counters }: ServerComponents,
   thrown: FastifyError,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const error = asRequestError(thrown, request)
+  countRefusal(counters, error.code)
   const fields = { request: request.id, code: error.code, param: error.param }
   // the cause of a refusal may quote the body, and prompts are kept out of logs
   if (error.code === 'INTERNAL') log.error({ ...fields, err: error.cause ?? error }, 'a request failed by a defect')
@@ -195,6 +231,7 @@ async function sendError(
   return reply
     .code(error.row.http)
     .headers(form.headers(error, request.id))
+    .headers(error.code === 'UNAUTHENTICATED' ? { 'www-authenticate': challengeOf(request) } : {})
     .header('x-request-id', request.id)
     .send(form.body(error, request.id))
 }

@@ -7,6 +7,7 @@ import { takeReply, toClient } from './client-writer.ts'
 import type { GenerationComponents } from './exchange.ts'
 import { answering } from './generation.ts'
 import { granted } from './callers.ts'
+import { CLASSIFY_DOC, EMBEDDINGS_DOC, INFER_DOC } from './openai-answer-schemas.ts'
 import { skeinOptions } from './request-options.ts'
 import { classesText, embeddingsText, inChunks, tensorsText } from './work-answers.ts'
 import {
@@ -61,7 +62,7 @@ export interface WorkComponents extends GenerationComponents {
 export function workRoutes(app: FastifyInstance, components: WorkComponents): void {
   app.post<{ Body: EmbeddingsBody }>(
     '/v1/embeddings',
-    { schema: { body: EmbeddingsBodySchema } },
+    { schema: { body: EmbeddingsBodySchema }, config: { doc: EMBEDDINGS_DOC } },
     async (request, reply) => {
       const { model, encoding_format: format } = request.body
       const write = (result: WorkResult): Iterable<string> =>
@@ -73,7 +74,7 @@ export function workRoutes(app: FastifyInstance, components: WorkComponents): vo
 
   app.post<{ Body: ClassifyBody }>(
     '/mesh/v1/classify',
-    { schema: { body: ClassifyBodySchema } },
+    { schema: { body: ClassifyBodySchema }, config: { doc: CLASSIFY_DOC } },
     async (request, reply) => {
       const { model, top } = request.body
       const write = (result: WorkResult): Iterable<string> => classesText(model, ofKind(result, 'classify'), top)
@@ -82,12 +83,16 @@ export function workRoutes(app: FastifyInstance, components: WorkComponents): vo
     },
   )
 
-  app.post<{ Body: InferBody }>('/mesh/v1/infer', { schema: { body: InferBodySchema } }, async (request, reply) => {
-    const { model } = request.body
-    const write = (result: WorkResult): Iterable<string> => tensorsText(model, ofKind(result, 'infer').tensors)
-    await answerWork(components, request, reply, { work: inferWork(request.body), write })
-    return reply
-  })
+  app.post<{ Body: InferBody }>(
+    '/mesh/v1/infer',
+    { schema: { body: InferBodySchema }, config: { doc: INFER_DOC } },
+    async (request, reply) => {
+      const { model } = request.body
+      const write = (result: WorkResult): Iterable<string> => tensorsText(model, ofKind(result, 'infer').tensors)
+      await answerWork(components, request, reply, { work: inferWork(request.body), write })
+      return reply
+    },
+  )
 }
 
 /** @throws SkeinError INTERNAL: dispatch has checked what it gives. */

@@ -3,7 +3,14 @@
  * what lasts longest comes first. Pure, and none fails open. One function instead of a table of predicates: it runs for
  * every node of the mesh on every plan.
  */
-import { isServed, type ModelAbility, type ModelCapability, type Price } from '../../mesh/protocol/index.ts'
+import {
+  isServed,
+  SAMPLING_OPTIONS,
+  type ModelAbility,
+  type ModelCapability,
+  type Price,
+  type SamplingOption,
+} from '../../mesh/protocol/index.ts'
 import { costOf } from './predict.ts'
 import { exclusionKey, type ModelSnapshot, type NodeSnapshot, type Rejection, type TaskDemand } from './types.ts'
 
@@ -32,10 +39,16 @@ const lacksFeature = ({ capability }: ModelSnapshot, { features }: TaskDemand): 
 
 /**
  * Whether the model cannot do what is needed. Most of that is known when it has been loaded; until then its node answers
- * for it, and refuses what it cannot. Whether it makes text at all stands in its file.
+ * for it, and refuses what it cannot. Whether it makes text at all stands in its file, and of options of sampling an older
+ * node would not know that it passes them over.
  */
-export const lacks = ({ residency, features }: ModelCapability, ability: ModelAbility): boolean =>
-  !features.includes(ability) && (residency === 'resident' || ability === 'completion')
+export function lacks({ residency, features, options = [] }: ModelCapability, ability: ModelAbility): boolean {
+  if (isOption(ability)) return !options.includes(ability)
+  return !features.includes(ability) && (residency === 'resident' || ability === 'completion')
+}
+
+const isOption = (ability: ModelAbility): ability is SamplingOption =>
+  (SAMPLING_OPTIONS as readonly string[]).includes(ability)
 
 /** The most that it can cost there, in currency. */
 const costMaxOf = (price: Price, { inputTokensMax, outputTokensMax }: TaskDemand): number =>

@@ -1,6 +1,6 @@
 /** What a node *can* do: the capability record, signed by the node and published in the DHT and on control streams. */
 import { Type, type Static } from 'typebox'
-import { SamplingDefaultsSchema } from './generation.ts'
+import { SamplingDefaultsSchema, type SamplingOption } from './generation.ts'
 import { LIMITS } from './limits.ts'
 import { ThinkingSchema } from './thinking.ts'
 import { amount, bytes, count, list, memberName, meshId, modelDigest, parser, peerId, text } from './schema.ts'
@@ -68,7 +68,7 @@ export type EngineKind = Static<typeof EngineKindSchema>
 const MODEL_FEATURES = ['json', 'logprobs', 'tools', 'embed', 'classify', 'infer'] as const
 export type ModelFeature = (typeof MODEL_FEATURES)[number]
 /** What a request may need of a model. */
-export type ModelAbility = 'completion' | ModelFeature
+export type ModelAbility = 'completion' | ModelFeature | SamplingOption
 
 export const ModelCapabilitySchema = Type.Object({
   digest: modelDigest(),
@@ -87,10 +87,17 @@ export const ModelCapabilitySchema = Type.Object({
    * `infer`: it does such work (`work.ts`). One without `completion` generates no text.
    */
   features: list(Type.Enum(['chat', 'completion', ...MODEL_FEATURES]), 16),
+  /**
+   * Options of sampling that came after this record and that its engine honours, by their names in `Sampling`; none when
+   * absent. Readers pass over names that they do not know.
+   */
+  options: Type.Optional(list(text(32, 1), 16)),
   /** What its makers recommend; nothing when absent. */
   sampling: Type.Optional(SamplingDefaultsSchema),
   /** Of a model that thinks before it answers. */
   thinking: Type.Optional(ThinkingSchema),
+  /** Whether its chat template reads the clock, so that the same chat is another prompt later; not known when absent. */
+  readsClock: Type.Optional(Type.Boolean()),
   residency: Type.Enum(['resident', 'loading', 'disk']),
   /** Expected time from disk to resident in ms, when not resident. */
   loadMs: amount(),

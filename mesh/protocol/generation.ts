@@ -63,7 +63,14 @@ export const PromptSchema = Type.Union([
 ])
 export type Prompt = Static<typeof PromptSchema>
 
-/** Every field is always sent: a default that two builds disagree about would change an answer in its middle. */
+/** Options that came after the others. They are sent only to nodes that say that they know them (`capability.ts`). */
+export const SAMPLING_OPTIONS = ['repeatPenalty', 'logitBias'] as const
+export type SamplingOption = (typeof SAMPLING_OPTIONS)[number]
+
+/**
+ * Every field is always sent, but the optional ones, which are absent where they would change nothing: a default that two
+ * builds disagree about would change an answer in its middle.
+ */
 export const SamplingSchema = Type.Object({
   /** 0 is greedy. */
   temperature: Type.Number({ minimum: 0, maximum: 2 }),
@@ -78,6 +85,19 @@ export const SamplingSchema = Type.Object({
   frequencyPenalty: Type.Number({ minimum: -2, maximum: 2 }),
   /** Draws are keyed by (seed, position in the answer), never taken from a running generator. */
   seed: count(0xffff_ffff),
+  /**
+   * llama.cpp's: the logit of each token among the last `LIMITS.repeatPenaltyTokens` of the answer is divided by this where
+   * it is positive, and else multiplied with it.
+   */
+  repeatPenalty: Type.Optional(Type.Number({ minimum: 0.1, maximum: 2 })),
+  /** Added to the logits of tokens of the model's own vocabulary; those that it does not have are passed over. */
+  logitBias: Type.Optional(
+    list(
+      Type.Object({ token: count(0xffff_ffff), bias: Type.Number({ minimum: -100, maximum: 100 }) }),
+      LIMITS.logitBiasMax,
+      1,
+    ),
+  ),
 })
 export type Sampling = Static<typeof SamplingSchema>
 
@@ -126,8 +146,9 @@ export function featuresNeeded(request: {
   readonly prompt: Prompt
   readonly format?: OutputFormat
   readonly logprobs?: number
-}): ModelFeature[] {
-  const { prompt, format, logprobs } = request
+  readonly sampling?: Pick<Sampling, SamplingOption>
+}): (ModelFeature | SamplingOption)[] {
+  const { prompt, format, logprobs, sampling = {} } = request
   const isJson = format !== undefined && (format.kind !== 'tool-calls' || format.content !== undefined)
   const hasTools =
     prompt.kind === 'chat' && (prompt.tools !== undefined || prompt.messages.some(({ toolCalls }) => toolCalls))
@@ -135,6 +156,7 @@ export function featuresNeeded(request: {
     ...(isJson ? (['json'] as const) : []),
     ...(logprobs === undefined ? [] : (['logprobs'] as const)),
     ...(hasTools || format?.kind === 'tool-calls' ? (['tools'] as const) : []),
+    ...SAMPLING_OPTIONS.filter((option) => sampling[option] !== undefined),
   ]
 }
 

@@ -38,7 +38,10 @@ const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567'
 const ID_CHARACTERS = 24
 
 /** `prefix_` and 24 base32 characters, 120 bits of `randomBytes`: made so that no two ever meet. */
-export function mintId(prefix: 'req' | 'task' | 'invite' | 'key', randomBytes: (length: number) => Uint8Array): string {
+export function mintId(
+  prefix: 'req' | 'task' | 'invite' | 'key' | 'file' | 'batch',
+  randomBytes: (length: number) => Uint8Array,
+): string {
   let text = ''
   for (const byte of randomBytes(ID_CHARACTERS)) text += ALPHABET[byte & 31]
   return `${prefix}_${text}`

@@ -18,6 +18,10 @@ export const LIMITS = {
   httpHeaderBytesMax: 16 * 1024,
   /** Open HTTP connections; further ones are refused. */
   httpConnectionsMax: 2048,
+  /** Sessions of clients of the Model Context Protocol, of those revisions of it that have some. */
+  mcpSessionsMax: 1024,
+  /** Of these, those of one tenant; beyond both the longest unused is taken back. */
+  mcpSessionsPerTenantMax: 256,
   /** Nesting of a JSON body. */
   jsonDepthMax: 64,
   /** Prompt text after the chat template, in UTF-8. */
@@ -40,6 +44,10 @@ export const LIMITS = {
   stopStringsMax: 4,
   /** Length of one stop string in UTF-16 code units. */
   stopStringLengthMax: 256,
+  /** Of the end of an answer: the tokens that `repeatPenalty` counts, as llama.cpp's and Ollama's defaults have it. */
+  repeatPenaltyTokens: 64,
+  /** Tokens of one request whose logits are moved (OpenAI allows 300). */
+  logitBiasMax: 300,
   /** Tokens that one task may generate, whatever the model's context. */
   generatedTokensMax: 131_072,
   /** Tokens of one `attempt.tokens` frame; an engine step that made more is split. */
@@ -72,8 +80,50 @@ export const LIMITS = {
   apiKeyNameLengthMax: 64,
   /** Patterns of models that one key is for. */
   apiKeyModelsMax: 64,
+  /** Providers whose tokens (JWT) are taken. */
+  jwtProvidersMax: 16,
+  /** Length of a token of a provider. */
+  jwtLengthMax: 8192,
+  /** Public keys of one provider. */
+  jwtKeysMax: 100,
+  /** What a provider answers about itself or its keys. */
+  jwtKeysBytesMax: 262_144,
+  /** Tenants of tokens whose rates are kept; the one that asked longest ago is forgotten. */
+  jwtTenantsMax: 10_000,
+  /** Events that are kept for those who follow them; who is farther behind has missed some. */
+  eventsKeptMax: 4096,
+  /** Clients that follow events. */
+  eventClientsMax: 64,
   /** Sums of one answer about the usage. */
   usageSumsMax: 10_000,
+  /** One uploaded file (OpenAI allows 200 MB for batches). */
+  batchFileBytesMax: 200 * 1024 * 1024,
+  /** Files that a coordinator keeps; further uploads are refused. */
+  filesMax: 10_000,
+  /** Length of a file's name in UTF-16 code units. */
+  fileNameLengthMax: 255,
+  /** Requests of one batch (OpenAI allows as many). */
+  batchLinesMax: 50_000,
+  /** One line of a batch's input: what a request may be, with what stands around it. */
+  batchLineBytesMax: 4 * 1024 * 1024 + 4096,
+  /** Answer to one line of a batch. */
+  batchAnswerBytesMax: 16 * 1024 * 1024,
+  /** Length of a line's `custom_id` in UTF-16 code units. */
+  batchCustomIdLengthMax: 256,
+  /** Problems of a batch's input that are told. */
+  batchProblemsMax: 100,
+  /** Models of one batch that are waited for when no node has them. */
+  batchModelsMax: 64,
+  /** Lines that are asked at once, of all batches; also lines of one batch that are asked or wait to be asked again. */
+  batchLinesAskedMax: 64,
+  /** Times that a line is asked when answering it fails by the mesh. */
+  batchTriesMax: 3,
+  /** Batches that have not ended. */
+  batchesOpenMax: 256,
+  /** Batches of one key that have not ended. */
+  batchesOpenPerTenantMax: 32,
+  /** Batches that a coordinator remembers. */
+  batchesMax: 10_000,
   /** Text that may wait in the gateway for a client that does not read; above it the stream is cut. */
   clientBacklogBytesMax: 1024 * 1024,
   /** A client that reads nothing for this long while text waits is cut. */
@@ -104,6 +154,10 @@ export const LIMITS = {
   pullFailuresMax: 8,
   /** Piece of a model file that has a hash of its own, and is fetched from one member at a time. */
   modelChunkBytes: 4 * 1024 * 1024,
+  /** Length of the text that says which files a model has. */
+  modelManifestBytesMax: 2048,
+  /** Models whose files one `model.found` frame lists. */
+  modelManifestsMax: 16,
   /** Bytes of one `model.bytes` frame. */
   modelSliceBytesMax: 128 * 1024,
   /** Hashes of one `model.hashes` frame. */
@@ -237,12 +291,40 @@ export const LIMITS = {
   resultRetentionMs: 24 * 3_600_000,
   /** Stored answers, and what is left of tasks without their text, are kept this long. */
   taskRetentionMs: 30 * 24 * 3_600_000,
+  /** An answer is given again to who asks the same for this long (`--cache`). */
+  cachedAnswerMs: 24 * 3_600_000,
+  /** A larger one is not kept: it is given at once, and waits for its client whole. */
+  cachedAnswerBytesMax: 768 * 1024,
+  /** Kept answers on the disk, whatever room there is. */
+  cachedAnswersMax: 65_536,
   /** What answers and work have used is kept this long: a year, and the month in which it is looked at. */
   usageRetentionMs: 400 * 24 * 3_600_000,
+  /** Files are kept this long, unless their client named another time. */
+  fileRetentionMs: 30 * 24 * 3_600_000,
+  /** What is known of a batch is kept this long after its end. */
+  batchRetentionMs: 30 * 24 * 3_600_000,
+  /** Longest completion window of a batch. */
+  batchWindowMs: 7 * 24 * 3_600_000,
+  /** From the headers of an upload to its end. */
+  uploadMs: 900_000,
+  /** A session of the Model Context Protocol that nobody uses and in which nothing runs is over after this long. */
+  mcpSessionIdleMs: 1_800_000,
   /** The old secret of a rotated key holds this long, unless told otherwise. */
   apiKeyGraceMs: 24 * 3_600_000,
   /** It may be told to hold this long at most. */
   apiKeyLongestGraceMs: 30 * 24 * 3_600_000,
+  /** A provider of tokens answers within this long. */
+  jwtKeysAnswerMs: 5000,
+  /** It is asked for its keys once in this long at most, whatever tokens are shown. */
+  jwtKeysCooldownMs: 30_000,
+  /** Keys of a provider that are older are asked for again when one of its tokens is shown. */
+  jwtKeysFreshMs: 600_000,
+  /** Keys of a provider that does not answer are good for this long. */
+  jwtKeysStaleMs: 24 * 3_600_000,
+  /** A gateway looks for a new certificate this often. */
+  tlsCheckMs: 10_000,
+  /** The owner is warned of the end of a given certificate this long before it. */
+  tlsWarningMs: 14 * 24 * 3_600_000,
   /** A source of a model answers a request within this long. */
   pullResponseMs: 30_000,
   /** A source that sends no byte for this long is asked again. */
@@ -293,17 +375,23 @@ const relations: readonly [boolean, string][] = [
     'a continuation fits one frame',
   ],
   [
-    LIMITS.frameItemsMax >= 9 * LIMITS.messagesMax + 7 * (LIMITS.toolCallsMax + LIMITS.toolsMax) + 1024,
+    LIMITS.frameItemsMax >=
+      9 * LIMITS.messagesMax + 7 * (LIMITS.toolCallsMax + LIMITS.toolsMax) + 5 * LIMITS.logitBiasMax + 1024,
     'a chat of the most messages, tools and calls fits one frame',
   ],
   [LIMITS.httpBodyBytesMax <= LIMITS.promptBytesMax, 'what the gateway accepts can be sent to a node'],
+  [LIMITS.batchLineBytesMax > LIMITS.httpBodyBytesMax, 'what may be asked alone may be a line of a batch'],
   [LIMITS.capabilityRecordBytesMax < LIMITS.controlFrameBytesMax, 'a capability record fits one control frame'],
   [LIMITS.capabilityRecordBytesMax >= 82 * LIMITS.revocationsMax, 'the longest revocation list fits a signed record'],
   [LIMITS.modelSliceBytesMax < LIMITS.controlFrameBytesMax, 'a slice of a model fits one frame'],
   [32 * LIMITS.modelHashesMax < LIMITS.controlFrameBytesMax, 'a page of hashes fits one frame'],
   [LIMITS.modelTicketsPerPeerMax <= LIMITS.modelTicketsMax, 'the tickets of a member are tickets'],
   [LIMITS.modelTransfersPerPeerMax <= LIMITS.modelTransfersMax, 'the chunks of a member are chunks'],
-  [640 * LIMITS.modelsPerNodeMax < LIMITS.controlFrameBytesMax, 'a list of all models of a node fits one frame'],
+  [
+    640 * LIMITS.modelsPerNodeMax + 2 * LIMITS.modelManifestsMax * LIMITS.modelManifestBytesMax <
+      LIMITS.controlFrameBytesMax,
+    'a list of all models of a node fits one frame',
+  ],
   [
     4 * LIMITS.embeddingDimensionsMax * LIMITS.workInputsPerFrameMax < LIMITS.attemptFrameBytesMax,
     'the embeddings of one frame fit one frame',
@@ -325,8 +413,13 @@ const relations: readonly [boolean, string][] = [
   [LIMITS.reattachMs < LIMITS.heldAttemptMs, 'a node holds an attempt for as long as a restart takes'],
   [LIMITS.checkpointMs < LIMITS.heldAttemptMs, 'what a checkpoint lacks is still held by the node'],
   [LIMITS.resultRetentionMs <= LIMITS.taskRetentionMs, 'a result is part of its task'],
+  [LIMITS.cachedAnswerBytesMax < LIMITS.clientBacklogBytesMax, 'a kept answer may wait for a client'],
+  [LIMITS.cachedAnswerMs <= LIMITS.resultRetentionMs, 'an answer is not kept longer for others than for its client'],
   [LIMITS.taskRetentionMs <= LIMITS.usageRetentionMs, 'of every task that is known its use is known'],
+  [LIMITS.mcpSessionsPerTenantMax < LIMITS.mcpSessionsMax, 'one tenant does not take the sessions of all'],
   [LIMITS.apiKeyGraceMs <= LIMITS.apiKeyLongestGraceMs, 'the usual grace is one that may be asked for'],
+  [LIMITS.jwtKeysCooldownMs <= LIMITS.jwtKeysFreshMs, 'keys that are not fresh may be asked for'],
+  [LIMITS.jwtKeysFreshMs < LIMITS.jwtKeysStaleMs, 'keys are asked for again before they are no longer good'],
   [LIMITS.replicaAnswerMs > LIMITS.lostAfterMs, 'a node that does not answer an order is lost first'],
   [LIMITS.replicaLoadMs < LIMITS.replicaFetchMs, 'a replica that is fetched is loaded as well'],
   [LIMITS.kvStallMs < LIMITS.heartbeatIntervalMs, 'a KV state holds up answers for less than a heartbeat'],

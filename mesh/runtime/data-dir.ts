@@ -15,6 +15,8 @@ export interface Instance {
   readonly peerId: string
   /** Base URL of the gateway; absent for a node without a coordinator. */
   readonly http?: string
+  /** File of the certificate that the gateway shows, where one was given. */
+  readonly tlsCert?: string
   /** Bearer key that the gateway asks for. */
   readonly apiKey?: string
   /** Key of the owner for commands of this machine, made at each start where the gateway asks for none. */

@@ -167,6 +167,7 @@ class Agent implements NodeAgent {
     return hosts.map((host) => ({
       path: host.file.path,
       isAdapted: host.file.adapters !== undefined,
+      ...(host.file.parts && { parts: host.file.parts }),
       capability: host.capability,
       loadedShare: host.loadedShare,
       running: host.running,

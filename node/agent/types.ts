@@ -15,7 +15,7 @@ import type { Clock, Logger, Random, Startable } from '../../mesh/runtime/index.
 import type { Discovery, PeerTransport } from '../../mesh/network/index.ts'
 import type { EnergyMeter, HostFacts, PowerSource, PowerState, RunCommand, WatchOthers } from '../capability/index.ts'
 import type { CreateEngine, EngineDevices } from '../engines/index.ts'
-import type { AdaptedModel, ModelProblem, UpstreamModelsInit } from '../models/index.ts'
+import type { AdaptedModel, ModelParts, ModelProblem, UpstreamModelsInit } from '../models/index.ts'
 import type { OwnerPolicy, PolicyStatus } from '../policy/index.ts'
 import type { LinkState } from './control-link.ts'
 
@@ -80,6 +80,8 @@ export interface ModelStatus {
   readonly path: string
   /** Whether the model is more than the file at `path`, which then does not have its digest. */
   readonly isAdapted: boolean
+  /** Its files, of one that is not one GGUF file. */
+  readonly parts?: ModelParts
   readonly capability: ModelCapability
   readonly loadedShare: number
   readonly running: number

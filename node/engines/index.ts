@@ -8,9 +8,10 @@ export { ChildEngine, probeDevices, type ChildEngineComponents, type ChildEngine
 export { EchoEngine, type EchoEngineComponents } from './echo/echo-engine.ts'
 export { echoDigest, echoFeatures, isEchoPath, parseEchoPath, type EchoOptions } from './echo/echo-path.ts'
 export { readGguf, readGgufShapes, type GgufSummary, type Shape } from './gguf/gguf-reader.ts'
+export { readsClock } from './llama/chat-template.ts'
 export { thinkingOf } from './llama/thinking.ts'
 export type { EngineDevices } from './llama/library.ts'
-export { describeOnnx, type OnnxModel } from './onnx/onnx-model.ts'
+export { describeOnnx, ONNX_FILES, type OnnxModel } from './onnx/onnx-model.ts'
 export { mayHaveAccelerator } from './accelerators.ts'
 export {
   isOnOwnNetwork,
@@ -23,7 +24,7 @@ export {
   type NamedServer,
   type UpstreamAddress,
 } from './upstream/address.ts'
-export { UPSTREAM_THINKING } from './upstream/dialects.ts'
+export { penalizesRepeats, UPSTREAM_THINKING } from './upstream/dialects.ts'
 export { UpstreamClient } from './upstream/http.ts'
 export { probeServer, type UpstreamModel, type UpstreamServer } from './upstream/probe.ts'
 export { UpstreamEngine, type UpstreamEngineInit } from './upstream/upstream-engine.ts'

@@ -50,6 +50,22 @@ export const ZONES: readonly ZoneRule[] = [
     reason: 'It knows keys, and what each may do; what is asked with them, and over which protocol, it does not.',
   },
   {
+    folder: 'coordinator/cache',
+    imports: ['mesh/protocol', 'mesh/runtime', 'coordinator/ledger'],
+    reason:
+      'It keeps answers in the form in which they are recorded; who asks, and how one is made, is not its matter.',
+  },
+  {
+    folder: 'coordinator/batches',
+    imports: ['mesh/protocol', 'mesh/runtime', 'coordinator/ledger'],
+    reason: 'It keeps files and goes through their lines; how a line is asked and answered is behind a port.',
+  },
+  {
+    folder: 'coordinator/trust',
+    imports: ['mesh/protocol', 'mesh/runtime'],
+    reason: 'It makes and reads certificates; which server shows them, it does not know.',
+  },
+  {
     folder: 'coordinator/dispatch',
     imports: [...MESH, 'coordinator/scheduler', 'coordinator/directory', 'coordinator/ledger'],
     reason: 'It runs plans on nodes. It does not know HTTP, nor who asked.',
@@ -61,21 +77,44 @@ export const ZONES: readonly ZoneRule[] = [
   },
   {
     folder: 'coordinator/admission',
-    imports: [...MESH, 'coordinator/dispatch', 'coordinator/directory', 'coordinator/residency', 'coordinator/ledger'],
+    imports: [
+      ...MESH,
+      'coordinator/dispatch',
+      'coordinator/directory',
+      'coordinator/residency',
+      'coordinator/cache',
+      'coordinator/ledger',
+    ],
     reason: 'It turns a request into a task and a view of the mesh; how tasks are placed is behind dispatch.',
   },
   {
     folder: 'coordinator/gateway',
-    imports: ['mesh/protocol', 'mesh/runtime', 'coordinator/access', 'coordinator/admission'],
+    imports: [
+      'mesh/protocol',
+      'mesh/runtime',
+      'coordinator/access',
+      'coordinator/admission',
+      'coordinator/batches',
+      'coordinator/trust',
+    ],
     reason: 'HTTP ends here: it knows the service port, and no peer, attempt or plan.',
+  },
+  {
+    folder: 'coordinator/metrics',
+    imports: ['mesh/protocol', 'mesh/runtime', 'coordinator/admission', 'coordinator/gateway'],
+    reason: 'It reads what others count, and is told what happens; nobody who counts knows of it.',
   },
   {
     folder: 'coordinator',
     imports: [
       ...MESH,
+      'coordinator/metrics',
       'coordinator/gateway',
       'coordinator/access',
+      'coordinator/trust',
       'coordinator/admission',
+      'coordinator/batches',
+      'coordinator/cache',
       'coordinator/dispatch',
       'coordinator/directory',
       'coordinator/residency',
@@ -160,6 +199,11 @@ export const PACKAGE_FENCES: readonly PackageFence[] = [
     allowedIn: ['mesh/network', 'coordinator/gateway'],
     reason: 'Iterables are composed where bytes stream: towards peers and towards clients.',
   },
+  {
+    packages: ['prom-client'],
+    allowedIn: ['coordinator/metrics'],
+    reason: 'The mesh tells what happens through a port of its own, and runs without anybody who counts it.',
+  },
   { packages: ['fastify'], allowedIn: ['coordinator/gateway'], reason: 'HTTP ends at the gateway.' },
   {
     packages: ['node-llama-cpp', 'onnxruntime-node', '@huggingface/tokenizers'],
@@ -170,6 +214,16 @@ export const PACKAGE_FENCES: readonly PackageFence[] = [
     packages: ['commander', '@clack/prompts', 'eventsource-parser'],
     allowedIn: ['clients/cli'],
     reason: 'The command line is a client: what it needs to talk to people and to the API is its own.',
+  },
+  {
+    packages: ['jose'],
+    allowedIn: ['coordinator/access'],
+    reason: 'Who asks is judged in one place, tokens of other providers included.',
+  },
+  {
+    packages: ['pkijs', 'asn1js'],
+    allowedIn: ['coordinator/trust'],
+    reason: 'Certificates are written in one place; all others have them as PEM.',
   },
   { packages: ['cborg'], allowedIn: ['mesh/protocol'], reason: 'One codec decides what the bytes are.' },
   { packages: ['pino'], allowedIn: ['mesh/runtime'], reason: 'Others log through the Logger port.' },

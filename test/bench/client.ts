@@ -8,6 +8,8 @@ export interface StreamFigures {
   readonly totalMs: number
   readonly tokens: number
   readonly node: string
+  /** How it stood to kept answers, where there are any. */
+  readonly cache: string | string[] | undefined
 }
 
 export class BenchClient {
@@ -20,7 +22,12 @@ export class BenchClient {
   }
 
   /** Streams one chat completion to its end. Rejects unless it ends with `[DONE]`. */
-  async stream(model: string, maxTokens: number, prompt: string): Promise<StreamFigures> {
+  async stream(
+    model: string,
+    maxTokens: number,
+    prompt: string,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<StreamFigures> {
     const body = JSON.stringify({
       model,
       stream: true,
@@ -33,7 +40,7 @@ export class BenchClient {
     const sent = request(`${this.#url}/v1/chat/completions`, {
       method: 'POST',
       agent: this.#agent,
-      headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
+      headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), ...headers },
     })
     this.#sent.add(sent)
     sent.once('close', () => this.#sent.delete(sent))
@@ -53,6 +60,7 @@ export class BenchClient {
       totalMs: performance.now() - beganMs,
       tokens,
       node: String(response.headers['x-skein-node']),
+      cache: response.headers['x-skein-cache'],
     }
   }
 

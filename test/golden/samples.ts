@@ -194,4 +194,28 @@ export const SAMPLES: readonly Frame[] = [
     usage: { promptTokens: 10, cachedTokens: 4, completionTokens: 5, thoughtTokens: 3 },
     timing: { waitMs: 0, prefillMs: 120, decodeMs: 900 },
   },
+  {
+    type: 'attempt.start',
+    taskId: TASK,
+    attempt: 1,
+    fence: 1,
+    digest: DIGEST,
+    prompt: { kind: 'text', text: 'Once upon a time' },
+    sampling: { ...sampling, repeatPenalty: 1.1, logitBias: [{ token: 50_000, bias: -100 }] },
+    stop: [],
+    maxTokens: 1,
+    generated: new Uint8Array(0),
+  },
+  {
+    type: 'model.found',
+    models: [
+      {
+        digest: DIGEST,
+        name: 'notes',
+        sizeBytes: 12,
+        quantization: '',
+        manifest: { text: `model ${DIGEST}\ntokenizer ${DIGEST}\n`, sizes: [9, 3] },
+      },
+    ],
+  },
 ]

@@ -109,6 +109,41 @@ describe('the llama engine', () => {
     expect(agreeing(tail.ids)).toBeGreaterThan(agreeing(forgetful.ids))
   })
 
+  it('penalizes repeats, at a move as without one', async () => {
+    const fixed = { prompt: chat('There is a time to lead.'), maxTokens: 40 }
+    const plain = await generate(fixed)
+    const penalised = { ...fixed, sampling: sampling({ repeatPenalty: 1.8 }) }
+    const whole = await generate(penalised)
+    expect(new Set(whole.ids).size).toBeGreaterThan(new Set(plain.ids).size)
+    expect((await generate({ ...fixed, sampling: sampling({ repeatPenalty: 1 }) })).ids).toEqual(plain.ids)
+    const tail = await generate({ ...penalised, generated: whole.ids.slice(0, 20) })
+    const forgetful = await generate({ ...fixed, generated: whole.ids.slice(0, 20) })
+    const agreeing = (ids: readonly number[]): number => ids.findIndex((id, i) => id !== whole.ids[20 + i]) >>> 0
+    expect(agreeing(tail.ids)).toBeGreaterThan(agreeing(forgetful.ids))
+    // who comes next on the same sequence is not penalised
+    expect((await generate(fixed)).ids).toEqual(plain.ids)
+  })
+
+  it('moves the logits that it is told to, beside penalties, and passes over tokens that it does not have', async () => {
+    const fixed = { prompt: chat('There is a time to lead.'), maxTokens: 12 }
+    const [first] = (await generate(fixed)).ids
+    const never = { token: first!, bias: -100 }
+    const without = await generate({ ...fixed, sampling: sampling({ logitBias: [never] }) })
+    expect(without.ids).not.toContain(first)
+    const always = { token: first!, bias: 100 }
+    const only = await generate({
+      ...fixed,
+      sampling: sampling({ logitBias: [always, { token: 0xffff_ffff, bias: 1 }] }),
+    })
+    expect(new Set(only.ids)).toEqual(new Set([first]))
+    // what is counted comes off what is given
+    const counted = await generate({
+      ...fixed,
+      sampling: sampling({ logitBias: [always], frequencyPenalty: 2, presencePenalty: 2 }),
+    })
+    expect(new Set(counted.ids)).toEqual(new Set([first]))
+  })
+
   it('lets neighbours decode while a long prompt is prefilled', async () => {
     const neighbour = await started(engine, { maxTokens: 2000 })
     const text = 'and another goose takes the lead '.repeat(150)

@@ -2,6 +2,7 @@
 import OpenAI from 'openai'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { TWIN_DIGEST, TWIN_NODE } from '../fixtures/mesh-service-twin.ts'
+import { strictFetch } from '../fixtures/openai/strict.ts'
 import { startGateway, type RunningGateway } from './gateway.harness.ts'
 
 const vector = (...numbers: number[]): Uint8Array => new Uint8Array(Float32Array.from(numbers).buffer)
@@ -10,7 +11,7 @@ let running: RunningGateway
 let client: OpenAI
 beforeEach(async () => {
   running = await startGateway({ apiKey: 'sk-test' })
-  client = new OpenAI({ baseURL: `${running.gateway.url}/v1`, apiKey: 'sk-test', maxRetries: 0 })
+  client = new OpenAI({ baseURL: `${running.gateway.url}/v1`, apiKey: 'sk-test', maxRetries: 0, fetch: strictFetch })
 })
 afterEach(() => running.gateway.stop())
 
@@ -47,7 +48,12 @@ describe('the official client', () => {
   it('is told what is wrong in a way that it knows', async () => {
     const refused = client.embeddings.create({ model: 'tiny', input: [1, 2, 3] })
     await expect(refused).rejects.toMatchObject({ status: 400, code: 'unsupported_parameter', param: 'input' })
-    const unknown = new OpenAI({ baseURL: `${running.gateway.url}/v1`, apiKey: 'wrong', maxRetries: 0 })
+    const unknown = new OpenAI({
+      baseURL: `${running.gateway.url}/v1`,
+      apiKey: 'wrong',
+      maxRetries: 0,
+      fetch: strictFetch,
+    })
     await expect(unknown.embeddings.create({ model: 'tiny', input: 'a' })).rejects.toMatchObject({ status: 401 })
   })
 

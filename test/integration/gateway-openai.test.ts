@@ -2,13 +2,14 @@ import OpenAI from 'openai'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SkeinError } from '../../mesh/protocol/index.ts'
 import { aborted, end, says, saysAndHangs, started, status, tokens } from '../fixtures/mesh-service-twin.ts'
+import { strictFetch } from '../fixtures/openai/strict.ts'
 import { CHAT, startGateway, type RunningGateway } from './gateway.harness.ts'
 
 let running: RunningGateway
 let client: OpenAI
 beforeEach(async () => {
   running = await startGateway({ apiKey: 'sk-test' })
-  client = new OpenAI({ baseURL: `${running.gateway.url}/v1`, apiKey: 'sk-test', maxRetries: 0 })
+  client = new OpenAI({ baseURL: `${running.gateway.url}/v1`, apiKey: 'sk-test', maxRetries: 0, fetch: strictFetch })
 })
 afterEach(() => running.gateway.stop())
 
@@ -85,7 +86,12 @@ describe('the official client', () => {
     })
     await expect(chat({ temperature: 9 })).rejects.toBeInstanceOf(OpenAI.BadRequestError)
     await expect(chat({ model: 'none' })).rejects.toMatchObject({ status: 404, code: 'model_not_found' })
-    const stranger = new OpenAI({ baseURL: `${running.gateway.url}/v1`, apiKey: 'wrong', maxRetries: 0 })
+    const stranger = new OpenAI({
+      baseURL: `${running.gateway.url}/v1`,
+      apiKey: 'wrong',
+      maxRetries: 0,
+      fetch: strictFetch,
+    })
     await expect(stranger.models.list()).rejects.toBeInstanceOf(OpenAI.AuthenticationError)
     running.twin.refusal = new SkeinError('SATURATED', 'no slot is free')
     await expect(chat({ stream: true })).rejects.toBeInstanceOf(OpenAI.InternalServerError)

@@ -3,14 +3,15 @@ import OpenAI from 'openai'
 import type { ResponseStreamEvent } from 'openai/resources/responses/responses'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SkeinError } from '../../mesh/protocol/index.ts'
-import { end, saysAndHangs, started, status, tokens, TWIN_USAGE } from '../fixtures/mesh-service-twin.ts'
+import { end, says, saysAndHangs, started, status, tokens, TWIN_USAGE } from '../fixtures/mesh-service-twin.ts'
+import { strictFetch } from '../fixtures/openai/strict.ts'
 import { startGateway, type RunningGateway } from './gateway.harness.ts'
 
 let running: RunningGateway
 let client: OpenAI
 beforeEach(async () => {
   running = await startGateway({ apiKey: 'sk-test' })
-  client = new OpenAI({ baseURL: `${running.gateway.url}/v1`, apiKey: 'sk-test', maxRetries: 0 })
+  client = new OpenAI({ baseURL: `${running.gateway.url}/v1`, apiKey: 'sk-test', maxRetries: 0, fetch: strictFetch })
 })
 afterEach(() => running.gateway.stop())
 
@@ -111,7 +112,7 @@ describe('the official client', () => {
     }
     const stream = client.responses.stream(ASK)
     const final = await stream.finalResponse()
-    expect(final).toMatchObject({ status: 'failed', error: { code: 'attempts_exhausted' } })
+    expect(final).toMatchObject({ status: 'failed', error: { code: 'server_error', type: 'attempts_exhausted' } })
   })
 
   it('hears of a stop as an error, and not as an end of the response', async () => {
@@ -135,6 +136,51 @@ describe('the official client', () => {
     const response = await client.responses.create({ ...ASK, text: { format } })
     expect(JSON.parse(response.output_text)).toEqual({ a: 1 })
     expect(response.text?.format).toMatchObject({ type: 'json_schema', name: 'x' })
+  })
+
+  it('has a tool called, streamed and whole, and goes on with the result', async () => {
+    const call = '<tool_call>\n{"name": "warmth", "arguments": {"unit": "C"}}\n</tool_call>'
+    const tools = [{ type: 'function' as const, name: 'warmth', parameters: { type: 'object' }, strict: true }]
+    running.twin.script = says('Let me ', 'look.\n', call.slice(0, 30), call.slice(30))
+    const stream = client.responses.stream({ ...ASK, tools })
+    let given = ''
+    for await (const event of stream) if (event.type === 'response.function_call_arguments.delta') given += event.delta
+    const first = await stream.finalResponse()
+    expect(first.output_text).toBe('Let me look.')
+    const called = first.output.find((item) => item.type === 'function_call')!
+    expect(called).toMatchObject({ name: 'warmth', arguments: '{"unit": "C"}', status: 'completed' })
+    expect(given).toBe('{"unit": "C"}')
+    expect((await client.responses.create({ ...ASK, tools, tool_choice: 'required' })).output).toHaveLength(2)
+    running.twin.script = says('17 degrees')
+    const second = await client.responses.create({
+      model: 'tiny',
+      previous_response_id: first.id,
+      input: [{ type: 'function_call_output', call_id: called.call_id, output: '17' }],
+      tools,
+    })
+    expect(second).toMatchObject({ output_text: '17 degrees', previous_response_id: first.id })
+    const types: string[] = []
+    for await (const item of client.responses.inputItems.list(second.id, { order: 'asc', limit: 2 }))
+      types.push(item.type)
+    expect(types).toEqual(['message', 'message', 'function_call', 'function_call_output'])
+    await client.responses.delete(first.id)
+    await expect(client.responses.retrieve(first.id)).rejects.toMatchObject({ status: 404 })
+    const lost = client.responses.create({ ...ASK, previous_response_id: first.id })
+    await expect(lost).rejects.toMatchObject({ status: 404, param: 'previous_response_id' })
+    // what it went on from is its own
+    expect((await client.responses.retrieve(second.id)).output_text).toBe('17 degrees')
+  })
+
+  it('keeps nothing of what is not to be stored', async () => {
+    const { id } = await client.responses.create({ ...ASK, store: false })
+    await expect(client.responses.retrieve(id)).rejects.toMatchObject({ status: 404 })
+    await expect(client.responses.inputItems.list(id)).rejects.toMatchObject({ status: 404 })
+  })
+
+  it('lists models in its own types', async () => {
+    const { data } = await client.models.list()
+    expect(data.map(({ id }) => id)).toContain('tiny')
+    expect((await client.models.retrieve('org/tiny-chat')).object).toBe('model')
   })
 
   it('gets log probabilities of a chat in its own types', async () => {

@@ -5,6 +5,7 @@ import { asModelDigest } from '../../mesh/protocol/index.ts'
 import { silentLogger, SystemClock } from '../../mesh/runtime/index.ts'
 import { createEngine, type Engine } from '../../node/engines/index.ts'
 import { ensureModel } from '../fixtures/models/index.ts'
+import { strictFetch } from '../fixtures/openai/strict.ts'
 import { engineScript, startGateway, type RunningGateway } from './gateway.harness.ts'
 
 const TOOL: OpenAI.ChatCompletionFunctionTool = {
@@ -39,7 +40,7 @@ beforeAll(async () => {
   await engine.load({ path: await ensureModel('tools'), digest, slots: 2, contextTokens: 2048, threads: 1 })
   running = await startGateway({ apiKey: 'sk-test' })
   running.twin.script = engineScript(engine)
-  client = new OpenAI({ baseURL: `${running.gateway.url}/v1`, apiKey: 'sk-test', maxRetries: 0 })
+  client = new OpenAI({ baseURL: `${running.gateway.url}/v1`, apiKey: 'sk-test', maxRetries: 0, fetch: strictFetch })
 }, 60_000)
 afterAll(async () => {
   await running.gateway.stop()

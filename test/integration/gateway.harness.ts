@@ -1,7 +1,14 @@
 /** A gateway on a real socket over the twin, and a client that speaks bytes. */
 import { connect, type Socket } from 'node:net'
 import type { Access } from '../../coordinator/access/index.ts'
-import { createGateway, type Gateway, type GatewayInit } from '../../coordinator/gateway/index.ts'
+import type { MeshService } from '../../coordinator/admission/index.ts'
+import {
+  createGateway,
+  type Gateway,
+  type GatewayFacts,
+  type GatewayInit,
+  type GatewayMetrics,
+} from '../../coordinator/gateway/index.ts'
 import { GREEDY, LIMITS } from '../../mesh/protocol/index.ts'
 import { silentLogger, SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
 import type { Engine } from '../../node/engines/index.ts'
@@ -15,16 +22,22 @@ export interface RunningGateway {
 }
 
 /** What a test says of its gateway; without `apiKey` and `access` it is open. */
-export type StartInit = Partial<GatewayInit> & { readonly apiKey?: string; readonly access?: Access }
+export type StartInit = Partial<GatewayInit> & {
+  readonly apiKey?: string
+  readonly access?: Access
+  readonly metrics?: (facts: GatewayFacts, service: MeshService) => GatewayMetrics
+}
 
 export async function startGateway({
   apiKey,
   access = accessOf(apiKey),
+  metrics,
   ...init
 }: StartInit = {}): Promise<RunningGateway> {
   const twin = new MeshServiceTwin()
   const components = { service: twin, access, clock: new SystemClock(), random: new SystemRandom(), log: silentLogger }
-  const gateway = createGateway(components, { host: '127.0.0.1', port: 0, ...init })
+  const measured = metrics && { metrics: (facts: GatewayFacts) => metrics(facts, twin) }
+  const gateway = createGateway({ ...components, ...measured }, { host: '127.0.0.1', port: 0, ...init })
   await gateway.start()
   return { twin, gateway, port: Number(new URL(gateway.url).port) }
 }

@@ -19,6 +19,9 @@ export const BACKUP_FILES = [
   'membership.json',
   'capability.json',
   'http.key',
+  'trust-ca.key',
+  'trust-ca.crt',
+  'trust-ca.json',
   'policy.toml',
 ] as const
 

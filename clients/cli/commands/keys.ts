@@ -11,6 +11,8 @@ interface AddOptions extends ClientOptions {
   readonly route?: readonly string[]
   readonly priority?: string
   readonly localOnly?: boolean
+  /** False: `--no-cache`. */
+  readonly cache: boolean
   readonly requests?: number
   readonly tokens?: number
   readonly tokensPerDay?: number
@@ -55,6 +57,7 @@ export function registerKeys(program: Command): void {
       ]),
     )
     .addOption(new Option('--local-only', "nothing that it asks leaves the owner's devices"))
+    .addOption(new Option('--no-cache', 'none of its answers is kept, and it is given none that was'))
     .addOption(new Option('--requests <n>', 'requests in a minute').argParser(count))
     .addOption(new Option('--tokens <n>', 'tokens in a minute, of prompts and answers').argParser(count))
     .addOption(new Option('--tokens-per-day <n>', 'tokens in a day (UTC)').argParser(count))
@@ -102,6 +105,7 @@ const bodyOf = (name: string, options: AddOptions): Record<string, unknown> => (
   routes: options.route,
   priority: options.priority,
   local_only: options.localOnly,
+  ...(!options.cache && { no_cache: true }),
   requests_per_minute: options.requests,
   tokens_per_minute: options.tokens,
   tokens_per_day: options.tokensPerDay,
@@ -123,7 +127,7 @@ export function renderKeys(keys: readonly KeyView[]): string {
     key.state,
     key.routes.join(' '),
     printable(key.models.join(' ')),
-    key.localOnly ? `${key.priority}, local only` : key.priority,
+    [key.priority, ...(key.localOnly ? ['local only'] : []), ...(key.noCache ? ['no cache'] : [])].join(', '),
     limits(key),
     key.expiresAtMs === undefined ? '-' : new Date(key.expiresAtMs).toISOString().slice(0, 16),
   ])

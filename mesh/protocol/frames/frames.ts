@@ -258,6 +258,13 @@ export const ModelFound = defineFrame(
         quantization: text(32),
         parameters: Type.Optional(count()),
         contextTokens: Type.Optional(count(100_000_000)),
+        /** Of a model that is not one GGUF file, when it was asked for: which files it has, and the size of each. */
+        manifest: Type.Optional(
+          Type.Object({
+            text: text(LIMITS.modelManifestBytesMax, 1),
+            sizes: list(count(LIMITS.modelFileBytesMax, 1), LIMITS.adaptersMax + 1),
+          }),
+        ),
       }),
       LIMITS.modelsPerNodeMax,
     ),

@@ -115,6 +115,12 @@ interface Rendering {
   readonly form: CallForm
 }
 
+/** By this name, and by no other, a template is told the time. */
+const CLOCK = 'strftime_now'
+
+/** Whether what `template` writes may depend on when it is asked. */
+export const readsClock = (template: string): boolean => template.includes(CLOCK)
+
 export class ChatTemplate {
   /** Whether it shows tools. */
   readonly hasTools: boolean
@@ -266,7 +272,7 @@ function compile(
     ...{ true: true, false: false, none: null, True: true, False: false, None: null },
     raise_exception,
     range,
-    strftime_now: (format: string) => strftime(format, new Date(now())),
+    [CLOCK]: (format: string) => strftime(format, new Date(now())),
   }
   return (variables) => {
     const environment = new Environment()

@@ -264,7 +264,7 @@ export class LlamaEngine implements Engine {
       thinking,
       clock: this.#clock,
     })
-    const sampler = new Sampler(model, request, format && formatState(model, format))
+    const sampler = new Sampler(model, request, format && formatState(model, format), vocabularySize)
     sampler.replay(request.generated as readonly Token[])
     if (!run.ended) loop.add({ run, input: [...prompt, ...request.generated] as Token[], sampler })
     yield* eventsOf(run, signal, () => run.fail(new SkeinError('CLIENT_CLOSED', 'the answer is not read any more')))

@@ -14,6 +14,11 @@ export interface Draw {
     readonly minP: number
     readonly seed: number
     readonly tokenBias?: TokenBias
+    readonly repeatPenalty?: {
+      readonly punishTokens: readonly Token[]
+      readonly maxPunishTokens: number
+      readonly penalty: number
+    }
   }
   /** Holds the token to a grammar; moved on by the token that is drawn. */
   readonly grammar?: LlamaGrammarEvaluationState

@@ -4,6 +4,7 @@
  * answer is held to is moved on by them.
  */
 import { TokenBias, type LlamaModel, type Token } from 'node-llama-cpp'
+import { LIMITS } from '../../../mesh/protocol/index.ts'
 import type { GenerationRequest } from '../engine.ts'
 import type { FormatState } from './format-state.ts'
 import type { Draw } from './native.ts'
@@ -24,13 +25,23 @@ export class Sampler {
   readonly #request: GenerationRequest
   readonly #counts = new Map<Token, number>()
   readonly #bias: TokenBias | undefined
+  /** By token, as the request moves it. */
+  readonly #moved: ReadonlyMap<number, number>
+  /** The end of the answer, as long as the penalty of repeats looks. */
+  readonly #recent: Token[] = []
   readonly #format: FormatState | undefined
 
-  /** @param format state of an answer that has no token yet. */
-  constructor(model: LlamaModel, request: GenerationRequest, format: FormatState | undefined) {
+  /**
+   * @param format state of an answer that has no token yet.
+   * @param vocabularySize tokens that the model has; `logitBias` of others is passed over.
+   */
+  constructor(model: LlamaModel, request: GenerationRequest, format: FormatState | undefined, vocabularySize: number) {
     this.#request = request
-    const { presencePenalty, frequencyPenalty } = request.sampling
-    this.#bias = presencePenalty !== 0 || frequencyPenalty !== 0 ? TokenBias.for(model) : undefined
+    const { presencePenalty, frequencyPenalty, logitBias = [] } = request.sampling
+    this.#moved = new Map(logitBias.map(({ token, bias }) => [token, bias]))
+    const isBiased = presencePenalty !== 0 || frequencyPenalty !== 0 || logitBias.length > 0
+    this.#bias = isBiased ? TokenBias.for(model) : undefined
+    for (const [token, logit] of this.#moved) if (token < vocabularySize) this.#bias!.set(token as Token, { logit })
     this.#format = format
   }
 
@@ -54,7 +65,7 @@ export class Sampler {
 
   /** How the token of that index in the answer is drawn. */
   next(index: number): Draw {
-    const { temperature, topP, topK, minP, seed } = this.#request.sampling
+    const { temperature, topP, topK, minP, seed, repeatPenalty } = this.#request.sampling
     const { logprobs } = this.#request
     return {
       options: {
@@ -64,6 +75,13 @@ export class Sampler {
         minP,
         seed: drawSeed(seed, index),
         ...(this.#bias && { tokenBias: this.#bias }),
+        ...(repeatPenalty !== undefined && {
+          repeatPenalty: {
+            punishTokens: [...this.#recent],
+            maxPunishTokens: LIMITS.repeatPenaltyTokens,
+            penalty: repeatPenalty,
+          },
+        }),
       },
       ...(this.#format?.grammar && { grammar: this.#format.grammar }),
       ...(logprobs !== undefined && { logprobs }),
@@ -71,10 +89,13 @@ export class Sampler {
   }
 
   #count(token: Token): void {
+    const { presencePenalty, frequencyPenalty, repeatPenalty } = this.#request.sampling
+    if (repeatPenalty !== undefined && this.#recent.push(token) > LIMITS.repeatPenaltyTokens) this.#recent.shift()
     if (this.#bias === undefined) return
-    const { presencePenalty, frequencyPenalty } = this.#request.sampling
     const count = (this.#counts.get(token) ?? 0) + 1
     this.#counts.set(token, count)
-    this.#bias.set(token, { logit: -(presencePenalty + count * frequencyPenalty) })
+    this.#bias.set(token, {
+      logit: (this.#moved.get(token) ?? 0) - (presencePenalty + count * frequencyPenalty),
+    })
   }
 }

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import { Type } from 'typebox'
 import {
   checker,
+  LIMITS,
   SkeinError,
   type FinishReason,
   type Prompt,
@@ -167,8 +168,8 @@ const LLAMA_SERVER: Dialect = {
       min_p: sampling.minP,
       presence_penalty: sampling.presencePenalty,
       frequency_penalty: sampling.frequencyPenalty,
-      repeat_penalty: 1,
-      repeat_last_n: contextTokens,
+      repeat_penalty: sampling.repeatPenalty ?? 1,
+      repeat_last_n: countedTokens(sampling, contextTokens),
       typical_p: 1,
       top_n_sigma: -1,
       xtc_probability: 0,
@@ -221,8 +222,8 @@ const OLLAMA: Dialect = {
           typical_p: 1,
           presence_penalty: sampling.presencePenalty,
           frequency_penalty: sampling.frequencyPenalty,
-          repeat_penalty: 1,
-          repeat_last_n: contextTokens,
+          repeat_penalty: sampling.repeatPenalty ?? 1,
+          repeat_last_n: countedTokens(sampling, contextTokens),
         },
       },
     }
@@ -297,8 +298,21 @@ function thinkingSwitch(kind: ServerKind, isOn: boolean | undefined): object {
   return kind === 'ollama' && !isOn ? { think: false } : {}
 }
 
+/** Servers that have a penalty of repeats under a name that we know; others pass over what they do not know. */
+export const penalizesRepeats = (kind: ServerKind): boolean =>
+  ['vllm', 'llama-server', 'llama-cpp-python', 'lm-studio', 'ollama'].includes(kind)
+
+/** A server counts all of its penalties over the same tokens: where one is OpenAI's, over all that it has. */
+const countedTokens = (
+  { repeatPenalty, presencePenalty, frequencyPenalty }: Sampling,
+  contextTokens: number,
+): number =>
+  repeatPenalty !== undefined && presencePenalty === 0 && frequencyPenalty === 0
+    ? LIMITS.repeatPenaltyTokens
+    : contextTokens
+
 function samplingFor(kind: ServerKind, { sampling, answer, contextTokens, isEndless }: Question): object {
-  const { temperature, topP: top_p, topK, minP: min_p, presencePenalty, frequencyPenalty } = sampling
+  const { temperature, topP: top_p, topK, minP: min_p, presencePenalty, frequencyPenalty, repeatPenalty = 1 } = sampling
   const common = {
     temperature,
     top_p,
@@ -314,15 +328,22 @@ function samplingFor(kind: ServerKind, { sampling, answer, contextTokens, isEndl
         seed: sampling.seed,
         top_k: topK === 0 ? -1 : topK,
         min_p,
-        repetition_penalty: 1,
+        repetition_penalty: repeatPenalty,
         ignore_eos: isEndless,
       }
     case 'llama-server':
-      return { ...common, top_k: topK, min_p, repeat_penalty: 1, repeat_last_n: contextTokens, ignore_eos: isEndless }
+      return {
+        ...common,
+        top_k: topK,
+        min_p,
+        repeat_penalty: repeatPenalty,
+        repeat_last_n: countedTokens(sampling, contextTokens),
+        ignore_eos: isEndless,
+      }
     case 'llama-cpp-python':
-      return { ...common, top_k: topK, min_p, repeat_penalty: 1, mirostat_mode: 0 }
+      return { ...common, top_k: topK, min_p, repeat_penalty: repeatPenalty, mirostat_mode: 0 }
     case 'lm-studio':
-      return { ...common, top_k: topK, min_p, repeat_penalty: 1 }
+      return { ...common, top_k: topK, min_p, repeat_penalty: repeatPenalty }
     default:
       return { ...common, ...(topK > 0 && { top_k: topK }), ...(min_p > 0 && { min_p }) }
   }

@@ -26,7 +26,7 @@ import { readGguf, type GgufSummary } from '../gguf/gguf-reader.ts'
 import { writesChannels } from '../llama/chat-template.ts'
 import { thinkingOf } from '../llama/thinking.ts'
 import { parseUpstreamPath, type UpstreamAddress } from './address.ts'
-import { dialectOf, ThoughtJoiner, UPSTREAM_THINKING, type Dialect } from './dialects.ts'
+import { dialectOf, penalizesRepeats, ThoughtJoiner, UPSTREAM_THINKING, type Dialect } from './dialects.ts'
 import { embed, embeds } from './embeddings.ts'
 import { UpstreamClient } from './http.ts'
 import { learnContext, isStillServed } from './inquiries.ts'
@@ -105,7 +105,7 @@ export class UpstreamEngine implements Engine {
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     signal.throwIfAborted()
     const loaded = this.#require()
-    refuse(request)
+    refuse(request, loaded.kind)
     if (this.#running.size >= loaded.model.slots)
       throw new SkeinError('NO_FREE_SLOT', `all ${loaded.model.slots} slots of the model are taken`)
     const leaving = new AbortController()
@@ -389,12 +389,18 @@ export class UpstreamEngine implements Engine {
 }
 
 /** What no server was seen to do as we promise it: to hold an answer that goes on to a format, or to tell of all tokens. */
-function refuse(request: GenerationRequest): void {
-  const [needed] = featuresNeeded(request)
+function refuse(request: GenerationRequest, kind: UpstreamServer['kind']): void {
+  const isServed = (option: string): boolean => option === 'repeatPenalty' && penalizesRepeats(kind)
+  const needed = featuresNeeded(request).find((each) => !isServed(each))
   if (needed === undefined) return
-  const param = { json: 'response_format', logprobs: 'logprobs', tools: 'tools' }[
-    needed as 'json' | 'logprobs' | 'tools'
-  ]
+  const params: Readonly<Record<string, string>> = {
+    json: 'response_format',
+    logprobs: 'logprobs',
+    tools: 'tools',
+    repeatPenalty: 'repetition_penalty',
+    logitBias: 'logit_bias',
+  }
+  const param = params[needed]
   throw new SkeinError('INVALID_REQUEST', `the model runs in a server of its own, which gives no ${needed} here`, {
     ...(param !== undefined && { param }),
   })

@@ -53,6 +53,26 @@ describe('ControlServer', () => {
   })
 })
 
+describe('a node that goes', () => {
+  it.each([
+    ['left', 'with a goodbye'],
+    ['lost', 'without one'],
+  ])('has %s %s', async (what) => {
+    const { clock, transport, node, directory, openRecord } = setup()
+    const components = { clock, log: silentLogger, transport, directory, openRecord }
+    new ControlServer({ ...components, revocations: () => undefined }).start()
+    const changes: string[] = []
+    directory.watch({ changed: (change) => changes.push(`${change.name} ${change.what}`) })
+    const channel = await node.open(transport.self.peerId, 'control', INBOUND.controlNode)
+    await channel.send({ type: 'control.announce', capability: signed(8) })
+    await clock.advance(10)
+    if (what === 'left') await channel.send({ type: 'control.goodbye', reason: 'enough' })
+    else channel.abort(new SkeinError('NODE_LOST', 'it fell over'))
+    await clock.advance(50)
+    expect(changes).toEqual(['desk-pc joined', `desk-pc ${what}`])
+  })
+})
+
 describe('heartbeats', () => {
   it('come back from the node, and show the way there and back; an echo that cannot be shows nothing', async () => {
     const { clock, transport, node, directory, openRecord } = setup()

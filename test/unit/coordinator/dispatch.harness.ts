@@ -1,5 +1,6 @@
 /** Dispatch over the network's memory twin, against nodes that play scripts, in hand-moved time. */
-import { CoordinatorService } from '../../../coordinator/admission/index.ts'
+import { CoordinatorService, Observers, type MeshEvent } from '../../../coordinator/admission/index.ts'
+import type { AnswerCache } from '../../../coordinator/cache/index.ts'
 import { Directory } from '../../../coordinator/directory/index.ts'
 import { Budget, Dispatcher, type Task, type TaskEvent, type TaskRun } from '../../../coordinator/dispatch/index.ts'
 import { Replicas } from '../../../coordinator/residency/index.ts'
@@ -83,6 +84,7 @@ export class DispatchHarness {
   readonly #self = this.#network.join('coordinator', ['coordinator'])
   readonly directory = new Directory({ clock: this.clock, log: silentLogger }, this.#self.self.peerId)
   ledger = new MemoryLedger({ clock: this.clock }, { commitMs: 1 })
+  readonly observers = new Observers({ log: silentLogger })
   /** What was told of the tokens of tenants. */
   readonly used: [tenant: string, tokens: number][] = []
   dispatcher = this.#dispatcher()
@@ -101,7 +103,8 @@ export class DispatchHarness {
     const budget = new Budget({ clock })
     const components = { clock, random: this.#random, log: silentLogger, transport: this.#self, directory }
     const onUsed = (tenant: string, tokens: number): void => void this.used.push([tenant, tokens])
-    return new Dispatcher({ ...components, ledger, budget, onUsed })
+    const onEvent = (event: MeshEvent): void => this.observers.tell(event)
+    return new Dispatcher({ ...components, ledger, budget, onUsed, onEvent })
   }
 
   /** The coordinator's process dies and comes back: what was not durable is gone, and its streams break. */
@@ -114,7 +117,7 @@ export class DispatchHarness {
   }
 
   /** The coordinator's port for the gateway. */
-  service(): CoordinatorService {
+  service(cache?: AnswerCache): CoordinatorService {
     const { clock, directory, dispatcher, ledger } = this
     return new CoordinatorService({
       clock,
@@ -124,6 +127,8 @@ export class DispatchHarness {
       dispatcher,
       replicas: new Replicas({ clock, log: silentLogger, directory, epoch: 1, aheadMs: () => 0, send: notHere }, 'off'),
       ledger,
+      observers: this.observers,
+      ...(cache && { cache }),
       direct: () => Promise.resolve(),
       discoveryReport: () => [],
       membership: { isAuthority: false, invite: notHere, revoke: notHere },

@@ -15,7 +15,11 @@ import { ManualClock, silentLogger, SystemClock, type Clock, type Logger } from 
 import { admitted, assigned, checkpointed, ended, part } from '../../compliance/ledger.samples.ts'
 
 /** The real workers, within reach of the tests. */
-const workers = vi.hoisted(() => [] as Worker[])
+const workers = vi.hoisted(() => {
+  // files of a lane may share their modules; this one wants its own, with what it puts in their place
+  vi.resetModules()
+  return [] as Worker[]
+})
 vi.mock('node:worker_threads', async (load) => {
   const actual = await load<{ Worker: typeof Worker }>()
   return {

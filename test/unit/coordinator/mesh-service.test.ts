@@ -103,6 +103,48 @@ describe('CoordinatorService', () => {
     expect(harness.begins.length).toBe(1)
   })
 
+  it('knows what a task was asked, running and ended, until its texts are deleted', async () => {
+    harness.node('good', 100, [slow, answers])
+    const service = harness.service()
+    const { prompt } = request()
+    const ask = async () => {
+      const handle = await service.submit(request({ attachment: 'background', stored: true }), never)
+      await harness.settled(handle.admitted)
+      return handle
+    }
+    const one = await ask()
+    expect(await harness.settled(service.promptOf(one.taskId))).toEqual(prompt)
+    // one that runs is cancelled before
+    await harness.settled(service.erase(one.taskId))
+    const gone = await harness.settled(service.task(one.taskId))
+    expect(gone).toMatchObject({ state: 'cancelled', isPurged: true, text: '', stored: true })
+    await expect(harness.settled(service.promptOf(one.taskId))).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    const two = await ask()
+    await harness.follow(two).over(1)
+    // from the ledger, as after a restart
+    await harness.clock.advance(60_000)
+    expect(await harness.settled(service.promptOf(two.taskId))).toEqual(prompt)
+    await harness.settled(service.erase(two.taskId))
+    await harness.settled(service.erase(two.taskId))
+    expect(await harness.settled(service.task(two.taskId))).toMatchObject({
+      state: 'completed',
+      isPurged: true,
+      text: '',
+    })
+    await expect(harness.settled(service.erase(asTaskId('task_x')))).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  })
+
+  it('what ended and could not be recorded is not deleted', async () => {
+    harness.node('good', 100, [answers])
+    const service = harness.service()
+    const handle = await service.submit(request({ attachment: 'background', stored: true }), never)
+    await harness.settled(handle.admitted)
+    harness.ledger.failWrites('the disk is full')
+    await harness.follow(handle).over(1)
+    await expect(harness.settled(service.erase(handle.taskId))).rejects.toMatchObject({ code: 'LEDGER_UNAVAILABLE' })
+    expect((await service.task(handle.taskId)).text).toBe(TEXT)
+  })
+
   it('two that come at once with one key are one task', async () => {
     harness.node('good', 100, [answers], { model: { slots: 4 } })
     const service = harness.service()

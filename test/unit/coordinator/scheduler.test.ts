@@ -138,6 +138,10 @@ describe('schedule', () => {
       // it is known when it has been loaded; a client of the first second is not refused for nothing
       const loading = node('b', withModel(model({ capability: capability({ residency: 'loading' }) })))
       expect(planned(schedule({ nodes: [loading] }, demand({ features: ['tools'] }), draw())).node.name).toBe('b')
+      // an older node does not know what it would pass over
+      expect(code([loading], { features: ['repeatPenalty'] })).toBe('UNSUPPORTED_PARAMETER')
+      const newer = capability({ residency: 'loading', options: ['repeatPenalty', 'what comes later'] })
+      expect(code([node('c', withModel(model({ capability: newer })))], { features: ['repeatPenalty'] })).toBe('plan')
     })
 
     it('keeps what is local-only off rented machines, whatever it costs', () => {
@@ -355,7 +359,7 @@ describe('schedule', () => {
             (each.price === undefined ||
               costOf(each.price, { prefillTokens: task.inputTokensMax, decodeTokens: task.outputTokensMax }) <=
                 task.budget) &&
-            task.features.every((feature) => held.capability.features.includes(feature)) &&
+            task.features.every((feature) => (held.capability.features as readonly string[]).includes(feature)) &&
             task.prefillTokensMin < held.capability.contextTokens &&
             !excluded.has(exclusionKey(each)) &&
             each.peerId !== leaving &&

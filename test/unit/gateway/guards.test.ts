@@ -69,10 +69,12 @@ describe('with a key', () => {
   ])('Authorization %j is refused everywhere but at /health', async (authorization) => {
     open({ apiKey: KEY })
     const headers: Record<string, string> = authorization === undefined ? {} : { authorization }
+    // who has shown a key is told that it is the wrong one
+    const challenge = /^Bearer \S+$/.test(authorization ?? '') ? 'Bearer error="invalid_token"' : 'Bearer'
     for (const url of ['/v1/models', '/mesh/v1/nodes', '/nothing', '/v1/chat/completions', '/%68ealth/../v1/models']) {
       const answer = await h.get(url, headers)
       expect(answer.statusCode).toBe(401)
-      expect(answer.headers['www-authenticate']).toBe('Bearer')
+      expect(answer.headers['www-authenticate']).toBe(challenge)
       expect(answer.json().error).toMatchObject({ code: 'unauthenticated', type: 'authentication_error' })
     }
     expect((await h.get('/health/live', headers)).statusCode).toBe(200)

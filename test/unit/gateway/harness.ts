@@ -1,9 +1,11 @@
 /** A gateway over the twin, asked without sockets, in hand-moved time. */
 import type { LightMyRequestResponse } from 'fastify'
 import type { Access } from '../../../coordinator/access/index.ts'
+import { Batches } from '../../../coordinator/batches/index.ts'
 import { createGateway, type GatewayInit } from '../../../coordinator/gateway/index.ts'
 import type { HttpGateway } from '../../../coordinator/gateway/gateway.ts'
 import { ManualClock, SeededRandom, silentLogger, type Logger } from '../../../mesh/runtime/index.ts'
+import { MemoryLedger } from '../../../coordinator/ledger/index.ts'
 import { accessOf } from '../../fixtures/access.ts'
 import { MeshServiceTwin } from '../../fixtures/mesh-service-twin.ts'
 
@@ -24,8 +26,12 @@ export function createHarness({ apiKey, ...rest }: HarnessInit = {}, log: Logger
   const twin = new MeshServiceTwin()
   const clock = new ManualClock()
   const access = accessOf(apiKey, clock)
+  const random = new SeededRandom(1)
+  const store = new MemoryLedger({ clock }, { commitMs: 0 })
+  // not started: there are their addresses, and nothing behind them
+  const batches = new Batches({ clock, random, log, store }, { directory: '', diskBytesMax: 0 })
   const gateway = createGateway(
-    { service: twin, access, clock, random: new SeededRandom(1), log },
+    { service: twin, access, clock, random, log, batches },
     { host: '127.0.0.1', port: 0, ...rest },
   ) as HttpGateway
   const post: Harness['post'] = (url, body, headers = {}) =>

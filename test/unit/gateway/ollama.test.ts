@@ -180,6 +180,22 @@ describe('a chat', () => {
     expect(asked().prompt).toEqual({ kind: 'chat', messages: MESSAGES })
   })
 
+  it('penalizes repeats as it says', async () => {
+    for (const options of [
+      { repeat_penalty: 1.1 },
+      { repeat_penalty: 1.2, repeat_last_n: 64 },
+      { repeat_penalty: 1.1, repeat_last_n: 0 },
+      { repeat_last_n: 128 },
+    ])
+      await chat({ options })
+    expect(h.twin.calls.map(({ request }) => request.sampling)).toEqual([
+      { repeatPenalty: 1.1 },
+      { repeatPenalty: 1.2 },
+      {},
+      {},
+    ])
+  })
+
   it.each([-2, -1, 0])('with num_predict %d has as many tokens as the context holds', async (num_predict) => {
     await chat({ options: { num_predict, seed: -1, top_k: -1 } })
     expect(asked()).not.toHaveProperty('maxTokens')
@@ -222,7 +238,8 @@ describe('a chat', () => {
 
   it.each([
     ['images in a message', { messages: [{ ...MESSAGES[0], images: ['aGk='] }] }, /messages\[0\]\.images/],
-    ['another penalty', { options: { repeat_penalty: 1.1 } }, /options\.repeat_penalty/],
+    ['a penalty out of range', { options: { repeat_penalty: 3 } }, /options\.repeat_penalty/],
+    ['a penalty of more tokens', { options: { repeat_penalty: 1.1, repeat_last_n: -1 } }, /options\.repeat_last_n/],
     ['mirostat', { options: { mirostat: 2 } }, /options\.mirostat/],
     ['more context than there is', { options: { num_ctx: 2049 } }, /num_ctx is more than the 2048 tokens/],
     ['thinking of one that does not', { think: true }, /think is not for 'tiny'/],

@@ -123,6 +123,46 @@ describe('what becomes of a request', () => {
     expect(h.twin.calls[0]!.request.sampling).toEqual({})
   })
 
+  it('moves logits and penalizes repeats, where that changes something', async () => {
+    await h.chat({ logit_bias: { 7: -100, 5: 0.5, 6: 0 }, repetition_penalty: 1.1 })
+    await h.chat({ repetition_penalty: 1 })
+    await h.post('/v1/completions', { ...LEGACY, logit_bias: { 5: 1 }, repetition_penalty: 0.9 })
+    expect(h.twin.calls.map(({ request }) => request.sampling)).toEqual([
+      {
+        repeatPenalty: 1.1,
+        logitBias: [
+          { token: 5, bias: 0.5 },
+          { token: 7, bias: -100 },
+        ],
+      },
+      {},
+      { repeatPenalty: 0.9, logitBias: [{ token: 5, bias: 1 }] },
+    ])
+  })
+
+  it('reads what was refused before as what was said', async () => {
+    await h.chat({
+      messages: [
+        { role: 'assistant', content: null, refusal: 'no' },
+        { role: 'assistant', content: [{ type: 'refusal', refusal: 'never' }] },
+        { role: 'user', content: 'why?' },
+      ],
+    })
+    expect(h.twin.calls[0]!.request.prompt).toMatchObject({
+      messages: [{ content: 'no' }, { content: 'never' }, { content: 'why?' }],
+    })
+  })
+
+  it('shows of its tools those that are allowed', async () => {
+    const tool = (name: string) => ({ type: 'function', function: { name } })
+    const allowed_tools = { mode: 'required', tools: [tool('b')] }
+    await h.chat({ tools: [tool('a'), tool('b')], tool_choice: { type: 'allowed_tools', allowed_tools } })
+    expect(h.twin.calls[0]!.request).toMatchObject({
+      prompt: { tools: [{ name: 'b' }] },
+      format: { kind: 'tool-calls', choice: 'required' },
+    })
+  })
+
   it('is not poisoned by the names of prototypes', async () => {
     const body =
       '{"model":"tiny","messages":[{"role":"user","content":"hi"}],"__proto__":{"stream":true,"max_tokens":1},"constructor":{"prototype":{"temperature":0}}}'
@@ -188,6 +228,13 @@ describe('wrong requests are refused by name', () => {
     ['presence_penalty', { presence_penalty: 3 }],
     ['frequency_penalty', { frequency_penalty: true }],
     ['n', { n: 0 }],
+    ['repetition_penalty', { repetition_penalty: 2.5 }],
+    ['logit_bias', { logit_bias: { '4294967296': 1 } }],
+    ['logit_bias[5]', { logit_bias: { 5: 101 } }],
+    ['logit_bias', { logit_bias: { goose: 1 } }],
+    ['messages[0].content', { messages: [{ role: 'user', refusal: 'no' }] }],
+    ['tool_choice.allowed_tools.mode', { tool_choice: { type: 'allowed_tools' } }],
+    ['tool_choice.allowed_tools.tools', { tool_choice: { type: 'allowed_tools', allowed_tools: { mode: 'auto' } } }],
   ])('%s', async (param, extra) => {
     const answer = await h.chat(extra)
     expect(answer.statusCode).toBe(400)
@@ -203,7 +250,8 @@ describe('wrong requests are refused by name', () => {
     ['n', { n: 2 }],
     ['audio', { audio: { voice: 'x' } }],
     ['modalities', { modalities: ['text', 'audio'] }],
-    ['logit_bias', { logit_bias: { 5: 1 } }],
+    ['moderation', { moderation: { model: 'x' } }],
+    ['tool_choice.type', { tool_choice: { type: 'custom', custom: { name: 'x' } } }],
     ['messages[0].content[0].type', user([{ type: 'image_url', image_url: { url: 'x' } }])],
     ['messages[0].content[0].type', user([{ type: 'input_audio' }])],
   ])('%s, as not supported yet', async (param, extra) => {

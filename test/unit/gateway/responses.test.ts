@@ -95,10 +95,23 @@ describe('what becomes of a request', () => {
       'unsupported_parameter',
       { input: [{ role: 'user', content: [{ type: 'input_image' }] }] },
     ],
-    ['input[0].type', 'unsupported_parameter', { input: [{ type: 'function_call_output', output: 'x' }] }],
-    ['previous_response_id', 'unsupported_parameter', { previous_response_id: 'resp_x' }],
-    ['tools', 'unsupported_parameter', { tools: [{ type: 'web_search' }] }],
-    ['include', 'unsupported_parameter', { include: ['message.output_text.logprobs'] }],
+    ['input[0].type', 'unsupported_parameter', { input: [{ type: 'computer_call_output', output: 'x' }] }],
+    ['input[0].call_id', 'invalid_request', { input: [{ type: 'function_call_output', output: 'x' }] }],
+    ['input[0].call_id', 'invalid_request', { input: [{ type: 'function_call_output', call_id: 'c', output: 'x' }] }],
+    ['input[0].name', 'invalid_request', { input: [{ type: 'function_call', call_id: 'c', arguments: '{}' }] }],
+    [
+      'input[0].arguments',
+      'invalid_request',
+      { input: [{ type: 'function_call', call_id: 'c', name: 'x', arguments: '[]' }] },
+    ],
+    ['tools[0].type', 'unsupported_parameter', { tools: [{ type: 'web_search' }] }],
+    ['tools[0].name', 'invalid_request', { tools: [{ type: 'function' }] }],
+    ['tool_choice', 'invalid_request', { tool_choice: 'required' }],
+    ['tool_choice.type', 'unsupported_parameter', { tool_choice: { type: 'mcp' } }],
+    ['tool_choice.tools', 'invalid_request', { tool_choice: { type: 'allowed_tools', mode: 'auto', tools: [] } }],
+    ['include[0]', 'unsupported_parameter', { include: ['message.output_text.logprobs'] }],
+    ['truncation', 'unsupported_parameter', { truncation: 'auto' }],
+    ['conversation', 'unsupported_parameter', { conversation: 'conv_1' }],
     ['text.format.schema', 'invalid_request', { text: { format: { type: 'json_schema', name: 'x' } } }],
     ['text.format.type', 'unsupported_parameter', { text: { format: { type: 'grammar' } } }],
     ['store', 'invalid_request', { background: true, store: false }],
@@ -174,7 +187,7 @@ describe('a whole response', () => {
     const id = String(answer.headers['x-skein-task']).replace('task_', 'resp_')
     expect((await h.get(`/v1/responses/${id}`)).json()).toMatchObject({
       status: 'failed',
-      error: { code: 'attempts_exhausted', message: 'every node was lost' },
+      error: { code: 'server_error', type: 'attempts_exhausted', message: 'every node was lost' },
       output: [{ status: 'incomplete', content: [{ text: 'half' }] }],
     })
   })
@@ -279,7 +292,7 @@ describe('the events of a stream', () => {
       sequence_number: 6,
       response: {
         status: 'failed',
-        error: { code: 'task_expired', message: 'too late' },
+        error: { code: 'server_error', type: 'task_expired', message: 'too late' },
         output: [{ content: [{ text: 'half' }] }],
       },
     }
@@ -384,11 +397,11 @@ describe('coming back to a stream', () => {
     expect((await h.get(`/v1/responses/${id}${query}`)).json().error).toMatchObject({ code: 'invalid_request', param })
   })
 
-  it('of a response whose text was deleted says so; the response itself is still told', async () => {
+  it('of a response whose text was deleted finds nothing', async () => {
     const { id } = (await create()).json()
     h.twin.inside(taskIdOf(id)).isPurged = true
-    expect((await h.get(`/v1/responses/${id}`)).json()).toMatchObject({ id, status: 'completed', output: [] })
-    expect((await h.get(`/v1/responses/${id}?stream=true`)).statusCode).toBe(404)
+    for (const rest of ['', '?stream=true', '/input_items'])
+      expect((await h.get(`/v1/responses/${id}${rest}`)).statusCode).toBe(404)
   })
 
   it('that diverged is a conflict before any header', async () => {

@@ -265,7 +265,7 @@ describe('a response', () => {
     const all = await respond()
     expect(all.at(-1)).toMatchObject({
       type: 'response.failed',
-      sequence_number: 20,
+      sequence_number: 2 * 4096,
       response: { status: 'failed', output: [{ type: 'reasoning', status: 'incomplete' }] },
     })
   })

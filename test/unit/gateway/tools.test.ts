@@ -154,7 +154,7 @@ describe('a request with tools', () => {
 
   it.each<[string, object]>([
     ['tools[0].type', { tools: [{ type: 'custom', custom: { name: 'x' } }] }],
-    ['tool_choice.type', { tools: TOOLS, tool_choice: { type: 'allowed_tools' } }],
+    ['tool_choice.type', { tools: TOOLS, tool_choice: { type: 'custom', custom: { name: 'x' } } }],
     ['messages[0].tool_calls[0].type', message({ tool_calls: [{ id: 'c', type: 'custom' }] })],
     ['messages[0].function_call', message({ content: 'x', function_call: { name: 'x' } })],
     ['functions', { functions: [{ name: 'x' }] }],

@@ -209,6 +209,8 @@ describe('featuresNeeded', () => {
     [{ prompt }, []],
     [{ prompt: { kind: 'text', text: '' }, format: { kind: 'json' }, logprobs: 0 }, ['json', 'logprobs']],
     [{ prompt: { ...prompt, tools } }, ['tools']],
+    [{ prompt, sampling: { repeatPenalty: 1.1 } }, ['repeatPenalty']],
+    [{ prompt, sampling: { logitBias: [{ token: 1, bias: 2 }] }, logprobs: 1 }, ['logprobs', 'logitBias']],
     [{ prompt: { ...prompt, messages: [{ role: 'assistant', content: '', toolCalls }] } }, ['tools']],
     [{ prompt: { ...prompt, tools }, format: auto }, ['tools']],
     [{ prompt: { ...prompt, tools }, format: { ...auto, content: { kind: 'json' } } }, ['json', 'tools']],

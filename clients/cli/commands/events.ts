@@ -1,0 +1,77 @@
+/** `skein events`: what happens in the mesh, as it happens. */
+import { Option, type Command } from 'commander'
+import { SystemClock } from '../../../mesh/runtime/index.ts'
+import { addClientOptions, createContext, type ClientOptions } from '../context.ts'
+import { followEvents, type ToldEvent } from '../event-stream.ts'
+import { interruptSignal } from '../interrupt.ts'
+import { formatDuration } from '../output.ts'
+import { printable } from '../printable.ts'
+
+interface EventsOptions extends ClientOptions {
+  readonly types?: string
+}
+
+export function registerEvents(program: Command): void {
+  addClientOptions(program.command('events').description('show what happens in the mesh, as it happens'))
+    .addOption(new Option('--types <list>', 'only these, such as task,node.lost'))
+    .action(async (options: EventsOptions) => {
+      const { output, client } = createContext(options)
+      const coordinator = client()
+      await followEvents(
+        { clock: new SystemClock(true), open: (after, signal) => coordinator.events(options.types, after, signal) },
+        {
+          event: (event) => (output.json ? output.value(event) : output.line(renderEvent(event))),
+          lost: () => output.note('connection lost, trying again'),
+        },
+        interruptSignal(),
+      )
+    })
+}
+
+const TIME_LENGTH = 'hh:mm:ss'.length
+const TYPE_LENGTH = 'replica.accepted'.length
+
+/** A line for people; times are this machine's. */
+export function renderEvent(event: ToldEvent): string {
+  const time = new Date(event.atMs).toTimeString().slice(0, TIME_LENGTH)
+  return printable(`${time}  ${event.type.padEnd(TYPE_LENGTH)}  ${detail(event)}`)
+}
+
+function detail(event: ToldEvent): string {
+  switch (event.type) {
+    case 'task.queued':
+      return `${event.taskId} for ${event.key}: ${event.model}, ${event.priority}`
+    case 'task.started':
+      return `${event.taskId} on ${event.node.name} (${event.route}), after ${formatDuration(event.waitedMs)}`
+    case 'task.moved':
+      return `${event.taskId} to ${event.node.name} (${event.route}): ${event.reason}`
+    case 'task.ended': {
+      const how = event.code === undefined ? event.outcome : `${event.outcome}: ${event.code}`
+      const took = `${event.promptTokens} + ${event.completionTokens} tokens in ${formatDuration(event.tookMs)}`
+      return `${event.taskId} ${how}, ${took}, ${event.attempts} ${event.attempts === 1 ? 'attempt' : 'attempts'}`
+    }
+    case 'work.ended':
+      return `${event.workId} for ${event.key}: ${event.kind} ${event.code ?? event.outcome}, in ${formatDuration(event.tookMs)}`
+    case 'node.joined':
+    case 'node.left':
+    case 'node.lost':
+    case 'node.draining':
+    case 'node.serving':
+      return `${event.name} (${event.peerId})`
+    case 'replica.sent':
+    case 'replica.accepted':
+    case 'replica.done':
+    case 'replica.refused':
+    case 'replica.failed':
+    case 'replica.lost':
+      return `${event.node.name}: ${event.digest.slice(0, 'sha256:'.length + 12)}, ${event.message ?? event.reason}`
+    case 'key.made':
+    case 'key.rotated':
+    case 'key.revoked':
+      return `${event.name} (${event.id})`
+    case 'budget.spent':
+      return `${event.costMicros} micro-units; ${event.leftMicros} of ${event.limitMicros} are left for ${event.day}`
+    case 'events.missed':
+      return 'some events could not be told any more'
+  }
+}
