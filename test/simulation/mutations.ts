@@ -160,8 +160,8 @@ export const MUTATIONS: readonly Mutation[] = [
     patches: [
       {
         file: 'coordinator/admission/mesh-service.ts',
-        guard: 'return handleOf(run, true, admitted)',
-        without: 'return handleOf(run, true)',
+        guard: 'return handleOf(run, true, admitted, origin)',
+        without: 'return handleOf(run, true, Promise.resolve(), origin)',
       },
     ],
   },
