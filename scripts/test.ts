@@ -18,5 +18,10 @@ if (results !== undefined) {
   others.push('--reporter=default', '--reporter=./scripts/no-skips-reporter.ts', '--reporter=json')
   others.push(`--outputFile.json=${results}/${lanes.join('-')}.json`)
 }
-const projects = lanes.flatMap((lane) => (lane === 'integration' ? ['engines', lane] : [lane]))
+/** Lanes of which a part runs otherwise (`vitest.config.ts`). */
+const PARTS: Readonly<Record<string, readonly string[]>> = {
+  integration: ['engines', 'integration'],
+  system: ['system-waiting', 'system'],
+}
+const projects = lanes.flatMap((lane) => PARTS[lane] ?? [lane])
 process.exitCode = runNode(TOOLS.vitest, ['run', ...projects.flatMap((name) => ['--project', name]), ...others])
