@@ -18,7 +18,7 @@ const ResponseSchema = Type.Object(
     created_at: count(),
     completed_at: orNull(count()),
     status: Type.Enum(['queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled']),
-    error: orNull(Type.Object({ code: Type.String(), message: Type.String() })),
+    error: orNull(Type.Object({ code: Type.String(), message: Type.String(), type: Type.String() })),
     incomplete_details: orNull(Type.Object({ reason: Type.String() })),
     model: Type.String(),
     output: Type.Array(Item),
