@@ -22,13 +22,16 @@ EVERY = 8
 @dataclass(frozen=True)
 class Plan:
     seed: int = 1
-    steps: int = 9000
+    steps: int = 13_000
     tokens: int = 4096
     """Tokens of one step."""
     muon_rate: float = 0.01
     adam_rate: float = 0.01
     warmup: int = 80
+    first_steps: int = 9000
+    """Of the first cycle of rates: up, level, down. The second begins lower and goes down all the way."""
     decay_share: float = 0.48
+    second_rate: float = 0.5
 
     def length(self, step: int) -> int:
         """Tokens of a row: most documents are short, and attention is dear; the long rows come towards the end."""
@@ -37,13 +40,16 @@ class Plan:
         return (256, 512, 1024)[step % 3]
 
     def _is_level(self, step: int) -> bool:
-        return step < self.steps * (1 - self.decay_share)
+        return step < self.first_steps * (1 - self.decay_share)
 
     def rate(self, step: int) -> float:
-        """Share of the full rate: up, level, down to a hundredth."""
+        """Share of the full rate: up, level, down to a hundredth; and from half of it once more."""
         if step < self.warmup:
             return (step + 1) / self.warmup
-        return 1.0 if self._is_level(step) else max(0.01, (self.steps - step) / (self.steps * self.decay_share))
+        if step < self.first_steps:
+            return 1.0 if self._is_level(step) else max(0.01, (self.first_steps - step) / (self.first_steps * self.decay_share))
+        since = step - self.first_steps
+        return self.second_rate * min((since + 1) / self.warmup, max(0.01, (self.steps - step) / (self.steps - self.first_steps)))
 
 
 def orthogonal(gradients: Tensor) -> Tensor:

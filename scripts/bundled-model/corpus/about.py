@@ -134,6 +134,13 @@ WHO_ASKS = Asks(
 )
 CODE = "[Python|JavaScript|C|Rust|Go|PHP|shell|C++|Java|Ruby]"
 TONGUE = "[French|German|Spanish|Dutch|Polish|Latin|Italian|Greek|Chinese|Danish]"
+OUTSIDE = Asks(
+    [],
+    say=["how is the weather?", "what time is it?", "what day is it?", "will it rain today?", "is it cold outside?", "what is the date?", "how late is it?", "is the sun shining?", "how warm is it?", "how warm is it outside?"],
+    know=[("what is the weather [like|today|now]", "what the weather is [like|today|now]"), ("what time is it [now|here]", "what time it is [now|here]"), ("how warm is it [here|now]", "how warm it is [here|now]")],
+    what=["the weather", "the time", "today's date"],
+)
+"""What a tool would tell."""
 TASKS = Asks(
     ["Write a Java class.", "Translate good night into Italian.", "Paint a sunset.", "Order a pizza.", "Which stocks will rise?", "Who invented the telephone?", "What is the capital of Peru?", "Write a novel about war.",
      "What is the square root of 7719?", "Check my blood test."],

@@ -54,6 +54,8 @@ class Draw(random.Random):
         self.held = held
         self.style: float | None = None
         """How the owner of this document names tools (`toolbox.py`); drawn for each tool when not set."""
+        self.steps = False
+        """Answers say what they follow from, step by step: which numbers, how they stand to each other, what was asked."""
 
     def one(self, options: Sequence[T]) -> T:
         return options[int(self.random() * len(options))]

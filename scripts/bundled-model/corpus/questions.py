@@ -28,6 +28,12 @@ def _which(quantity: Quantity, is_most: bool) -> Asks:
 
 
 WHICH = {(quantity.name, is_most): _which(quantity, is_most) for quantity in house.QUANTITIES for is_most in (True, False)}
+WHICH_MORE = Asks(
+    [],
+    say=["which is {more}?", "where is it {more}?", "which of them is {more}?", "which one is {more}?", "which [place|room] is {more}?", "which of the two is {more}?", "{more}: which one?", "who is {more}?"],
+    do=["say which is {more}", "name the one that is {more}"],
+    know=[("which is {more}", "which is {more}"), ("where is it {more}", "where it is {more}"), ("which [place|one] is {more}", "which [place|one] is {more}")],
+)
 COMPARE = Asks(
     ["Would you say {a} is {more} than {b}?", "Tell me whether {a} is {more} than {b}."],
     say=["{a} {more} than {b}?", "{a} {more} than {b}, yes or no?", "yes or no: is {a} {more} than {b}?", "yes or no: {a} is {more} than {b}.", "is it true that {a} is {more} than {b}?", "{a} is {more} than {b}, is it not?", "would you say it is {more} in {a} than in {b}?",

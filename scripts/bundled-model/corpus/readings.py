@@ -37,6 +37,12 @@ def difference_text(first: str, second: str) -> tuple[str, str]:
     return f"{large} {MINUS} {small} = {result}", result
 
 
+def relation(first: str, second: str, words: tuple[str, str] = ("higher than", "lower than")) -> str:
+    """`first is lower than second`."""
+    a, b = tenths(first), tenths(second)
+    return f"{first} is {words[0] if a > b else words[1] if a < b else 'equal to'} {second}"
+
+
 FACT_FORMS = [lambda p, q, v: f"{sentence(p)}: {v} {q.unit}", lambda p, q, v: f"{p} {v} {q.unit}", lambda p, q, v: f"{p} = {v}",
               lambda p, q, v: f"The {q.name} in {the(p)} is {v} {q.unit}"]
 
@@ -50,6 +56,8 @@ def facts(draw: Draw, quantity: Quantity, rooms: list[str], values: list[str]) -
     form = draw.one(FACT_FORMS if draw.held or draw.chance(0.4) else MORE_FORMS)
     parts = [form(room, quantity, each) for room, each in zip(rooms, values)]
     text = draw.one([", ", ". ", "; ", "\n"]).join(parts)
+    if draw.steps and draw.chance(0.15):
+        text = listed(parts)
     if form in FACT_FORMS[:3] and draw.chance(0.6):
         text = f"{sentence(quantity.name)}: {text}"
     return text + ("." if not text.endswith("\n") and draw.chance(0.8) else "")
@@ -100,7 +108,12 @@ def _which(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str, 
     best = (max if is_most else min)(known, key=lambda room: tenths(known[room]))
     word = "highest" if is_most else "lowest"
     question = questions.WHICH[quantity.name, is_most](draw, q=quantity.name)
-    return question, f"{sentence(the(best))}, with {known[best]} {quantity.unit}.", {"kind": "choice", "expect": best, "among": list(known)}
+    check = {"kind": "choice", "expect": best, "among": list(known)}
+    if draw.steps and draw.chance(0.3):
+        question = questions.WHICH_MORE(draw, more=quantity.more if is_most else quantity.less)
+    if draw.steps:
+        return question, f"Of {listed(list(known.values()))} {quantity.unit} the {word} is {known[best]}: {the(best)}.", check
+    return question, f"{sentence(the(best))}, with {known[best]} {quantity.unit}.", check
 
 
 def _compare(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str, str, dict]:
@@ -110,8 +123,11 @@ def _compare(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str
     word = quantity.more if is_more else quantity.less
     question = questions.COMPARE(draw, a=the(first), b=the(second), more=word)
     so = tenths(a) > tenths(b) if is_more else tenths(a) < tenths(b)
-    sign = ">" if tenths(a) > tenths(b) else "<" if tenths(a) < tenths(b) else "="
-    return question, f"{a} {sign} {b}, so {'yes' if so else 'no'}.", {"kind": "yes-no", "expect": "Yes" if so else "No", "skill": "compare"}
+    check = {"kind": "yes-no", "expect": "Yes" if so else "No", "skill": "compare"}
+    if draw.steps:
+        have = f"{sentence(the(first))} has {a}, {the(second)} {b}."
+        return question, f"{have} {relation(a, b)}, and {word} means {'higher' if is_more else 'lower'}, so {'yes' if so else 'no'}.", check
+    return question, f"{_sign_text(a, b)}, so {'yes' if so else 'no'}.", check
 
 
 def _above(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str, str, dict]:
@@ -127,8 +143,11 @@ def _above(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str, 
     question = questions.ABOVE(draw, a=the(room), than=word, n=str(limit), unit=quantity.unit, q=quantity.name)
     a, b = tenths(reading), limit * 10
     so = a > b if is_above else a < b
-    sign = ">" if a > b else "<" if a < b else "="
-    return question, f"{reading} {sign} {limit}, so {'yes' if so else 'no'}.", {"kind": "yes-no", "expect": "Yes" if so else "No", "skill": "above-below"}
+    check = {"kind": "yes-no", "expect": "Yes" if so else "No", "skill": "above-below"}
+    if draw.steps:
+        asked = f"{word} means {'higher' if is_above else 'lower'}"
+        return question, f"{sentence(the(room))} has {reading}. {relation(reading, str(limit))}, and {asked}, so {'yes' if so else 'no'}.", check
+    return question, f"{_sign_text(reading, str(limit))}, so {'yes' if so else 'no'}.", check
 
 
 def _difference(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str, str, dict]:
@@ -136,6 +155,8 @@ def _difference(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[
     sum_text, result = difference_text(known[first], known[second])
     word = quantity.more if tenths(known[first]) > tenths(known[second]) else quantity.less
     question = questions.DIFFERENCE(draw, a=the(first), b=the(second), more=word, q=quantity.name)
+    if draw.steps:
+        sum_text = f"{sentence(the(first))} has {known[first]}, {the(second)} {known[second]}. {sum_text}"
     return question, f"{sum_text}, so the difference is {result} {quantity.unit}.", {"kind": "number", "expect": result, "skill": "difference"}
 
 
@@ -178,6 +199,10 @@ def _sign_text(a: str, b: str) -> str:
     return f"{a} {'>' if tenths(a) > tenths(b) else '<' if tenths(a) < tenths(b) else '='} {b}"
 
 
+def _compared(draw: Draw, a: str, b: str) -> str:
+    return relation(a, b) if draw.steps else _sign_text(a, b)
+
+
 def _exercise_lines(draw: Draw) -> list[tuple[str, str]]:
     """As `_sum_lines`, with both numbers in view before the answer, as they are in a chat."""
     lines = []
@@ -187,9 +212,9 @@ def _exercise_lines(draw: Draw) -> list[tuple[str, str]]:
             task, answer = difference_text(a, b)[0].split("= ")
             lines.append((f"{task}=", f" {answer}"))
         elif draw.chance(0.75):
-            lines.append((draw.one([f"{a} and {b}:", f"{a}, {b}:", f"{b} and {a}:"]), f" {_sign_text(a, b)}"))
+            lines.append((draw.one([f"{a} and {b}:", f"{a}, {b}:", f"{b} and {a}:"]), f" {_compared(draw, a, b)}"))
         else:
-            x, y = draw.whole(0, 99), draw.whole(0, 99)
+            x, y = _two(draw)
             lines.append((f"{x} + {y} =", f" {x + y}"))
     return lines
 
@@ -238,14 +263,19 @@ def sums(draw: Draw) -> Document:
     return document
 
 
+def _two(draw: Draw) -> tuple[int, int]:
+    highest = 12 if draw.steps and draw.chance(0.3) else 99
+    return draw.whole(0, highest), draw.whole(0, highest)
+
+
 def _sum(draw: Draw) -> tuple[str, str, str, str]:
-    a, b = draw.whole(0, 99), draw.whole(0, 99)
+    a, b = _two(draw)
     ask = questions.SUM(draw, a=str(a), b=str(b))
     return ask, f"{a} + {b} = {a + b}.", str(a + b), "sum"
 
 
 def _minus(draw: Draw) -> tuple[str, str, str, str]:
-    a, b = sorted((draw.whole(0, 99), draw.whole(0, 99)), reverse=True)
+    a, b = sorted(_two(draw), reverse=True)
     ask = questions.MINUS(draw, a=str(a), b=str(b))
     return ask, f"{a} - {b} = {a - b}.", str(a - b), "difference"
 
@@ -297,7 +327,8 @@ def summary(draw: Draw) -> Document:
     change = tenths(values[-1]) - tenths(values[0])
     limit = 3 * scale
     trend = "rose" if change > limit else "fell" if change < -limit else "stayed about the same"
-    move = f"went from {values[0]} to {values[-1]} {quantity.unit}: it {trend}"
+    by = f", {'lower' if change < 0 else 'higher'} by {number(abs(change))}" if draw.steps else ""
+    move = f"went from {values[0]} to {values[-1]} {quantity.unit}{by}: it {trend}"
     document.say(f"The {quantity.name} in {the(room)} {move}. The lowest value was {low}, the highest {high}.")
     document.check = {"kind": "summary", "trend": trend, "low": low, "high": high}
     return document

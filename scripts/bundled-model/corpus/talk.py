@@ -63,7 +63,9 @@ def refusal(draw: Draw) -> Document:
     document = _document(draw)
     for _ in range(1 if draw.held else draw.one([1, 1, 1, 2])):
         roll = draw.random()
-        if roll < 0.3:
+        if draw.steps and draw.chance(0.12):
+            question, answer = about.OUTSIDE(draw), NO_SENSOR
+        elif roll < 0.3:
             unknown = draw.made_up().capitalize() + (f" {draw.made_up().capitalize()}" if draw.chance(0.3) else "")
             question, answer = about.WHO_ASKS(draw, x=unknown), CANNOT
         elif roll < 0.55:

@@ -6,6 +6,7 @@ import json
 from . import house, orders
 from .base import Document, Draw, casual, listed, sentence
 from .house import Quantity, limits, tenths, the
+from .readings import relation
 from .toolbox import Tool, alike, cover, fill, reading, sensor, switch, toolbox
 
 SYSTEMS = [None, None, None, "You are a helpful assistant.", "You are Skein, a small assistant for the house.", "You help with the house. Use the tools.",
@@ -143,12 +144,14 @@ def _two_kinds(draw: Draw, document: Document, place: str) -> Document:
     return document.say(f"In {the(place)} the {q.name} is {a} {q.unit} and the {r.name} {b} {r.unit}.")
 
 
-def judged(quantity: Quantity, place: str, value: str, high: float | None, low: float | None, words: tuple[str | None, str | None], asked: str) -> tuple[str, bool]:
+def judged(quantity: Quantity, place: str, value: str, high: float | None, low: float | None, words: tuple[str | None, str | None], asked: str, steps: bool) -> tuple[str, bool]:
     """The answer to "is it too warm?", and whether it is so."""
     high_word, low_word = words
     is_high = high is not None and tenths(value) > round(high * 10)
     is_low = low is not None and tenths(value) < round(low * 10)
     state = f"it is {value} {quantity.unit} in {the(place)}"
+    if steps:
+        return _reasoned(state, quantity, value, asked, *((high, high_word, is_high) if asked == "high" else (low, low_word, is_low)))
     if asked == "high":
         bound = f"{house.number(round((high or 0) * 10))} {quantity.unit}"
         return _verdict(state, f"above {bound}", high_word or "", is_high)
@@ -159,6 +162,13 @@ def judged(quantity: Quantity, place: str, value: str, high: float | None, low: 
 def _verdict(state: str, side: str, word: str, so: bool) -> tuple[str, bool]:
     """What was measured first, then what follows from it: in that order it is thought."""
     return f"{sentence(state)}. That is {side}, so yes, it is {word}." if so else f"{sentence(state)}. That is not {side}, so no.", so
+
+
+def _reasoned(state: str, quantity: Quantity, value: str, asked: str, bound: float | None, word: str | None, so: bool) -> tuple[str, bool]:
+    limit = house.number(round((bound or 0) * 10))
+    side = "above" if asked == "high" else "below"
+    facts = f"{sentence(word or '')} is {side} {limit} {quantity.unit}, and {relation(value, limit, ('above', 'below'))}"
+    return f"{sentence(state)}. {facts}, so {f'yes, it is {word}' if so else 'no'}.", so
 
 
 def is_it_too(draw: Draw) -> Document:
@@ -198,7 +208,7 @@ def is_it_too(draw: Draw) -> Document:
     bound = high if asked == "high" else low
     value = _near(draw, quantity, bound or 0)
     document.result(reading(draw, quantity, value))
-    answer, so = judged(quantity, place, value, high, low, (high_word, low_word), asked)
+    answer, so = judged(quantity, place, value, high, low, (high_word, low_word), asked, draw.steps)
     if then and so:
         document.call((actor.name, arguments)).result(draw.one(OK_RESULTS)).say(f"{answer} Done.")
     else:
