@@ -7,7 +7,7 @@ import { defineConfig, globalIgnores } from 'eslint/config'
 import tseslint from 'typescript-eslint'
 import { PACKAGE_FENCES, ZONES } from './test/architecture/rules.ts'
 
-const SOURCE = ['mesh/**/*.ts', 'coordinator/**/*.ts', 'node/**/*.ts', 'clients/**/*.ts']
+const SOURCE = ['mesh/**/*.ts', 'coordinator/**/*.ts', 'node/**/*.ts', 'firmware-bridge/**/*.ts', 'clients/**/*.ts']
 
 const CLOCK = 'Take a Clock (mesh/runtime): tests and simulation move time by hand.'
 const RANDOM = 'Take a Random (mesh/runtime): a seed must repeat a run.'
@@ -104,7 +104,7 @@ export default defineConfig(
   },
   {
     // what others call says what it gives, where the compiler's guess is not part of the contract
-    files: ['mesh/network/**/*.ts', 'mesh/runtime/**/*.ts', 'coordinator/**/*.ts', 'node/**/*.ts'],
+    files: ['mesh/{network,runtime}/**/*.ts', 'coordinator/**/*.ts', 'node/**/*.ts', 'firmware-bridge/**/*.ts'],
     rules: { '@typescript-eslint/explicit-module-boundary-types': 'error' },
   },
   {
