@@ -1,0 +1,5 @@
+/** The bridge as a client of coordinators, over their HTTP API: answers of models, sensor models, reports and calls. */
+export { CoordinatorAnswers, type AnswersComponents } from './answers.ts'
+export { Endpoints, type EndpointsInit } from './endpoints.ts'
+export { HttpCoordinatorLink, type LinkComponents, type LinkInit } from './link.ts'
+export { HttpSensorModels } from './sensor-models.ts'

@@ -1,0 +1,9 @@
+/** The bridge for Arduino-class devices: MQTT and serial lines on one side, a coordinator's HTTP API on the other. */
+export {
+  Bridge,
+  type BridgeComponents,
+  type BridgeInit,
+  type BridgeListener,
+  type BrokerSettings,
+  type EmbeddedSettings,
+} from './bridge.ts'

@@ -1,0 +1,3 @@
+/** Devices as the bridge speaks with them. */
+export { Sessions, type SessionsComponents } from './sessions.ts'
+export { Calls, type ManageCall } from './calls.ts'
