@@ -11,7 +11,7 @@ import { toolOf, type McpTool, type ToolContext, type ToolResult } from './mcp-t
 import { identified } from './named-models.ts'
 import { chatCall } from './openai-requests.ts'
 import { EffortSchema } from './openai-schemas.ts'
-import { skeinOptions } from './request-options.ts'
+import { COST_MAX, skeinOptions } from './request-options.ts'
 import { TaskInbox, type EndEvent } from './task-inbox.ts'
 
 /** Progress is told this often at most. */
@@ -57,6 +57,9 @@ const AskSchema = Type.Object(
     deadline_ms: Type.Optional(
       Type.Integer({ ...say('Longest time to the end, in ms.'), minimum: 1, maximum: LIMITS.taskMs }),
     ),
+    max_cost: Type.Optional(
+      Type.Number({ ...say("The most that it may cost, in the owner's currency."), minimum: 0, maximum: COST_MAX }),
+    ),
   },
   { additionalProperties: false },
 )
@@ -98,8 +101,10 @@ export function onlyModel(models: readonly ModelView[], feature: ModelView['feat
   throw new SkeinError('INVALID_REQUEST', `model is required, one of: ${names}`, { param: 'model' })
 }
 
-function taskOf({ service, clock }: GenerationComponents, input: Ask, { caller, requestId }: ToolContext): TaskRequest {
-  const { prompt, messages = [], system, schema, effort, local_only, deadline_ms, max_tokens, ...sampling } = input
+function taskOf({ service, clock }: GenerationComponents, input: Ask, context: ToolContext): TaskRequest {
+  const { caller, requestId, trace } = context
+  const { prompt, messages = [], system, schema, effort, local_only, deadline_ms, max_cost, ...rest } = input
+  const { max_tokens, ...sampling } = rest
   if ((prompt === undefined) === (messages.length === 0))
     throw new SkeinError('INVALID_REQUEST', 'either prompt or messages is required', { param: 'prompt' })
   const model = input.model ?? onlyModel(visibleTo(caller, service.models()), 'chat')
@@ -118,6 +123,7 @@ function taskOf({ service, clock }: GenerationComponents, input: Ask, { caller, 
   const skein = {
     ...(local_only !== undefined && { local_only }),
     ...(deadline_ms !== undefined && { deadline_ms }),
+    ...(max_cost !== undefined && { max_cost }),
   }
   const shape: StoredShape = { api: 'chat', created: Math.floor(clock.wallMs() / 1000) }
   return {
@@ -127,6 +133,7 @@ function taskOf({ service, clock }: GenerationComponents, input: Ask, { caller, 
     attachment: 'attached',
     stored: false,
     shape: JSON.stringify(shape),
+    ...(trace && { trace }),
   }
 }
 

@@ -177,7 +177,7 @@ const modelFor = ({ service }: WorkComponents, { caller }: ToolContext, feature:
 /** @throws SkeinError what kept the work from being done. */
 async function done(
   { service, open }: WorkComponents,
-  { caller, requestId, signal }: ToolContext,
+  { caller, requestId, signal, trace }: ToolContext,
   model: string,
   work: Work,
 ): Promise<WorkResult> {
@@ -188,6 +188,7 @@ async function done(
       model,
       work,
       ...granted(caller, service, model, 'default', {}),
+      ...(trace && { trace }),
     }
     result = (await service.work(request, signal)).result
   })

@@ -33,6 +33,8 @@ import {
   type RpcId,
   type RpcMessage,
 } from './mcp-messages.ts'
+import { ToolChanges } from './mcp-changes.ts'
+import { deviceMcpTools } from './mcp-device-tools.ts'
 import { meshTools } from './mcp-mesh-tools.ts'
 import { callKey, type McpSession, type McpSessions } from './mcp-sessions.ts'
 import { CallStream } from './mcp-stream.ts'
@@ -47,7 +49,7 @@ import {
   type ToolSource,
 } from './mcp-tools.ts'
 import { EVENTS_TYPE, JSON_TYPE, type RouteDoc } from './route-doc.ts'
-import { sseData } from './sse.ts'
+import { sseComment, sseData } from './sse.ts'
 import type { WorkComponents } from './work-routes.ts'
 
 export interface McpComponents extends WorkComponents {
@@ -84,6 +86,18 @@ const POST_DOC: RouteDoc = {
   errors: ['NOT_FOUND', 'SATURATED', 'SHUTTING_DOWN'],
 }
 
+const GET_DOC: RouteDoc = {
+  tag: 'MCP',
+  summary: 'Tells a session when the list of tools has changed',
+  answers: {
+    200: {
+      description: 'Notifications, until the client leaves.',
+      content: { [EVENTS_TYPE]: { schema: Type.String(), items: RpcEventSchema } },
+    },
+  },
+  errors: ['NOT_FOUND', 'SATURATED', 'SHUTTING_DOWN'],
+}
+
 const DELETE_DOC: RouteDoc = {
   tag: 'MCP',
   summary: 'Ends a session, and the calls that run in it',
@@ -94,7 +108,8 @@ const DELETE_DOC: RouteDoc = {
 type McpRequest = FastifyRequest<{ Body: RpcMessage }>
 
 export function mcpRoutes(app: FastifyInstance, components: McpComponents): void {
-  const server = new McpServer(components, [meshTools(components)])
+  const { devices } = components
+  const server = new McpServer(components, [meshTools(components), ...(devices ? [deviceMcpTools(devices)] : [])])
   const config = { errors: MCP_ERRORS }
   const onRequest = async (request: FastifyRequest): Promise<void> => checkOwnOrigin(request)
 
@@ -103,6 +118,11 @@ export function mcpRoutes(app: FastifyInstance, components: McpComponents): void
     { schema: { body: RpcMessageSchema }, config: { ...config, doc: POST_DOC }, onRequest },
     (request, reply) => server.receive(request, reply),
   )
+
+  if (devices)
+    app.get('/mcp', { config: { ...config, doc: GET_DOC }, onRequest }, (request, reply) =>
+      server.listen(request, reply),
+    )
 
   app.delete('/mcp', { config: { ...config, doc: DELETE_DOC }, onRequest }, (request, reply) => {
     server.end(request)
@@ -114,8 +134,11 @@ class McpServer {
   readonly #components: McpComponents
   readonly #sources: readonly ToolSource[]
   readonly #sessions: McpSessions
+  readonly #changes: ToolChanges | undefined
 
   constructor(components: McpComponents, sources: readonly ToolSource[]) {
+    const { devices, clock } = components
+    this.#changes = devices && new ToolChanges(devices, clock)
     this.#components = components
     this.#sources = sources
     this.#sessions = components.sessions
@@ -132,6 +155,19 @@ class McpServer {
     }
   }
 
+  get #capabilities(): object {
+    return { tools: this.#changes ? { listChanged: true } : {} }
+  }
+
+  /** The stream of a session's notifications. @throws SkeinError INVALID_REQUEST, NOT_FOUND, SATURATED, SHUTTING_DOWN. */
+  async listen(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const { headers, caller } = request
+    this.#sessions.of(sessionIdOf(headers['mcp-session-id']), caller.tenant)
+    if (request.method === 'HEAD' || this.#changes === undefined) return reply.type(EVENTS_TYPE).send()
+    await this.#follow(this.#changes, reply, { opening: sseComment('listening'), params: {} })
+    return reply
+  }
+
   /** @throws SkeinError INVALID_REQUEST, NOT_FOUND. */
   end({ headers, caller }: FastifyRequest): void {
     this.#sessions.end(sessionIdOf(headers['mcp-session-id']), caller.tenant)
@@ -142,7 +178,7 @@ class McpServer {
   }
 
   async #modern(request: McpRequest, reply: FastifyReply): Promise<FastifyReply> {
-    const { body, headers, caller } = request
+    const { body, headers } = request
     const { id, method } = body
     const flaw = modernFlaw(body, headers)
     if (flaw) return this.#fail(reply, flaw, id)
@@ -156,16 +192,16 @@ class McpServer {
           resultBody(id, {
             ...cached,
             supportedVersions: MCP_VERSIONS,
-            capabilities: { tools: {} },
+            capabilities: this.#capabilities,
             instructions: INSTRUCTIONS,
           }),
         )
       case 'tools/list':
-        return reply.send(resultBody(id, { ...cached, tools: this.#tools(caller).map(toolBody) }))
+        return reply.send(resultBody(id, { ...cached, tools: this.#tools(request).map(toolBody) }))
       case 'tools/call':
         return this.#call(request, reply, id, complete)
       case 'subscriptions/listen':
-        return this.#listen(reply, id)
+        return this.#listen(request, reply, id)
       default:
         return this.#fail(reply, unknownMethod(method, 404), id)
     }
@@ -178,7 +214,7 @@ class McpServer {
       const { protocolVersion } = initializeParams(params)
       const version = LEGACY_VERSIONS.includes(protocolVersion) ? protocolVersion : LEGACY_VERSIONS[0]!
       const session = this.#sessions.open(caller.tenant, version)
-      const capabilities = { tools: {} }
+      const capabilities = this.#capabilities
       const result = { protocolVersion: version, capabilities, serverInfo: SERVER_INFO, instructions: INSTRUCTIONS }
       return reply.header('mcp-session-id', session.id).send(resultBody(id, result))
     }
@@ -191,7 +227,7 @@ class McpServer {
       case 'ping':
         return reply.send(resultBody(id, {}))
       case 'tools/list':
-        return reply.send(resultBody(id, { tools: this.#tools(caller).map(toolBody) }))
+        return reply.send(resultBody(id, { tools: this.#tools(request).map(toolBody) }))
       case 'tools/call':
         return this.#call(request, reply, id, {}, session)
       default:
@@ -199,8 +235,8 @@ class McpServer {
     }
   }
 
-  #tools(caller: FastifyRequest['caller']): McpTool[] {
-    return this.#sources.flatMap((source) => source.tools(caller))
+  #tools({ caller, headers }: McpRequest): McpTool[] {
+    return this.#sources.flatMap((source) => source.tools(caller, headers))
   }
 
   async #call(
@@ -212,7 +248,7 @@ class McpServer {
   ): Promise<FastifyReply> {
     const { body, caller } = request
     const { name, arguments: input = {} } = callParams(body.params ?? {})
-    const tool = this.#tools(caller).find((each) => each.name === name)
+    const tool = this.#tools(request).find((each) => each.name === name)
     if (!tool) {
       const message = `there is no tool '${name.slice(0, 64)}'`
       return this.#fail(reply, { status: session ? 200 : 400, code: RPC.invalidParams, message }, id)
@@ -224,6 +260,7 @@ class McpServer {
           requestId: asRequestId(request.id),
           caller,
           signal: active.signal,
+          ...(request.trace && { trace: request.trace.task }),
         }
         if (tool.isWork && takesEvents(request))
           return await this.#stream(request, reply, id, head, { tool, input, context, active })
@@ -274,14 +311,49 @@ class McpServer {
     await pipe(stream.events(run), toClient(reply.raw, { clock, stallMs: limits.clientStallMs, onStall }))
   }
 
-  /** Nothing changes that a client could be told of: the stream says so, and ends. */
-  #listen(reply: FastifyReply, id: RpcId): FastifyReply {
+  /** @throws SkeinError SATURATED, SHUTTING_DOWN. */
+  async #follow(changes: ToolChanges, reply: FastifyReply, { opening, params }: Following): Promise<void> {
+    const { active, clock, counters, limits } = this.#components
+    if (active.isRefusing)
+      throw new SkeinError('SHUTTING_DOWN', 'the coordinator is stopping', { retryAfterSeconds: 5 })
+    changes.check()
+    const left = new AbortController()
+    reply.raw.once('close', () => left.abort())
+    if (!openStream(reply)) return
+    const onStall = (): void => {
+      counters.clientsStalled++
+      reply.raw.destroy()
+    }
+    const pieces = async function* (): AsyncGenerator<string, void, undefined> {
+      yield opening
+      yield* changes.listen({ signal: left.signal, keepaliveMs: limits.keepaliveMs, params })
+    }
+    await pipe(pieces(), toClient(reply.raw, { clock, stallMs: limits.clientStallMs, onStall }))
+  }
+
+  /** Where nothing changes that the client wants to be told of, the stream says so, and ends. */
+  async #listen(request: McpRequest, reply: FastifyReply, id: RpcId): Promise<FastifyReply> {
     const meta = subscriptionMeta(id)
+    const { notifications: wanted } = (request.body.params ?? {}) as { notifications?: { toolsListChanged?: unknown } }
+    const toolsListChanged = wanted?.toolsListChanged
+    const notifications = this.#changes && toolsListChanged === true ? { toolsListChanged } : {}
     const method = 'notifications/subscriptions/acknowledged'
-    const told = { jsonrpc: '2.0', method, params: { _meta: meta, notifications: {} } }
+    const told = { jsonrpc: '2.0', method, params: { _meta: meta, notifications } }
+    if (this.#changes && toolsListChanged === true) {
+      const opening = sseData(JSON.stringify(told))
+      await this.#follow(this.#changes, reply, { opening, params: { _meta: meta } })
+      return reply
+    }
     const end = resultBody(id, { resultType: 'complete', _meta: { ...SERVER_META, ...meta } })
     return reply.type(EVENTS_TYPE).send(sseData(JSON.stringify(told)) + sseData(JSON.stringify(end)))
   }
+}
+
+interface Following {
+  /** First of the stream. */
+  readonly opening: string
+  /** Of each notification. */
+  readonly params: object
 }
 
 interface Running {

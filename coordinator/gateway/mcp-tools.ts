@@ -5,7 +5,9 @@
 import { Type, type Static, type TObject, type TSchema } from 'typebox'
 import { asSkeinError, parser, SkeinError, type RequestId } from '../../mesh/protocol/index.ts'
 import type { Caller } from '../access/index.ts'
+import type { TaskTrace } from '../admission/index.ts'
 import { publicMessage } from './openai-errors.ts'
+import type { RequestHeaders } from './request-options.ts'
 
 /** One call of a tool. */
 export interface ToolContext {
@@ -13,6 +15,8 @@ export interface ToolContext {
   readonly caller: Caller
   /** Aborts when the client cancels the call or is gone. */
   readonly signal: AbortSignal
+  /** Absent where there is no trace. */
+  readonly trace?: TaskTrace
   /** Says how far it is; may be called as often as one likes. */
   readonly tell: (progress: ToolProgress) => void
 }
@@ -42,13 +46,15 @@ export interface McpTool {
   readonly outputSchema: TSchema
   /** Takes so long that its answer is a stream, and counts against the rates of its caller. */
   readonly isWork: boolean
+  /** It changes something in the world. */
+  readonly isActing?: boolean
   /** @throws SkeinError what the caller is told. */
   readonly call: (input: unknown, context: ToolContext) => Promise<ToolResult>
 }
 
 /** Gives the tools that a caller may use now, always in one order. */
 export interface ToolSource {
-  tools(caller: Caller): readonly McpTool[]
+  tools(caller: Caller, headers?: RequestHeaders): readonly McpTool[]
 }
 
 export interface ToolInit<I extends TObject> extends Omit<McpTool, 'inputSchema' | 'call'> {
@@ -62,14 +68,26 @@ export function toolOf<I extends TObject>({ call, ...tool }: ToolInit<I>): McpTo
   return { ...tool, call: async (input, context) => call(parse(input), context) }
 }
 
-/** As `tools/list` tells it. None of them changes anything. */
-export const toolBody = ({ name, title, description, inputSchema, outputSchema }: McpTool): object => ({
+/** As `tools/list` tells it. */
+export const toolBody = ({
   name,
   title,
   description,
   inputSchema,
   outputSchema,
-  annotations: { title, readOnlyHint: true, openWorldHint: false },
+  isActing = false,
+}: McpTool): object => ({
+  name,
+  title,
+  description,
+  inputSchema,
+  outputSchema,
+  annotations: {
+    title,
+    readOnlyHint: !isActing,
+    ...(isActing && { destructiveHint: true }),
+    openWorldHint: false,
+  },
 })
 
 export const CallParamsSchema = Type.Object({
