@@ -6,10 +6,17 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import {
+  isPermitted,
+  makeAuthority,
+  makeLeaf,
+  permittedWith,
+  type KeyedCertificate,
+  type Permitted,
+  type Validity,
+} from '../../mesh/certificates/index.ts'
 import { SkeinError } from '../../mesh/protocol/index.ts'
 import { writeFileAtomic, type Clock, type Random } from '../../mesh/runtime/index.ts'
-import { makeAuthority, makeLeaf, type KeyedCertificate, type Validity } from './certificate.ts'
-import { isPermitted, permittedWith, type Permitted } from './constraints.ts'
 import { validityOf, tlsPair, type TlsPair } from './pair.ts'
 
 /** In the data directory. */

@@ -1,7 +1,7 @@
 /** A certificate with its key, as a server shows them, and whether they are fit for it. */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
+import type { KeyedCertificate, Validity } from '../../mesh/certificates/index.ts'
 import { SkeinError } from '../../mesh/protocol/index.ts'
-import type { KeyedCertificate, Validity } from './certificate.ts'
 
 /** `cert` may be followed by those that lead to an authority. */
 export interface TlsPair extends KeyedCertificate, Validity {

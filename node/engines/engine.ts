@@ -40,6 +40,8 @@ export interface GenerationRequest {
    * far are the whole answer, the attempt ends at once, with or without `prepared`.
    */
   readonly hold?: Promise<readonly number[]>
+  /** The trace that it belongs to, for an engine that asks another server. */
+  readonly traceparent?: string
 }
 
 export type GenerationEvent =

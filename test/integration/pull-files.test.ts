@@ -4,14 +4,15 @@ import { once } from 'node:events'
 import { cp, lstat, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { asModelDigest, LIMITS } from '../../mesh/protocol/index.ts'
 import { silentLogger } from '../../mesh/runtime/index.ts'
 import { Digests } from '../../node/models/digests.ts'
 import { Inventory, type ModelFile } from '../../node/models/inventory.ts'
 import { BUNDLED_MODELS, defaultModels, MANIFEST_FILE, type StoredModel } from '../../node/models/store/index.ts'
-import { COMMIT, HubDouble, sha256Of } from './pull.hub.ts'
-import { createBench, QuotaDisk, type Bench } from './pull.harness.ts'
+import { useBench } from './pull.bench.ts'
+import { COMMIT, sha256Of, type HubDouble } from './pull.hub.ts'
+import { QuotaDisk, type Bench } from './pull.harness.ts'
 
 const ID = 'owner/notes-encoder'
 const REFERENCE = `hf:${ID}`
@@ -36,14 +37,7 @@ const sizeOf = (names: readonly string[]): number => names.reduce((sum, name) =>
 
 let hub: HubDouble
 let bench: Bench
-beforeEach(async () => {
-  hub = await HubDouble.start()
-  bench = await createBench(hub)
-})
-afterEach(async () => {
-  await hub.stop()
-  await bench.remove()
-})
+useBench((...made) => ([hub, bench] = made))
 
 function addExport(changes: Readonly<Record<string, Buffer | undefined>> = {}, id = ID): void {
   for (const [name, bytes] of Object.entries({ ...EXPORT, ...changes }))

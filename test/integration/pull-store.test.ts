@@ -1,11 +1,15 @@
 /** The store that pulls fill: the disk behind it, files of this machine, names, the index, and what may be removed. */
 import { appendFile, link, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { asModelDigest, SkeinError, type ErrorCode } from '../../mesh/protocol/index.ts'
-import { defaultModels } from '../../node/models/store/index.ts'
+import { describe, expect, it } from 'vitest'
+import { asModelDigest } from '../../mesh/protocol/index.ts'
+import { silentLogger } from '../../mesh/runtime/index.ts'
+import { Digests } from '../../node/models/digests.ts'
+import { defaultModels, identityOf, isSameFile } from '../../node/models/store/index.ts'
 import { writeAdapter } from '../fixtures/models/adapter.ts'
-import { HubDouble, sha256Of } from './pull.hub.ts'
+import { temporaryDirectory } from '../fixtures/temporary.ts'
+import { expectFailure, expectStored, useBench } from './pull.bench.ts'
+import { sha256Of, type HubDouble } from './pull.hub.ts'
 import { createBench, modelBytes, QuotaDisk, type Bench } from './pull.harness.ts'
 
 const MIB = 1024 ** 2
@@ -14,37 +18,9 @@ const REFERENCE = `hf:${ID}`
 
 let hub: HubDouble
 let bench: Bench
-beforeEach(async () => {
-  hub = await HubDouble.start()
-  bench = await createBench(hub)
-})
-afterEach(async () => {
-  await hub.stop()
-  await bench.remove()
-})
-
-async function failure(work: Promise<unknown>): Promise<SkeinError> {
-  const thrown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  )
-  if (!(thrown instanceof SkeinError)) throw new TypeError(`no SkeinError was thrown, but ${String(thrown)}`)
-  return thrown
-}
-const expectFailure = async (work: Promise<unknown>, code: ErrorCode, message: RegExp): Promise<void> => {
-  const error = await failure(work)
-  expect({ code: error.code, message: error.message }).toEqual({ code, message: expect.stringMatching(message) })
-}
+useBench((...made) => ([hub, bench] = made))
 
 const url = (name: string): string => `${hub.filesUrl}/files/${name}`
-
-/** The store has exactly the model of `bytes`, whole. */
-async function expectStored(bytes: Buffer, name: string): Promise<void> {
-  const models = await bench.store.list()
-  expect(models.map((model) => [model.name, model.digest])).toEqual([[name, `sha256:${sha256Of(bytes)}`]])
-  expect(sha256Of(await readFile(models[0]!.path))).toBe(sha256Of(bytes))
-  expect(await readdir(join(bench.store.dir, 'parts'))).toEqual([])
-}
 
 describe('the disk', () => {
   it('is asked before, with the numbers', async () => {
@@ -63,7 +39,7 @@ describe('the disk', () => {
     expect(part!.doneBytes).toBeGreaterThan(6 * MIB)
     disk.quotaBytes = Number.POSITIVE_INFINITY
     await bench.pull(REFERENCE, { disk })
-    await expectStored(bytes, 'm-Q4_K_M')
+    await expectStored(bench, bytes, 'm-Q4_K_M')
   })
 
   it('that someone else fills up ends it too', async () => {
@@ -78,6 +54,42 @@ describe('the disk', () => {
   })
 })
 
+describe('the digest that a pull has found', () => {
+  /** Whether a node has to read the file. */
+  const isRead = async (path: string): Promise<boolean> => {
+    const cache = join(await temporaryDirectory(), 'digests.json')
+    const digests = await Digests.open(cache, silentLogger, bench.store.dir)
+    const { digest, isHashed } = await digests.of(path, new AbortController().signal)
+    expect(digest).toBe(`sha256:${sha256Of(await readFile(path))}`)
+    return isHashed
+  }
+
+  it('is taken for that of its file, under each of its names, as long as that is the same', async () => {
+    hub.addModel(ID, 'm-Q4_K_M.gguf', modelBytes(MIB))
+    const { model } = await bench.pull(REFERENCE)
+    const { model: again } = await bench.pull(REFERENCE, { name: 'other' })
+    expect([await isRead(model.path), await isRead(again.path)]).toEqual([false, false])
+    // as many bytes, others
+    const bytes = modelBytes(MIB, 2)
+    await writeFile(model.path, bytes)
+    expect(await isRead(model.path)).toBe(true)
+    const { mtimeNs, ...others } = await identityOf(model.path)
+    expect(isSameFile({ mtimeNs, ...others }, { mtimeNs: '1', ...others })).toBe(false)
+    await writeFile(join(bench.store.dir, 'index.json'), 'damaged')
+    expect(await isRead(again.path)).toBe(true)
+  })
+
+  it('is taken for that of a file of this machine, until that is written to', async () => {
+    const path = join(bench.dataDir, 'mine.gguf')
+    await writeFile(path, modelBytes(MIB))
+    const { model } = await bench.pull(path)
+    const { model: copy } = await bench.pull(path, { copy: true, name: 'copy' })
+    expect([await isRead(model.path), await isRead(copy.path)]).toEqual([false, false])
+    await appendFile(path, 'x')
+    expect(await isRead(model.path)).toBe(true)
+  })
+})
+
 describe('a file of this machine', () => {
   const file = (name: string): string => join(bench.dataDir, name)
 
@@ -86,7 +98,7 @@ describe('a file of this machine', () => {
     await writeFile(file('Mine (v2).gguf'), bytes)
     const { how, model } = await bench.pull(file('Mine (v2).gguf'))
     expect([how, model.name]).toEqual(['linked', 'Mine-v2'])
-    await expectStored(bytes, 'Mine-v2')
+    await expectStored(bench, bytes, 'Mine-v2')
     expect((await stat(model.path)).ino).toBe((await stat(file('Mine (v2).gguf'))).ino)
     await bench.store.remove('Mine-v2', false)
     expect(await bench.store.list()).toEqual([])
@@ -100,7 +112,7 @@ describe('a file of this machine', () => {
     const { how, model } = await bench.pull(file('a.gguf'), { copy: true })
     expect(how).toBe('copied')
     expect((await stat(model.path)).nlink).toBe(1)
-    await expectStored(bytes, 'a')
+    await expectStored(bench, bytes, 'a')
   })
 
   it('that is no model, or not the one that is wanted, is refused', async () => {
@@ -221,7 +233,7 @@ describe('an adapter', () => {
     const bytes = await readFile(file)
     hub.addModel(ID, 'word-lora.gguf', bytes)
     await bench.pull(`${REFERENCE}:word-lora.gguf`)
-    await expectStored(bytes, 'word-lora')
+    await expectStored(bench, bytes, 'word-lora')
     await bench.pull(file, { name: 'style' })
     expect((await bench.store.list()).map(({ name, kind }) => [name, kind])).toEqual([
       ['style', 'adapter'],

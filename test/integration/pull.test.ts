@@ -1,11 +1,12 @@
 /** Pulling models over real connections, from a hub that behaves as the real one does, and badly. */
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { LIMITS, SkeinError, type ErrorCode } from '../../mesh/protocol/index.ts'
+import { describe, expect, it } from 'vitest'
+import { LIMITS } from '../../mesh/protocol/index.ts'
 import { SeededRandom } from '../../mesh/runtime/index.ts'
 import { defaultModels } from '../../node/models/store/index.ts'
-import { COMMIT, HubDouble, sha256Of, TOKEN } from './pull.hub.ts'
+import { expectFailure, expectStored, failure, useBench } from './pull.bench.ts'
+import { COMMIT, sha256Of, TOKEN, type HubDouble } from './pull.hub.ts'
 import { createBench, modelBytes, type Bench } from './pull.harness.ts'
 
 const MIB = 1024 ** 2
@@ -14,35 +15,8 @@ const REFERENCE = `hf:${ID}`
 
 let hub: HubDouble
 let bench: Bench
-beforeEach(async () => {
-  hub = await HubDouble.start()
-  bench = await createBench(hub)
-})
-afterEach(async () => {
-  await hub.stop()
-  await bench.remove()
-})
+useBench((...made) => ([hub, bench] = made))
 
-async function failure(work: Promise<unknown>): Promise<SkeinError> {
-  const thrown = await work.then(
-    () => undefined,
-    (error: unknown) => error,
-  )
-  if (!(thrown instanceof SkeinError)) throw new TypeError(`no SkeinError was thrown, but ${String(thrown)}`)
-  return thrown
-}
-const expectFailure = async (work: Promise<unknown>, code: ErrorCode, message: RegExp): Promise<void> => {
-  const error = await failure(work)
-  expect({ code: error.code, message: error.message }).toEqual({ code, message: expect.stringMatching(message) })
-}
-
-/** The store has exactly the model of `bytes`, whole. */
-async function expectStored(bytes: Buffer, name: string): Promise<void> {
-  const models = await bench.store.list()
-  expect(models.map((model) => [model.name, model.digest])).toEqual([[name, `sha256:${sha256Of(bytes)}`]])
-  expect(sha256Of(await readFile(models[0]!.path))).toBe(sha256Of(bytes))
-  expect(await readdir(join(bench.store.dir, 'parts'))).toEqual([])
-}
 const parts = (): Promise<string[]> => readdir(join(bench.store.dir, 'parts'))
 const url = (name: string): string => `${hub.filesUrl}/files/${name}`
 
@@ -62,7 +36,7 @@ describe('a pull from a hub', () => {
       sizeBytes: bytes.length,
       quantization: 'Q8_0',
     })
-    await expectStored(bytes, 'model-Q4_K_M')
+    await expectStored(bench, bytes, 'model-Q4_K_M')
     expect(hub.sentBytes - 1).toBe(bytes.length)
     expect(hub.reads.length).toBeGreaterThanOrEqual(4)
     expect(await defaultModels(bench.dataDir)).toEqual([model.path])
@@ -82,7 +56,7 @@ describe('a pull from a hub', () => {
     hub.addModel(ID, 'sub dir/m-F16.gguf', bytes)
     hub.repositories['old/name'] = { commit: COMMIT, files: {}, movedTo: ID }
     await bench.pull(`hf:old/name:sub dir/m-F16.gguf@main`)
-    await expectStored(bytes, 'm-F16')
+    await expectStored(bench, bytes, 'm-F16')
   })
 
   it('does nothing when the store has it, and gives it the name that is asked for', async () => {
@@ -142,7 +116,7 @@ describe('a pull from a hub', () => {
       if (hub.reads.length === 3) hub.validFrom = hub.seen.length
     }
     await bench.pull(REFERENCE)
-    await expectStored(bytes, 'm-Q4_K_M')
+    await expectStored(bench, bytes, 'm-Q4_K_M')
     expect(hub.seen.filter(({ path }) => path.includes('/resolve/')).length).toBeGreaterThan(2)
   })
 
@@ -151,7 +125,7 @@ describe('a pull from a hub', () => {
     hub.repositories[ID] = { commit: COMMIT, files: { 'm-Q4_K_M.gguf': bytes }, isPlain: true }
     await expectFailure(bench.pull(REFERENCE, { sha256: 'b'.repeat(64) }), 'MODEL_DIGEST_MISMATCH', /thrown away/)
     await bench.pull(REFERENCE, { sha256: sha256Of(bytes) })
-    await expectStored(bytes, 'm-Q4_K_M')
+    await expectStored(bench, bytes, 'm-Q4_K_M')
   })
 })
 
@@ -167,7 +141,7 @@ describe('what is wrong never becomes a model', () => {
     expect(await parts()).toEqual([])
     hub.files[sha256Of(bytes)] = { bytes, etag: '"1"' }
     await bench.pull(REFERENCE)
-    await expectStored(bytes, 'm-Q4_K_M')
+    await expectStored(bench, bytes, 'm-Q4_K_M')
   })
 
   it('another digest than --sha256 is refused before a byte is asked for', async () => {
@@ -190,7 +164,7 @@ describe('what is wrong never becomes a model', () => {
     const starts: number[] = []
     hub.onFile = ({ range }) => starts.push(Number(/=(\d+)/.exec(range!)![1]))
     await bench.pull(REFERENCE)
-    await expectStored(bytes, 'm-Q4_K_M')
+    await expectStored(bench, bytes, 'm-Q4_K_M')
     expect(starts.slice(0, 3)).toEqual([0, 1 * MIB, 4 * MIB])
     expect(starts[3]).toBe(16 * MIB)
   })
@@ -207,7 +181,7 @@ describe('what is wrong never becomes a model', () => {
     }
     await bench.pull(url('m.gguf'), { sha256: sha256Of(bytes) })
     expect(hub.reads).toHaveLength(2)
-    await expectStored(bytes, 'm')
+    await expectStored(bench, bytes, 'm')
   })
 })
 
@@ -218,7 +192,7 @@ describe('connections that fail', () => {
     const random = new SeededRandom(7)
     for (let i = 0; i < 12; i++) hub.faults.push({ cutAfter: Math.floor(random.next() * 2 * MIB) })
     await bench.pull(REFERENCE)
-    await expectStored(bytes, 'm-Q4_K_M')
+    await expectStored(bench, bytes, 'm-Q4_K_M')
     expect(bench.events.filter(({ event }) => event === 'retrying').length).toBeGreaterThan(5)
     // what was sent and lost on the way is at most what fits into the buffers of a connection
     expect(hub.sentBytes).toBeLessThan(bytes.length + 12 * MIB)
@@ -229,7 +203,7 @@ describe('connections that fail', () => {
     hub.addModel(ID, 'm-Q4_K_M.gguf', bytes)
     hub.faults.push({ stallAfter: 700_000 }, { shortBy: 1 }, { status: 500 })
     await bench.pull(REFERENCE)
-    await expectStored(bytes, 'm-Q4_K_M')
+    await expectStored(bench, bytes, 'm-Q4_K_M')
     const reasons = bench.events.flatMap((event) => (event.event === 'retrying' ? [event.reason] : [])).join('\n')
     expect(reasons).toMatch(/no byte for 20000 ms/)
     expect(reasons).toMatch(/ended 1 bytes early/)
@@ -246,7 +220,7 @@ describe('connections that fail', () => {
     expect(part).toMatchObject({ name: 'm-Q4_K_M', reference: REFERENCE, doneBytes: MIB, sizeBytes: bytes.length })
     const before = hub.sentBytes
     await bench.pull(REFERENCE)
-    await expectStored(bytes, 'm-Q4_K_M')
+    await expectStored(bench, bytes, 'm-Q4_K_M')
     expect(hub.sentBytes - before - 1).toBe(bytes.length - MIB)
   })
 
@@ -256,7 +230,7 @@ describe('connections that fail', () => {
     hub.bytesPerSecond = 8 * MIB
     hub.answersMax = 2
     await bench.pull(REFERENCE)
-    await expectStored(bytes, 'm-Q4_K_M')
+    await expectStored(bench, bytes, 'm-Q4_K_M')
   })
 
   it('are told apart from the owner, whose interruption keeps what came', async () => {
@@ -276,7 +250,7 @@ describe('connections that fail', () => {
     await until(() => hub.answers === 0)
     const before = hub.sentBytes
     await bench.pull(REFERENCE)
-    await expectStored(bytes, 'm-Q4_K_M')
+    await expectStored(bench, bytes, 'm-Q4_K_M')
     expect(hub.sentBytes - before - 1).toBe(bytes.length - part!.doneBytes)
   })
 })
@@ -303,7 +277,7 @@ describe('a pull from a URL', () => {
       const { model } = await bench.pull(url('m.gguf'))
       expect(model.validator).toBe('"2"')
       expect(bench.events.some(({ event }) => event === 'restarting')).toBe(true)
-      await expectStored(changed, 'm')
+      await expectStored(bench, changed, 'm')
     },
   )
 
@@ -316,7 +290,7 @@ describe('a pull from a URL', () => {
     const changed = modelBytes(4 * MIB, 2)
     hub.files['m.gguf'] = { bytes: changed, etag: '"2"' }
     await bench.pull(url('m.gguf'))
-    await expectStored(changed, 'm')
+    await expectStored(bench, changed, 'm')
   })
 
   it('is one more model name for a version that is there, and an update for another', async () => {
@@ -326,7 +300,7 @@ describe('a pull from a URL', () => {
     const updated = modelBytes(4000, 2)
     hub.files['m.gguf'] = { bytes: updated, etag: '"2"' }
     expect((await bench.pull(url('m.gguf'))).how).toBe('pulled')
-    await expectStored(updated, 'm')
+    await expectStored(bench, updated, 'm')
     expect(await readdir(join(bench.store.dir, 'blobs'))).toHaveLength(1)
   })
 
@@ -335,7 +309,7 @@ describe('a pull from a URL', () => {
     hub.files['m.gguf'] = { bytes, etag: '"1"', isRanged: false }
     hub.faults.push({ cutAfter: 3 * MIB })
     await bench.pull(url('m.gguf'))
-    await expectStored(bytes, 'm')
+    await expectStored(bench, bytes, 'm')
     expect(hub.reads).toHaveLength(2)
   })
 
@@ -344,7 +318,7 @@ describe('a pull from a URL', () => {
     hub.files['m.gguf'] = { bytes, isRanged: false }
     hub.faults.push({ cutAfter: 2 * MIB })
     await bench.pull(url('m.gguf'))
-    await expectStored(bytes, 'm')
+    await expectStored(bench, bytes, 'm')
     expect(bench.events.some(({ event }) => event === 'restarting')).toBe(true)
   })
 
@@ -380,7 +354,7 @@ describe('several at once', () => {
     expect(both.map(({ how }) => how).sort()).toEqual(['present', 'pulled'])
     expect([...bench.events, ...other.events].some(({ event }) => event === 'waiting')).toBe(true)
     expect(hub.reads.reduce((sum, { sentBytes }) => sum + sentBytes, 0)).toBe(bytes.length)
-    await expectStored(bytes, 'm-Q4_K_M')
+    await expectStored(bench, bytes, 'm-Q4_K_M')
   })
 
   it('fetch different files together, and the index forgets none', async () => {

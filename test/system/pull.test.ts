@@ -13,10 +13,16 @@ import { HubDouble, sha256Of } from '../integration/pull.hub.ts'
 
 const LAUNCHER = fileURLToPath(new URL('../../bin/skein', import.meta.url))
 const MIB = 1024 ** 2
+/** For a process to start, and to tell of itself, on a machine that is busy. */
+const PATIENCE_MS = 60_000
 const ID = 'owner/model-GGUF'
 const REFERENCE = `hf:${ID}`
 
+/** Bytes in a second that keep a connection from being given up. */
+const TRICKLE = 16 * 1024
+
 let hub: HubDouble
+let giving: NodeJS.Timeout | undefined
 let dir: string
 let data: string[]
 beforeEach(async () => {
@@ -27,6 +33,7 @@ beforeEach(async () => {
   process.env['SKEIN_KEEP_FREE'] = '0'
 })
 afterEach(async () => {
+  clearInterval(giving)
   delete process.env['HF_ENDPOINT']
   delete process.env['SKEIN_KEEP_FREE']
   await hub.stop()
@@ -59,6 +66,21 @@ async function keptBytes(): Promise<number> {
 
 const sentForReads = (): number => hub.reads.reduce((sum, { sentBytes }) => sum + sentBytes, 0)
 
+/** Gives `bytes` quickly and then a trickle, so that what is to be ended in the middle is never done before, however slow we are. */
+function giveSome(bytes: number): void {
+  clearInterval(giving)
+  const enough = sentForReads() + bytes
+  hub.bytesPerSecond = 2 * MIB
+  giving = setInterval(() => {
+    if (sentForReads() >= enough) hub.bytesPerSecond = TRICKLE
+  }, 5)
+}
+
+function giveAll(): void {
+  clearInterval(giving)
+  hub.bytesPerSecond = 0
+}
+
 async function expectStored(bytes: Buffer): Promise<void> {
   const folder = join(dir, 'models', 'blobs', `sha256-${sha256Of(bytes)}`)
   const [file] = await readdir(folder)
@@ -70,18 +92,19 @@ describe('a pull that is ended from outside', () => {
   it('by kill -9 goes on where its record says, and asks for the rest alone', async () => {
     const bytes = modelBytes(32 * MIB)
     hub.addModel(ID, 'm-Q4_K_M.gguf', bytes)
-    hub.bytesPerSecond = 2 * MIB
     for (let kills = 0; kills < 2; kills++) {
       const before = await keptBytes()
+      giveSome(8 * MIB)
       const { child } = start('pull', REFERENCE)
       const exit = once(child, 'exit')
-      await eventually('some of it has come', async () => ((await keptBytes()) > before + 3 * MIB ? true : undefined))
+      const hasMore = async (): Promise<true | undefined> => ((await keptBytes()) > before + 3 * MIB ? true : undefined)
+      await eventually('some of it has come', hasMore, PATIENCE_MS)
       child.kill('SIGKILL')
       await exit
     }
     const kept = await keptBytes()
     expect(kept).toBeGreaterThan(6 * MIB)
-    hub.bytesPerSecond = 0
+    giveAll()
     await eventually('the answers to the killed have ended', async () => (hub.answers === 0 ? true : undefined))
     const before = sentForReads()
     const { code, stdout, stderr } = await skein(['pull', REFERENCE, ...data])
@@ -95,10 +118,10 @@ describe('a pull that is ended from outside', () => {
   it('by Ctrl-C says how to go on, and ends with 130', async () => {
     const bytes = modelBytes(16 * MIB)
     hub.addModel(ID, 'm-Q4_K_M.gguf', bytes)
-    hub.bytesPerSecond = 2 * MIB
+    giveSome(6 * MIB)
     const { child, said } = start('pull', REFERENCE)
     const exit = once(child, 'exit')
-    await eventually('some of it has come', async () => ((await keptBytes()) > 3 * MIB ? true : undefined))
+    await eventually('some of it has come', async () => ((await keptBytes()) > 3 * MIB ? true : undefined), PATIENCE_MS)
     child.kill('SIGINT')
     expect(await exit).toEqual([130, null])
     expect(said()).toMatch(/MiB of 16 MiB are kept; go on with: skein pull hf:owner\/model-GGUF --data /)
@@ -106,7 +129,7 @@ describe('a pull that is ended from outside', () => {
     expect(kept).toBeGreaterThan(3 * MIB)
     const listed = await skein(['models', '--local', ...data])
     expect(listed.stdout).toMatch(/m-Q4_K_M +[\d.]+ MiB of 16 MiB +unfinished/)
-    hub.bytesPerSecond = 0
+    giveAll()
     const before = sentForReads()
     const again = await skein(['pull', REFERENCE, '--json', ...data])
     const events = again.stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>) // prettier-ignore
@@ -156,14 +179,16 @@ describe('pulls of two processes', () => {
   it('fetch one file once, though the first is killed', async () => {
     const bytes = modelBytes(16 * MIB)
     hub.addModel(ID, 'm-Q4_K_M.gguf', bytes)
-    hub.bytesPerSecond = 2 * MIB
+    // the first must not be done before the second has started, however long that takes
+    giveSome(6 * MIB)
     const first = start('pull', REFERENCE)
-    await eventually('some of it has come', async () => ((await keptBytes()) > 2 * MIB ? true : undefined))
+    await eventually('some of it has come', async () => ((await keptBytes()) > 2 * MIB ? true : undefined), PATIENCE_MS)
     const second = start('pull', REFERENCE)
     const exit = once(second.child, 'exit')
-    await eventually('the second waits', async () =>
-      second.said().includes('waiting for that one') ? true : undefined,
-    )
+    const waits = async (): Promise<true | undefined> =>
+      second.said().includes('waiting for that one') ? true : undefined
+    await eventually('the second waits', waits, PATIENCE_MS)
+    giveAll()
     first.child.kill('SIGKILL')
     expect(await exit).toEqual([0, null])
     expect(second.said()).toContain('going on at')
@@ -196,9 +221,10 @@ describe('a node', () => {
     await hub.stop()
     const second = await SkeinProcess.start({ args: [...up, '--offline'], dataDir: dir })
     try {
-      await second.until(({ event, state }) => event === 'model' && state === 'resident', 30_000)
+      // whoever asks as soon as it says that it is up finds it
       const models = (await (await fetch(`${second.http}/v1/models`)).json()) as { data: { id: string }[] }
       expect(models.data.map(({ id }) => id)).toContain('tiny-Q8_0')
+      await second.until(({ event, state }) => event === 'model' && state === 'resident', 30_000)
     } finally {
       await second.stop()
     }

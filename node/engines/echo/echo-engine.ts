@@ -50,6 +50,8 @@ interface Slot {
   remembered: readonly string[]
 }
 
+const RESIDENT_MS = 1000
+
 /** What is echoed when the prompt says nothing. */
 const DEFAULT_TEXT = 'one two three four five six seven eight nine ten '
 
@@ -95,6 +97,7 @@ export class EchoEngine implements Engine {
   #options: EchoOptions | undefined
   #slots: readonly Slot[] = []
   #contextTokens = 0
+  #resident = { atMs: -Infinity, bytes: 0 }
 
   constructor(components: EchoEngineComponents) {
     this.#clock = components.clock
@@ -190,8 +193,15 @@ export class EchoEngine implements Engine {
     return {
       running: this.#playing.size + this.#working.size,
       prefillTokensPending,
-      memoryBytes: process.memoryUsage.rss(),
+      memoryBytes: this.#residentBytes(),
     }
+  }
+
+  /** Read at most once in a second: the figures are asked for at the end of each attempt, and the system takes its time. */
+  #residentBytes(): number {
+    const nowMs = this.#clock.nowMs()
+    if (nowMs - this.#resident.atMs >= RESIDENT_MS) this.#resident = { atMs: nowMs, bytes: process.memoryUsage.rss() }
+    return this.#resident.bytes
   }
 
   async unload(): Promise<void> {

@@ -20,6 +20,7 @@ import type { CallSyntax } from '../call-text.ts'
 import { CHANNEL_THOUGHT } from '../channel-text.ts'
 import { apart, CALL_FORMS, messageOf, toolOf, type CallForm, type Turn } from './call-forms.ts'
 import { Placeholders, type ChatPiece, type IsPlain } from './placeholders.ts'
+import { inWords } from './worded-tools.ts'
 
 export type ChatPrompt = Extract<Prompt, { kind: 'chat' }>
 
@@ -47,9 +48,11 @@ export const writesChannels = (template: string): boolean =>
 /** As Llama 3's template tells the model to write one. */
 const PLAIN_CALL = /\{\s*"name":[^{}]*"parameters":/
 
-/** How a model with this template calls tools, if it can be given any: a function of the template alone. */
+const NAMES_TOOLS = /\btools\b/
+
+/** How a model with this template calls tools, if it shows any: a function of the template alone. */
 export function callSyntaxOf(template: string): CallSyntax | undefined {
-  if (!/\btools\b/.test(template)) return undefined
+  if (!NAMES_TOOLS.test(template)) return undefined
   const has = (mark: string): boolean => template.includes(mark)
   if (writesChannels(template)) return has('to=') && has('functions.') ? 'channels' : undefined
   // marks that are ours around what is not
@@ -122,14 +125,16 @@ const CLOCK = 'strftime_now'
 export const readsClock = (template: string): boolean => template.includes(CLOCK)
 
 export class ChatTemplate {
-  /** Whether it shows tools. */
+  /** Whether its model can be given tools. */
   readonly hasTools: boolean
-  /** Of one that shows tools. */
+  /** Of one that can. */
   readonly callSyntax: CallSyntax | undefined
   /** Whether its answers are in channels. */
   readonly hasChannels: boolean
   /** How its answers show what the model thinks; absent when they do not. */
   readonly thinking: Thinking | undefined
+  /** Whether it knows no tools, so that its model is told of them in words. */
+  readonly #isWorded: boolean
   readonly #run: (variables: Readonly<Record<string, unknown>>) => string
   readonly #isPlain: IsPlain
   /** Whether it writes the beginning of an answer when it is asked to. */
@@ -149,8 +154,10 @@ export class ChatTemplate {
     const syntax = source === undefined ? undefined : callSyntaxOf(source)
     // Command's begins an answer without being asked; what comes next, a thought, calls or a response, is the model's
     this.#opensAnswers = syntax === 'command' || this.#doesOpenAnswers()
-    this.hasTools = syntax !== undefined && this.#doesShowTools()
-    this.callSyntax = this.hasTools ? syntax : undefined
+    // what calls of its own look like is known of no template that names tools and is not known here
+    this.#isWorded = source !== undefined && !this.hasChannels && !NAMES_TOOLS.test(source)
+    this.hasTools = this.#isWorded || (syntax !== undefined && this.#doesShowTools())
+    this.callSyntax = this.hasTools ? (syntax ?? 'tagged') : undefined
     this.#callForm = this.#formOfCalls()
     this.thinking = source === undefined ? undefined : this.#thoughts(source)
   }
@@ -158,11 +165,12 @@ export class ChatTemplate {
   /** @throws SkeinError ENGINE_FAILED when the template refuses the messages. */
   render(prompt: ChatPrompt): ChatPiece[] {
     let refusal: unknown
+    const { messages, given } = this.#worded(prompt)
     // some templates ask for a list of tools, empty or not
-    for (const tools of prompt.tools ? [prompt.tools] : [undefined, []])
+    for (const tools of given ? [given] : [undefined, []])
       for (const arrangement of this.hasChannels ? SPLIT_FIRST : ARRANGEMENTS) {
         try {
-          const whole = arranged(prompt.messages, arrangement, this.hasTools)
+          const whole = arranged(messages, arrangement, this.hasTools && !this.#isWorded)
           const turns = this.#callForm.isContentNull ? apart(whole) : whole
           return this.#render(turns, { tools, thinking: prompt.thinking, form: this.#callForm })
         } catch (error) {
@@ -170,6 +178,13 @@ export class ChatTemplate {
         }
       }
     throw new SkeinError('ENGINE_FAILED', "the model's chat template refuses these messages", { cause: refusal })
+  }
+
+  /** What the template is shown of messages and tools. */
+  #worded({ messages, tools }: ChatPrompt): { messages: readonly ChatMessage[]; given?: readonly Tool[] } {
+    if (!this.#isWorded) return { messages, ...(tools && { given: tools }) }
+    const isCalling = tools !== undefined || messages.some(({ toolCalls = [] }) => toolCalls.length > 0)
+    return { messages: isCalling ? inWords(messages, tools ?? []) : messages }
   }
 
   #render(turns: readonly Turn[], { tools, thinking, form }: Rendering): ChatPiece[] {
@@ -233,7 +248,7 @@ export class ChatTemplate {
 
   /** The first form in which the template shows an earlier call and all of its arguments. */
   #formOfCalls(): CallForm {
-    if (this.callSyntax === undefined) return CALL_FORMS[0]!
+    if (this.callSyntax === undefined || this.#isWorded) return CALL_FORMS[0]!
     const value = 'probe.value-1'
     const toolCalls = [{ id: 'probe0001', name: PROBE, arguments: JSON.stringify({ x: value }) }]
     const messages: readonly ChatMessage[] = [

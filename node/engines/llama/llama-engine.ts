@@ -322,10 +322,10 @@ export class LlamaEngine implements Engine {
     this.#state = 'empty'
   }
 
-  /** @throws SkeinError INVALID_REQUEST when the model's template shows no tools. */
+  /** @throws SkeinError INVALID_REQUEST when the model can be given none. */
   #refuseTools(request: GenerationRequest): void {
     if (this.#require().renderer.hasTools || !featuresNeeded(request).includes('tools')) return
-    throw new SkeinError('INVALID_REQUEST', "the model's chat template shows no tools", { param: 'tools' })
+    throw new SkeinError('INVALID_REQUEST', 'how this model calls tools is not known here', { param: 'tools' })
   }
 
   #require(): Loaded {

@@ -41,7 +41,7 @@ export class PromptRenderer {
     this.#reserved = this.#reservedIn(template ?? '')
   }
 
-  /** Whether the template shows tools and their calls. */
+  /** Whether the model can be given tools. */
   get hasTools(): boolean {
     return this.#template.hasTools
   }

@@ -19,6 +19,8 @@ export const ENGINE_BUILD = `onnxruntime-node ${RUNTIME_VERSION}, cpu`
 
 /** @throws SkeinError MODEL_LOAD_FAILED when it is not there, or not for this machine. */
 export async function openRuntime(): Promise<OnnxRuntime> {
+  // the library tells its makers what it runs, and keeps what it could not tell in the user's folders, unless it finds this
+  process.env['ORT_DISABLE_TELEMETRY'] = '1'
   try {
     if (existsSync(fileURLToPath(PACKED))) {
       const packed = (await import(PACKED.href)) as { readonly default: OnnxRuntime }

@@ -35,6 +35,14 @@ export interface AskInit {
 /** How the events of a stream are told apart. */
 export type Framing = 'sse' | 'lines'
 
+export interface StreamAsked {
+  readonly path: string
+  readonly body: object
+  readonly framing: Framing
+  /** The trace that it belongs to. */
+  readonly traceparent?: string | undefined
+}
+
 /** One server. Connections are not kept: the first request after a restart would fail on an old one. */
 export class UpstreamClient {
   readonly url: string
@@ -67,8 +75,8 @@ export class UpstreamClient {
    * @throws SkeinError ENGINE_CRASHED when there is no server or the stream breaks off; ENGINE_FAILED for what is no stream
    *   of events or beyond the bounds; what `refusal` makes of another status than 200.
    */
-  async *stream(path: string, body: object, framing: Framing, signal: AbortSignal): AsyncGenerator<unknown, void> {
-    const response = await this.#open(path, body, signal)
+  async *stream({ path, body, framing, traceparent }: StreamAsked, signal: AbortSignal): AsyncGenerator<unknown, void> {
+    const response = await this.#open(path, body, signal, traceparent === undefined ? {} : { traceparent })
     try {
       if (response.statusCode !== 200) throw refusal(this.url, response.statusCode ?? 0, await this.#json(response))
       for await (const event of eventsIn(this.#texts(response), framing)) {
@@ -80,7 +88,12 @@ export class UpstreamClient {
     }
   }
 
-  #open(path: string, body: object | undefined, signal: AbortSignal): Promise<IncomingMessage> {
+  #open(
+    path: string,
+    body: object | undefined,
+    signal: AbortSignal,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<IncomingMessage> {
     const url = new URL(this.url + path)
     const isPlain = url.protocol === 'http:'
     const sent = body === undefined ? undefined : JSON.stringify(body)
@@ -95,6 +108,7 @@ export class UpstreamClient {
           'accept-encoding': 'identity',
           'user-agent': 'skein',
           [UPSTREAM_HEADER]: '1',
+          ...headers,
           ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),
           ...(sent !== undefined && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(sent) }),
         },

@@ -291,7 +291,8 @@ export class UpstreamEngine implements Engine {
     const joiner = isChat ? new ThoughtJoiner(question.answerText) : undefined
     try {
       patience.expect(FIRST_TOKEN_MS)
-      for await (const event of client.stream(ask.path, ask.body, ask.framing, both)) {
+      const { traceparent } = run.request
+      for await (const event of client.stream({ ...ask, traceparent }, both)) {
         const heard = dialect.hear(event)
         const { ids, prefill, finishReason } = heard
         const text = joiner ? joiner.push(heard) : heard.text

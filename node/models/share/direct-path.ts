@@ -7,7 +7,7 @@ import { isIP } from 'node:net'
 import { asSkeinError, LIMITS, SkeinError, type ModelDigest } from '../../../mesh/protocol/index.ts'
 import type { Clock } from '../../../mesh/runtime/index.ts'
 import type { Grant } from './asker.ts'
-import { pemOf } from './certificate.ts'
+import { pemOf } from './pem.ts'
 import { ChunkConnection, type DoorPlace } from './chunk-connection.ts'
 
 /** Chunks that are asked for at once: half of what a member gives, so that two pulls do not turn each other away. */

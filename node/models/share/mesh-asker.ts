@@ -65,7 +65,10 @@ export class MeshAsker implements Asker {
     }
     for (const { peerId, certificate } of this.#components.transport.members())
       if (certificate.roles.includes('node')) ask(peerId)
-    await this.#discover(text, ask, signal)
+    await this.#discover(isDigest(text) ? discoveryKey.model(text) : discoveryKey.role('node'), ask, signal)
+    await Promise.all(asking)
+    // records of who serves it may be too young or too old, and there are none of what lies in a store
+    if (offers.length === 0 && isDigest(text)) await this.#discover(discoveryKey.role('node'), ask, signal)
     await Promise.all(asking)
     signal.throwIfAborted()
     return offers
@@ -89,9 +92,8 @@ export class MeshAsker implements Asker {
     this.#links.clear()
   }
 
-  async #discover(text: string, ask: (peer: PeerId) => void, outer: AbortSignal): Promise<void> {
+  async #discover(key: string, ask: (peer: PeerId) => void, outer: AbortSignal): Promise<void> {
     const { clock, discovery } = this.#components
-    const key = isDigest(text) ? discoveryKey.model(text) : discoveryKey.role('node')
     const late = (): SkeinError => new SkeinError('STREAM_TIMEOUT', 'the DHT took too long')
     try {
       await withDeadline(clock, DISCOVERY_MS, late, outer, async (signal) => {

@@ -17,7 +17,6 @@ import {
 } from '../../../mesh/protocol/index.ts'
 import { withDeadline, type Clock, type Logger } from '../../../mesh/runtime/index.ts'
 import { BufferPool } from '../store/index.ts'
-import type { Certificate } from './certificate.ts'
 import type { Pacer } from './pacer.ts'
 import type { SharedFile, SharedFiles } from './shared-files.ts'
 import { TICKET_BYTES, type Ticket, type Tickets } from './tickets.ts'
@@ -39,7 +38,6 @@ export interface RangeServerComponents {
   readonly files: SharedFiles
   readonly tickets: Tickets
   readonly pacer: Pacer
-  readonly certificate: Certificate
 }
 
 const STATUS: Partial<Record<ErrorCode, number>> = {
@@ -68,8 +66,7 @@ export class RangeServer {
 
   constructor(components: RangeServerComponents) {
     this.#components = components
-    const { key, cert } = components.certificate
-    this.#server = createServer({ key, cert, minVersion: 'TLSv1.3' }, (request, response) => {
+    this.#server = createServer((request, response) => {
       this.#answer(request, response).catch((error: unknown) => {
         components.log.debug({ err: asSkeinError(error) }, 'a transfer ended early')
         response.destroy()
@@ -82,8 +79,9 @@ export class RangeServer {
     this.#server.on('tlsClientError', () => {})
   }
 
-  /** @throws SkeinError PORT_IN_USE, LISTEN_FAILED. */
-  start(host: string, port: number): Promise<void> {
+  /** Shows `certificate`, each in PEM. @throws SkeinError PORT_IN_USE, LISTEN_FAILED. */
+  start(host: string, port: number, { key, cert }: { key: string; cert: string }): Promise<void> {
+    this.#server.setSecureContext({ key, cert, minVersion: 'TLSv1.3' })
     return new Promise((resolve, reject) => {
       const onError = (cause: NodeJS.ErrnoException): void => {
         const code = cause.code === 'EADDRINUSE' ? 'PORT_IN_USE' : 'LISTEN_FAILED'

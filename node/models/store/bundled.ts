@@ -19,6 +19,7 @@ export const BUNDLED_ONNX_MODELS: readonly string[] = ONNX_MACHINES.includes(`${
 
 /** By the names under which they are served. */
 export const BUNDLED_MODELS: ReadonlyMap<string, string> = new Map([
+  ['skein-tiny', BUNDLED_CHAT_MODEL],
   ['skein-embedding', graph('embedding')],
   ['skein-sensor', graph('sensor')],
 ])

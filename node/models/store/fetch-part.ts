@@ -2,32 +2,15 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { asSkeinError, LIMITS, SkeinError } from '../../../mesh/protocol/index.ts'
-import type { Clock, Random } from '../../../mesh/runtime/index.ts'
-import type { Retry } from './backoff.ts'
-import { checkSpace, type Disk, type KeepFree } from './disk.ts'
-import { download } from './download.ts'
-import type { Hashing } from './hash-thread.ts'
+import { checkSpace } from './disk.ts'
+import { download, type DownloadComponents, type DownloadInit } from './download.ts'
 import { Part, type PartIdentity, type PartPaths } from './part.ts'
 import type { RemoteFile } from './source.ts'
 
-export interface FetchComponents {
-  readonly clock: Clock
-  readonly random: Random
-  readonly disk: Disk
-  readonly hashing: Hashing
-}
-
-export interface FetchInit {
-  readonly file: RemoteFile
+export interface FetchInit extends Omit<DownloadInit, 'part'> {
   readonly identity: PartIdentity
   readonly paths: PartPaths
-  /** Whether its head must be that of a GGUF model. */
-  readonly isGguf: boolean
-  readonly connections: number
-  readonly keepFree?: KeepFree
-  readonly onRetry: (retry: Retry) => void
   readonly onBegan: (resumedBytes: number) => void
-  readonly onProgress: (doneBytes: number) => void
 }
 
 /**
@@ -38,7 +21,7 @@ export interface FetchInit {
  *   promised; what `finish` throws; the signal's reason.
  */
 export async function fetchPart<T>(
-  components: FetchComponents,
+  components: DownloadComponents,
   init: FetchInit,
   finish: (sha256: string, part: Part) => Promise<T>,
   signal: AbortSignal,
@@ -63,7 +46,7 @@ export async function fetchPart<T>(
 }
 
 async function filled(
-  components: FetchComponents,
+  components: DownloadComponents,
   { file, isGguf, connections, keepFree, onRetry, onBegan, onProgress }: FetchInit,
   part: Part,
   signal: AbortSignal,

@@ -14,9 +14,11 @@ import { asModelDigest, asSkeinError, SkeinError, type ModelDigest } from '../..
 import { FileLock, sleep, writeFileAtomic } from '../../../mesh/runtime/index.ts'
 import { describeOnnx, readGguf } from '../../engines/index.ts'
 import { checkSpace } from './disk.ts'
-import { fetchPart, gitSha1Of, isWorthless, type FetchComponents, type FetchInit } from './fetch-part.ts'
+import type { DownloadComponents } from './download.ts'
+import { fetchPart, gitSha1Of, isWorthless, type FetchInit } from './fetch-part.ts'
 import { whole } from './head-check.ts'
-import type { StoredModel } from './index-file.ts'
+import { identityOf } from './identity.ts'
+import type { HashedFile, StoredModel } from './index-file.ts'
 import {
   adaptedManifest,
   MANIFEST_FILE,
@@ -30,7 +32,7 @@ import { doneBytesOf, readPartRecord, type PartRecord } from './part.ts'
 import type { FileOfModel, LocatedFiles, RemoteFile } from './source.ts'
 import { copyFile, hashFile, takeOver, type Taking } from './take-over.ts'
 
-export interface FilesPullComponents extends FetchComponents {
+export interface FilesPullComponents extends DownloadComponents {
   readonly store: ModelStore
 }
 
@@ -93,6 +95,8 @@ class FilesPull {
   /** Bytes that are there, of each file. */
   readonly #haveBytes = new Map<string, number>()
   readonly #ways = new Set<FilesPulled['how']>()
+  /** Of files that nobody else could write to. */
+  readonly #hashed: HashedFile[] = []
 
   constructor(components: FilesPullComponents, located: LocatedFiles, init: FilesPullInit, signal: AbortSignal) {
     this.#components = components
@@ -249,6 +253,8 @@ class FilesPull {
           // the record first: it must not outlive the bytes that it claims
           await rm(paths.record, { force: true })
           await rename(part.path, target)
+          const digest = asModelDigest(`sha256:${found}`)
+          this.#hashed.push({ file: file.name, digest, identity: await identityOf(target) })
           return found
         },
         this.#signal,
@@ -318,7 +324,7 @@ class FilesPull {
     const sizeBytes = manifest.files.reduce((sum, each) => sum + this.#whole.get(each.name)!.sizeBytes, 0)
     const version = versionOf(files)
     await writeFileAtomic(join(this.#folder, MANIFEST_FILE), manifestText(manifest))
-    const entry = { name, references: [reference], source, digest, sizeBytes, quantization, form }
+    const entry = { name, references: [reference], source, digest, sizeBytes, quantization, form, hashed: this.#hashed }
     const model = await store.add(
       { ...entry, fetchedAtMs: clock.wallMs(), ...(version !== undefined && { validator: version }) },
       moveFolderInto(this.#folder),

@@ -8,10 +8,11 @@
  */
 import type { Stats } from 'node:fs'
 import { lstat, readdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { isAbsolute, join, relative } from 'node:path'
 import { Type, type Static } from 'typebox'
 import { asModelDigest, checker, LIMITS, SkeinError, type ModelDigest } from '../../../mesh/protocol/index.ts'
 import { writeFileAtomic } from '../../../mesh/runtime/index.ts'
+import { FileIdentitySchema, type FileIdentity } from './identity.ts'
 import { manifestDigest, manifestText, readManifest, type ManifestForm, type ModelParts } from './manifest.ts'
 import { isModelName } from './reference.ts'
 
@@ -21,6 +22,15 @@ const EXTENSION = '.gguf'
 const BLOB = /^sha256-([0-9a-f]{64})$/
 const INDEX_BYTES_MAX = 16 * 1024 ** 2
 const TEXT_MAX = 8192
+
+/** A file as it was when its digest was found. */
+const HashedSchema = Type.Object({
+  /** Path in the model's folder, with `/`; absent of a model that is one file. */
+  file: Type.Optional(Type.String({ maxLength: 128 })),
+  digest: Type.String({ pattern: '^sha256:[0-9a-f]{64}$' }),
+  identity: FileIdentitySchema,
+})
+export type HashedFile = Static<typeof HashedSchema>
 
 const EntrySchema = Type.Object({
   name: Type.String({ maxLength: LIMITS.modelNameLengthMax }),
@@ -37,6 +47,8 @@ const EntrySchema = Type.Object({
   kind: Type.Optional(Type.Literal('adapter')),
   /** Of a model that is not one GGUF file. */
   form: Type.Optional(Type.Union([Type.Literal('onnx'), Type.Literal('adapted')])),
+  /** Its files, those of which it is known: a node need not read them once more. */
+  hashed: Type.Optional(Type.Array(HashedSchema, { maxItems: LIMITS.adaptersMax + 1 })),
   fetchedAtMs: Type.Number(),
   /** When a node last began to serve it. */
   lastUsedAtMs: Type.Optional(Type.Number()),
@@ -102,6 +114,26 @@ export async function readStore(dir: string): Promise<StoreContent> {
 export async function writeIndex(dir: string, models: readonly StoredModel[]): Promise<void> {
   const entries = models.map(({ path: _path, isPresent: _isPresent, parts: _parts, ...entry }) => entry)
   await writeFileAtomic(join(dir, INDEX_FILE), JSON.stringify({ version: VERSION, models: entries }, null, 1))
+}
+
+/**
+ * What a pull found of the file at `path`: its digest, and what it looked like then. `undefined` for what is no file of the
+ * store in `dir`, and for what nothing is known of. Whoever uses it looks whether the file is still the same.
+ *
+ * @throws SkeinError DATA_DIR_UNUSABLE.
+ */
+export async function hashedFile(
+  dir: string,
+  path: string,
+): Promise<{ readonly digest: ModelDigest; readonly identity: FileIdentity } | undefined> {
+  const within = relative(join(dir, BLOBS_DIR), path)
+  if (within.startsWith('..') || isAbsolute(within)) return undefined
+  for (const { name, digest, form, hashed = [] } of await readEntries(dir)) {
+    const model = blobPath(dir, asModelDigest(digest), name, form)
+    const found = hashed.find(({ file = '' }) => join(model, ...file.split('/')) === path)
+    if (found) return { digest: asModelDigest(found.digest), identity: found.identity }
+  }
+  return undefined
 }
 
 /** Names that differ by case alone are one: on many disks their files would be. */

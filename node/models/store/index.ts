@@ -8,7 +8,8 @@ export type { Http, HttpResponse } from './http.ts'
 export { findModels, programDirs, type FoundModel, type ProgramDirs } from './found.ts'
 export { HashThread, type Hashing } from './hash-thread.ts'
 export { hubOf, type HubInit } from './hub-source.ts'
-export type { StoredModel } from './index-file.ts'
+export { FileIdentitySchema, identityOf, isSameFile, type FileIdentity } from './identity.ts'
+export { hashedFile, type StoredModel } from './index-file.ts'
 export {
   adaptedManifest,
   MANIFEST_FILE,
@@ -23,7 +24,7 @@ export {
 } from './manifest.ts'
 export type { MemberEvent, MemberShare } from './member-file.ts'
 export type { Holder, MemberOffer, Members } from './members.ts'
-export { defaultModels, isPath, ModelStore, notStored, type UnfinishedModel } from './model-store.ts'
+export { defaultModels, isPath, ModelStore, notStored, storeDir, type UnfinishedModel } from './model-store.ts'
 export { isGraph, isOnnxPath, nameOfGraph } from './onnx-files.ts'
 export { pull, type Pulled, type PullComponents, type PullEvent, type PullInit } from './pull.ts'
 export { isDigest, isModelName, isReference, parseReference, printable } from './reference.ts'

@@ -17,6 +17,7 @@ import { whole } from './head-check.ts'
 import { fetchHttp, SourceClient, type Http } from './http.ts'
 import { FoundSource, type ProgramDirs } from './found.ts'
 import { HubSource, type HubInit } from './hub-source.ts'
+import { identityOf, isSameFile } from './identity.ts'
 import type { StoredModel } from './index-file.ts'
 import type { MemberEvent, MemberShare } from './member-file.ts'
 import { HouseFirst, MemberSource } from './member-source.ts'
@@ -307,6 +308,7 @@ class Pull {
     const finish = async (digest: string, part: Part): Promise<StoredModel> => {
       const { quantization, isAdapter } = await this.#checkWhole(part.path, file)
       await part.close()
+      const identity = await identityOf(part.path)
       const added = await store.add(
         {
           ...entryOf(model),
@@ -314,6 +316,7 @@ class Pull {
           sizeBytes,
           quantization,
           ...(isAdapter && ADAPTER),
+          hashed: [{ digest: digestOf(digest), identity }],
           fetchedAtMs: this.#nowMs,
           ...optional({ validator }),
         },
@@ -344,6 +347,7 @@ class Pull {
     const { sizeBytes, path } = file
     const summary = await readGguf(path)
     whole(path, summary)
+    const before = await identityOf(path)
     const promise = this.#init.sha256 === undefined ? model.reference : '--sha256'
     const onBytes = (doneBytes: number): void => onEvent({ event: 'checking', doneBytes, sizeBytes })
     const sha256 = await hashFile(path, onBytes, this.#signal)
@@ -369,7 +373,10 @@ class Pull {
     const beside = `${store.partPaths(key).data}.taken`
     try {
       const how = await this.#take(hashed, beside)
-      return { how, model: await store.add(entry, moveInto(beside)) }
+      // a file that changed since is another one, and so is what was made of it
+      const isSame = isSameFile(before, await identityOf(path))
+      const known = isSame ? { hashed: [{ digest: entry.digest, identity: await identityOf(beside) }] } : {}
+      return { how, model: await store.add({ ...entry, ...known }, moveInto(beside)) }
     } finally {
       await rm(beside, { force: true })
       await store.locks.releasePart(key, lock)

@@ -1,4 +1,5 @@
 /** Chunks over HTTPS, from a door that does as a test says. */
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:https'
 import type { RequestListener } from 'node:http'
@@ -7,7 +8,7 @@ import { describe, expect, it } from 'vitest'
 import { LIMITS } from '../../../mesh/protocol/index.ts'
 import { SystemClock, SystemRandom } from '../../../mesh/runtime/index.ts'
 import type { Grant } from '../../../node/models/share/asker.ts'
-import { selfSigned } from '../../../node/models/share/certificate.ts'
+import { makeSelfSigned } from '../../../mesh/certificates/index.ts'
 import { DirectPath } from '../../../node/models/share/direct-path.ts'
 import { after, digestOf } from './support.ts'
 
@@ -18,8 +19,9 @@ const BYTES = 300_000
 
 /** A door, and a way to it. `connections` counts those that were made. */
 async function door(answer: RequestListener) {
-  const certificate = selfSigned({ clock, random: new SystemRandom() })
-  const server = createServer({ key: certificate.key, cert: certificate.cert }, (request, response) => {
+  const validity = { fromMs: clock.wallMs() - 1000, untilMs: clock.wallMs() + 60_000 }
+  const { key, cert } = await makeSelfSigned(new SystemRandom(), { subject: 'skein', ...validity })
+  const server = createServer({ key, cert }, (request, response) => {
     request.resume()
     answer(request, response)
   })
@@ -33,7 +35,7 @@ async function door(answer: RequestListener) {
     server.closeAllConnections()
     await new Promise((resolve) => server.close(resolve))
   })
-  const direct = { certificate: certificate.der, addresses: ['127.0.0.1'], port }
+  const direct = { certificate: new X509Certificate(cert).raw, addresses: ['127.0.0.1'], port }
   const grant: Grant = { digest, sizeBytes: 10 * BYTES, chunkBytes: BYTES, ticket: new Uint8Array(32), validMs: 1000, direct } // prettier-ignore
   const read = (start: number, into: Uint8Array): Promise<number | undefined> => path.read(grant, start, into, never)
   return { read, connections: () => connections }

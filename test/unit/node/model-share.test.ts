@@ -1,11 +1,10 @@
-/** What a node gives of its models: tickets, the rate and number of transfers, hashes of chunks, the certificate. */
-import { createHash, X509Certificate } from 'node:crypto'
+/** What a node gives of its models: tickets, the rate and number of transfers, hashes of chunks. */
+import { createHash } from 'node:crypto'
 import { utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { asPeerId, LIMITS } from '../../../mesh/protocol/index.ts'
-import { ManualClock, SystemClock, SystemRandom, type CancelTimer } from '../../../mesh/runtime/index.ts'
-import { pemOf, selfSigned } from '../../../node/models/share/certificate.ts'
+import { ManualClock, SystemRandom, type CancelTimer } from '../../../mesh/runtime/index.ts'
 import { Pacer } from '../../../node/models/share/pacer.ts'
 import {
   SharedFile,
@@ -213,19 +212,5 @@ describe('shared files', () => {
     await expect(files.open(digestOf('a'))).rejects.toMatchObject({ code: 'MODEL_FILE_INVALID' })
     await expect(files.open(digestOf('b'))).rejects.toMatchObject({ code: 'MODEL_NOT_STORED' })
     await files.close()
-  })
-})
-
-describe('the certificate', () => {
-  it('is one that others read, signed by its own key, another each time', () => {
-    const clock = new SystemClock()
-    const [one, two] = [selfSigned({ clock, random }), selfSigned({ clock, random })]
-    const read = new X509Certificate(one.der)
-    expect(read.verify(read.publicKey)).toBe(true)
-    expect([read.subject, read.issuer]).toEqual(['CN=skein', 'CN=skein'])
-    expect(Date.parse(read.validFrom)).toBeLessThan(clock.wallMs())
-    expect(Date.parse(read.validTo)).toBeGreaterThan(clock.wallMs() + 365 * 24 * 3_600_000)
-    expect(new X509Certificate(pemOf(one.der)).fingerprint256).toBe(read.fingerprint256)
-    expect(Buffer.compare(one.der, two.der)).not.toBe(0)
   })
 })

@@ -1,8 +1,4 @@
-/** What the node's unit tests share: throw-away directories, waiting for conditions, and an engine that obeys the test. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterEach } from 'vitest'
+/** What the node's unit tests share: throw-away folders, waiting for conditions, and an engine that obeys the test. */
 import { asModelDigest, SkeinError, type ModelDigest, type TokenLogprob } from '../../../mesh/protocol/index.ts'
 import { PushQueue, type ManualClock } from '../../../mesh/runtime/index.ts'
 import type {
@@ -15,21 +11,10 @@ import type {
 } from '../../../node/engines/index.ts'
 import type { ModelFile } from '../../../node/models/index.ts'
 
+export { after, temporaryDirectory } from '../../fixtures/temporary.ts'
+
 /** Turns of the event loop after which a condition counts as never met; about a second of an idle machine. */
 const TURNS_MAX = 100_000
-
-const cleanups: (() => Promise<unknown>)[] = []
-export const after = (work: () => Promise<unknown>): void => void cleanups.push(work)
-afterEach(async () => {
-  for (const work of cleanups.splice(0).reverse()) await work()
-})
-
-export async function temporaryDirectory(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'skein-node-'))
-  // retried: a write that the test did not wait for may still put its file there
-  after(() => rm(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 10 }))
-  return path
-}
 
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 

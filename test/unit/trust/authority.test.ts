@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { connect, createServer } from 'node:tls'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AUTHORITY_FILES, createAuthority, LocalTlsSource, readAuthority } from '../../../coordinator/trust/index.ts'
-import { makeAuthority, makeLeaf } from '../../../coordinator/trust/certificate.ts'
-import { addressBytes, isPermitted, maskBytes, permittedWith } from '../../../coordinator/trust/constraints.ts'
+import { makeAuthority, makeLeaf } from '../../../mesh/certificates/certificate.ts'
+import { addressBytes, isPermitted, maskBytes, permittedWith } from '../../../mesh/certificates/constraints.ts'
 import { ManualClock, SystemRandom } from '../../../mesh/runtime/index.ts'
 
 const DAY_MS = 86_400_000

@@ -14,7 +14,7 @@ import {
   GeneralSubtree,
   NameConstraints,
 } from 'pkijs'
-import type { Random } from '../../mesh/runtime/index.ts'
+import type { Random } from '../runtime/index.ts'
 import { addressBytes, maskBytes, type Permitted } from './constraints.ts'
 
 const COMMON_NAME = '2.5.4.3'
@@ -63,6 +63,17 @@ export async function makeAuthority(random: Random, init: AuthorityInit): Promis
     extension(NAME_CONSTRAINTS, true, constraintsOf(init.permitted).toSchema()),
     extension(SUBJECT_KEY_ID, false, new OctetString({ valueHex: bufferOf(keyId) })),
   ]
+  return { key: pemOfKey(privateKey), cert: await signed(certificate, privateKey) }
+}
+
+/** A new key with a certificate that vouches for nothing: who connects accepts this very one and no other. */
+export async function makeSelfSigned(
+  random: Random,
+  init: Validity & { readonly subject: string },
+): Promise<KeyedCertificate> {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const certificate = await bare(random, publicKey, init)
+  certificate.issuer = certificate.subject
   return { key: pemOfKey(privateKey), cert: await signed(certificate, privateKey) }
 }
 
