@@ -45,6 +45,11 @@ export class Answer {
     return this.#pieces.map((piece) => piece.text).join('')
   }
 
+  /** Of all tokens so far; absent when none were asked for. */
+  get logprobs(): readonly TokenLogprob[] | undefined {
+    return this.#logprobs
+  }
+
   /** Ids from index `from` on. */
   ids(from = 0): readonly number[] {
     return from === 0 ? this.#ids : this.#ids.slice(from)

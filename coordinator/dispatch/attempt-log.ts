@@ -6,19 +6,24 @@ import {
   type AttemptState,
   type Route,
 } from '../../mesh/protocol/index.ts'
-import type { Clock } from '../../mesh/runtime/index.ts'
+import type { Clock, Logger } from '../../mesh/runtime/index.ts'
 import type { AttemptReason, LedgerAttempt, NodeName } from '../ledger/index.ts'
 import type { Attempt } from './attempt.ts'
+import { energyOf, type Costs } from './costs.ts'
 import type { Tell } from './happened.ts'
 import { explained, type Assignment, type Planner } from './planner.ts'
 import type { Recorder } from './recorder.ts'
 import type { Task } from './task.ts'
+import { logIdsOf } from './traced.ts'
 
 export interface AttemptLogComponents {
   readonly clock: Clock
+  readonly log: Logger
   readonly planner: Planner
   readonly recorder: Recorder
   readonly tell: Tell
+  /** Energy is not priced without it. */
+  readonly costs?: Costs | undefined
 }
 
 interface Open {
@@ -91,6 +96,9 @@ export class AttemptLog {
     this.#entries.push({ assigned })
     const { spec, admittedAtMs, firstAssignedAtMs = admittedAtMs } = this.#task
     const waitedMs = firstAssignedAtMs - admittedAtMs
+    const { attempt: number, fence } = assigned
+    const ids = { ...logIdsOf(spec), attempt: number }
+    this.#components.log.debug({ ...ids, fence, node: node.name, reason }, 'assigned')
     this.#components.tell({ type: 'attempt.began', task: spec, attempt: assigned, waitedMs })
     return this.#components.recorder.settled({ type: 'attempt.assigned', taskId: this.#task.id, ...assigned })
   }
@@ -123,14 +131,31 @@ export class AttemptLog {
       to: attempt.to,
       observed: attempt.observed,
       ...(costMicros !== undefined && { costMicros }),
+      ...this.#energyOf(attempt),
     }
     const at = this.#entries.findIndex((entry) => entry.assigned.attempt === ended.attempt && !entry.ended)
     const entry = this.#entries[at]
     if (entry) {
       this.#entries[at] = { ...entry, ended }
-      tell({ type: 'attempt.ended', task: this.#task.spec, attempt: entry.assigned, ended })
+      const before = this.#entries[at - 1]?.assigned.fence
+      const told = { attempt: entry.assigned, ended, ...(before !== undefined && { before }) }
+      tell({ type: 'attempt.ended', task: this.#task.spec, ...told })
     }
+    const ids = { ...logIdsOf(this.#task.spec), attempt: ended.attempt }
+    this.#components.log.debug({ ...ids, outcome, code: error?.code, to: ended.to }, 'attempt ended')
     recorder.record({ type: 'attempt.ended', taskId: this.#task.id, ...ended })
+  }
+
+  #energyOf(attempt: Attempt): Pick<NonNullable<LedgerAttempt['ended']>, 'energy'> {
+    const { planner, costs } = this.#components
+    // of one that did not end whole, what was read is an estimate; one that was attached to had read it before
+    const isBegun = attempt.delivered > 0 && typeof attempt.init.start === 'string'
+    const read = attempt.prefilled ?? (isBegun ? planner.promptTokens(this.#task) + attempt.from : 0)
+    const used = energyOf(attempt, read)
+    if (used === undefined) return {}
+    // a node with a price is billed by that
+    const costMicros = attempt.node.price ? undefined : costs?.energyMicros(used.joules)
+    return { energy: { ...used, ...(costMicros !== undefined && { costMicros }) } }
   }
 
   #step(attempt: Attempt, state: AttemptState): void {

@@ -22,6 +22,7 @@ import type { ObservedMs } from '../ledger/index.ts'
 import type { NodeSnapshot } from '../scheduler/index.ts'
 import type { AttemptChannel, AttemptFrame, AttemptStreams } from './attempt-streams.ts'
 import { Rhythm } from './rhythm.ts'
+import { attemptTraceparent } from './traced.ts'
 import type { Completion, Task } from './task.ts'
 import { Watchdog } from './watchdog.ts'
 
@@ -264,7 +265,8 @@ export class Attempt {
 
   #firstFrame(): Frame {
     const { task, fence, number, start } = this.init
-    const { taskId, digest, prompt, sampling, stop, maxTokens, logprobs, format, tenant } = task.spec
+    const { taskId, digest, prompt, sampling, stop, maxTokens, logprobs, format, tenant, requestId } = task.spec
+    const traceparent = attemptTraceparent(task.spec, fence)
     if (typeof start === 'object')
       return { type: 'attempt.attach', taskId, heldFence: start.attach, fence, from: this.from }
     return {
@@ -283,6 +285,8 @@ export class Attempt {
       ...(format !== undefined && { format }),
       ...(start === 'hold' && { hold: true }),
       tenant,
+      requestId,
+      ...(traceparent !== undefined && { traceparent }),
     }
   }
 }

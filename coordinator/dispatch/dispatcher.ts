@@ -26,6 +26,7 @@ import { AttemptStreams } from './attempt-streams.ts'
 import { nameOf, routeOf } from './attempt-log.ts'
 import type { Attempt, DropReason } from './attempt.ts'
 import { DAY_MS, dayOf, type Budget } from './budget.ts'
+import { pricedModel, type Costs } from './costs.ts'
 import type { AnswerSource } from './given.ts'
 import type { DispatchEvent, Tell, TokenCounts } from './happened.ts'
 import type { Place } from './placement.ts'
@@ -35,6 +36,7 @@ import { Shares } from './shares.ts'
 import type { RunComponents, RunCounters } from './run-components.ts'
 import { TaskRun } from './task-run.ts'
 import { Task } from './task.ts'
+import { logIdsOf } from './traced.ts'
 import { WaitingLine } from './waiting-line.ts'
 import { WorkDispatcher } from './work-dispatcher.ts'
 import { promptTokensOf, type WorkAnswer, type WorkSpec } from './work-run.ts'
@@ -67,6 +69,8 @@ export interface DispatcherComponents {
   readonly onArrival?: (digest: ModelDigest, expected: ExpectedTokens) => void
   /** A task, or a request of work, has ended, and took so many tokens of its tenant. */
   readonly onUsed?: (tenant: string, tokens: number) => void
+  /** Energy and clouds are not priced without it. */
+  readonly costs?: Costs | undefined
   /** Something happened. Must neither throw nor wait: it stands in the way of what goes on. */
   readonly onEvent?: Tell
 }
@@ -136,6 +140,7 @@ export class Dispatcher {
       recorder: this.#recorder,
       line: this.#line,
       counters: this.#counters,
+      costs: components.costs,
       count: (reason) => this.#dropped.set(reason, (this.#dropped.get(reason) ?? 0) + 1),
       lostSignal,
       tell,
@@ -255,8 +260,12 @@ export class Dispatcher {
     const { nodes, route, attempts, timing } = answer
     const promptTokens = promptTokensOf(answer)
     const [node] = nodes
+    const { costs, directory } = this.#components
+    const tokens = { promptTokens, cachedTokens: 0, completionTokens: 0 }
+    const cloud = costs?.cloud(pricedModel(directory, digest, model, work.kind), tokens)
     const usage = {
       ...{ tenant, model, digest, route, attempts, promptTokens, ...(node && { node }) },
+      ...(cloud && { cloudMicros: cloud.micros }),
       kind: work.kind,
       state: 'completed',
       cachedTokens: 0,
@@ -343,7 +352,7 @@ export class Dispatcher {
       this.#start(run).clientLeft()
     } catch (thrown) {
       const { code, message } = asSkeinError(thrown)
-      this.#log.error({ task: spec.taskId, code }, message)
+      this.#log.error({ ...logIdsOf(spec), code }, message)
       const result = { outcome: 'failed', error: { code, message }, tail: '' } as const
       this.#recorder.record({ type: 'task.ended', atMs: wallMs, taskId: spec.taskId, result })
     }

@@ -26,6 +26,8 @@ export type DispatchEvent =
       readonly task: TaskSpec
       readonly attempt: AssignedAttempt
       readonly ended: NonNullable<LedgerAttempt['ended']>
+      /** Fencing token of the attempt that the task had begun before this one. */
+      readonly before?: number
     }
   /** The answer comes from another attempt now. */
   | {
@@ -46,7 +48,7 @@ export type DispatchEvent =
     }
   | {
       readonly type: 'work.ended'
-      readonly work: Pick<WorkSpec, 'taskId' | 'digest' | 'tenant'> & { readonly kind: WorkKind }
+      readonly work: Pick<WorkSpec, 'taskId' | 'digest' | 'tenant' | 'trace'> & { readonly kind: WorkKind }
       readonly outcome: TaskOutcome
       /** Why it was not completed. */
       readonly code?: ErrorCode

@@ -105,7 +105,7 @@ export class Placement {
       this.#position = undefined
       left.abort(new SkeinError('CLIENT_CLOSED', 'the place is not waited for any more'))
       // What was given in the same moment must not stay reserved.
-      slot?.then((place) => this.#components.planner.giveBack(place.assignment)).catch(() => {})
+      slot?.then((place) => this.#components.planner.giveBack(this.#task, place.assignment)).catch(() => {})
     }
   }
 

@@ -72,8 +72,11 @@ export class Planner {
     const demand = this.#demand(task)
     const { node } = plan
     const cost = node.price && costMicros(node.price, demand.inputTokensMax, demand.outputTokensMax)
-    const money = cost === undefined ? undefined : budget.reserve(task.id, cost)
+    // verified again: an attempt may have begun since it was planned
+    const isWithin = cost !== undefined && cost <= task.costLeftMicros
+    const money = isWithin ? budget.reserve(task.id, cost) : undefined
     if (node.price && money === undefined) return undefined
+    task.costMicros += money?.amountMicros ?? 0
     const { digest, decodeTokens } = demand
     const prefillTokens = uncachedTokens(node.models.get(digest)!, demand)
     const reservation = directory.reserve(node.peerId, digest, { prefillTokens, decodeTokens })
@@ -103,9 +106,11 @@ export class Planner {
   }
 
   /** An assignment that no attempt was made of. */
-  giveBack({ reservation, money }: Assignment): void {
+  giveBack(task: Task, { reservation, money }: Assignment): void {
     reservation.release()
-    if (money) this.#components.budget.settle(money, 0)
+    if (money === undefined) return
+    this.#components.budget.settle(money, 0)
+    task.costMicros -= money.amountMicros
   }
 
   /** Whether `task` could run on `node` if a slot were free there. */
@@ -167,6 +172,7 @@ export class Planner {
     const inputTokens = attempt.isAccepted ? this.promptTokens(task) + from : 0
     const cost = Math.min(costMicros(node.price, inputTokens, delivered), money.amountMicros)
     this.#components.budget.settle(money, cost)
+    task.costMicros += cost - money.amountMicros
     return cost
   }
 
@@ -208,6 +214,7 @@ export class Planner {
       tenant,
       // one less: the reservation is rounded up
       budget: Math.max(0, budget.left() - 1) / 1e6,
+      ...(task.spec.costMicrosMax !== undefined && { costMax: Math.max(0, task.costLeftMicros - 1) / 1e6 }),
       inputTokensMax: inputTokensMax(task),
       outputTokensMax: maxTokens - generated,
       // an answer that is longer than expected is expected to go on for as long again

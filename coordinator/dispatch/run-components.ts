@@ -3,6 +3,7 @@ import type { Clock, Logger } from '../../mesh/runtime/index.ts'
 import type { AttemptReason } from '../ledger/index.ts'
 import type { Attempt, AttemptComponents } from './attempt.ts'
 import type { Tell } from './happened.ts'
+import type { Costs } from './costs.ts'
 import type { PlacementComponents } from './placement.ts'
 import type { Recorder } from './recorder.ts'
 import type { TaskRun } from './task-run.ts'
@@ -18,6 +19,8 @@ export interface RunComponents extends AttemptComponents, PlacementComponents {
   readonly log: Logger
   readonly recorder: Recorder
   readonly counters: RunCounters
+  /** Nothing is priced without it. */
+  readonly costs?: Costs | undefined
   /** Aborts when that life of the node is over. */
   readonly lostSignal: (node: Attempt['node']) => AbortSignal
   readonly tell: Tell

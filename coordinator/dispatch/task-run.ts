@@ -19,7 +19,9 @@ import type { AnswerSource } from './given.ts'
 import { Placement, type HeldAttempt, type Place } from './placement.ts'
 import { endState, expired, isFaultOfNode, outcomeOf, reasonToMove } from './outcomes.ts'
 import type { RunComponents } from './run-components.ts'
+import { endOfTask } from './task-end.ts'
 import type { Completion, Task } from './task.ts'
+import { logIdsOf } from './traced.ts'
 
 /** A node that failed a task is left out of its next plans for this long, doubled with each attempt up to the bound. */
 const EXCLUSION_MS = 1000
@@ -306,7 +308,6 @@ export class TaskRun {
     void this.attempts.begun(attempt, assignment, reason).then(() => recorded?.resolve())
     this.#components.onAttempt(this)
     if (start !== 'hold' && reason !== 'first') this.#components.onMoved(attempt, reason)
-    this.#log.debug({ task: task.id, attempt: task.attempts, node: node.name, reason }, 'assigned')
     return attempt
   }
 
@@ -415,7 +416,8 @@ export class TaskRun {
       task.enter('queued')
       return error
     }
-    this.#log.warn({ task: task.id, attempt: task.attempts, node: attempt.node.name, code: error.code }, error.message)
+    const ids = { ...logIdsOf(task.spec), attempt: attempt.init.number }
+    this.#log.warn({ ...ids, node: attempt.node.name, code: error.code }, error.message)
     // A node that no longer has the model says so of itself; others may have it.
     if (error.row.blame === 'caller' && error.code !== 'MODEL_NOT_FOUND') throw error
     this.#placement.lost({ fence: attempt.init.fence, peerId: attempt.node.peerId }, false)
@@ -452,7 +454,7 @@ export class TaskRun {
 
   async #fail(error: SkeinError): Promise<void> {
     const { task } = this
-    this.#log.debug({ task: task.id, request: task.spec.requestId, code: error.code }, error.message)
+    this.#log.debug({ ...logIdsOf(task.spec), code: error.code }, error.message)
     this.#endAttempts(error)
     if (!this.#isAbandoned) {
       const outcome = endState(error)
@@ -473,14 +475,12 @@ export class TaskRun {
   }
 
   async #record(result: TaskResult): Promise<void> {
-    const { clock, planner, recorder } = this.#components
-    const { id: taskId, answer, spec } = this.task
+    const { clock, recorder } = this.#components
+    const { answer, spec } = this.task
     this.#result = result
-    const part = answer.part(this.#checkpointed)
     const atMs = (this.#endedAtMs = clock.wallMs())
-    const told = { ...(part && { part }), ...(!result.usage && { promptTokens: planner.promptRead(this.task) }) }
-    const event = { type: 'task.ended', atMs, taskId, result, ...told } as const
-    const durable = recorder.settled(event)
+    const ended = { atMs, result, part: answer.part(this.#checkpointed) }
+    const durable = recorder.settled(endOfTask(this.#components, this.task, ended))
     if (spec.attachment === 'attached') return
     const late = new AbortController()
     await Promise.race([durable, sleep(clock, COMMIT_WAIT_MS, late.signal).catch(() => {})])

@@ -50,6 +50,8 @@ export class Task {
   /** Since when it waits in the line. */
   waitingSinceMs: number | undefined
   firstTokenAtMs: number | undefined
+  /** In micro-units: what its attempts cost, and what is set aside for those that run. */
+  costMicros = 0
   /** Token whose frames are delivered; those of any other are dropped (invariant I1). */
   deliveringFence = -1
   #state: TaskState = 'queued'
@@ -79,6 +81,9 @@ export class Task {
     }
     remake()
     task.attempts = Math.max(0, ...from.attempts.map(({ assigned }) => assigned.attempt))
+    // what an attempt cost whose end is not on record is not known: it was no more than was set aside
+    for (const { assigned, ended } of from.attempts)
+      task.costMicros += ended?.costMicros ?? assigned.reservedMicros ?? 0
     return task
   }
 
@@ -93,6 +98,11 @@ export class Task {
   /** @throws SkeinError INTERNAL for a transition that is not legal. */
   enter(state: TaskState): void {
     this.#state = stepTask(this.#state, state)
+  }
+
+  /** Micro-units that it may still cost by its client's own limit. */
+  get costLeftMicros(): number {
+    return Math.max(0, (this.spec.costMicrosMax ?? Number.POSITIVE_INFINITY) - this.costMicros)
   }
 
   /** Takes over a part of its answer that no attempt has made. @throws SkeinError as `Answer.restore`. */

@@ -21,6 +21,7 @@ import { endState } from './outcomes.ts'
 import type { Place } from './placement.ts'
 import { refusal } from './planner.ts'
 import type { Shares } from './shares.ts'
+import { logIdsOf } from './traced.ts'
 import type { WaitingLine } from './waiting-line.ts'
 import { joinResults, splitWork } from './work-parts.ts'
 import { tokensOf, WorkPlanner } from './work-planner.ts'
@@ -110,8 +111,8 @@ export class WorkDispatcher {
     const ending = AbortSignal.any([signal, limit.signal, this.#stopping.signal])
     const beganMs = clock.nowMs()
     const tell = (ended: Pick<WorkEnd, 'outcome' | 'code' | 'promptTokens'>): void => {
-      const { taskId, digest, tenant } = spec
-      const work = { taskId, digest, tenant, kind: spec.work.kind }
+      const { taskId, digest, tenant, trace } = spec
+      const work = { taskId, digest, tenant, ...(trace && { trace }), kind: spec.work.kind }
       this.#components.tell({ type: 'work.ended', work, tookMs: clock.nowMs() - beganMs, ...ended })
     }
     try {
@@ -124,7 +125,7 @@ export class WorkDispatcher {
       if (signal.aborted) this.#counts.cancelled++
       else this.#counts.failed++
       tell({ outcome: endState(error), code: error.code, promptTokens: 0 })
-      this.#log.debug({ task: spec.taskId, request: spec.requestId, code: error.code }, error.message)
+      this.#log.debug({ ...logIdsOf(spec), code: error.code }, error.message)
       throw error
     } finally {
       limit.cancel()

@@ -15,7 +15,7 @@ import {
 import { deadline, type Clock, type Logger } from '../../mesh/runtime/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
 import type { Directory, Reservation } from '../directory/index.ts'
-import { wholeCount, type NodeName, type Priority } from '../ledger/index.ts'
+import { wholeCount, type NodeName, type Priority, type TaskTrace } from '../ledger/index.ts'
 import { exclusionKey, type NodeSnapshot } from '../scheduler/index.ts'
 import { routeOf } from './attempt-log.ts'
 import type { Place } from './placement.ts'
@@ -23,6 +23,7 @@ import { refusal } from './planner.ts'
 import type { Shares } from './shares.ts'
 import type { Outcome, Waiter, WaitingLine } from './waiting-line.ts'
 import { isFaultOfNode } from './outcomes.ts'
+import { logIdsOf } from './traced.ts'
 import { exchangeWork } from './work-exchange.ts'
 import { tokensOf, type WorkDemand, type WorkPlanner } from './work-planner.ts'
 
@@ -49,6 +50,8 @@ export interface WorkSpec {
   readonly localOnly: boolean
   /** From now to the end. */
   readonly deadlineMs: number
+  /** Absent where there is no trace. */
+  readonly trace?: TaskTrace
 }
 
 export interface WorkAnswer {
@@ -182,8 +185,8 @@ export class WorkRun {
   /** Learns from a failure. @throws the error itself when another node, or another time, could not do better. */
   #settleFailure(node: NodeSnapshot, error: SkeinError): SkeinError {
     const { clock, counts, directory, log, planner } = this.#components
-    const { taskId, digest } = this.#spec
-    log.warn({ task: taskId, node: node.name, code: error.code }, error.message)
+    const { digest } = this.#spec
+    log.warn({ ...logIdsOf(this.#spec), node: node.name, code: error.code }, error.message)
     // a node that no longer has the model says so of itself; others may have it
     if (error.row.blame === 'caller' && error.code !== 'MODEL_NOT_FOUND') throw error
     const entry = directory.entry(node.peerId)

@@ -3,13 +3,15 @@
  * secret itself is nowhere: its SHA-256 is enough to know it again, since it has 256 random bits (a slow hash protects
  * secrets that people choose). Times are wall-clock ms since 1970.
  */
+import type { DeviceLevel } from '../../mesh/protocol/index.ts'
 import type { Priority } from './events.ts'
 
 /**
  * What a route is for. `inference`: answers and work, and one's own tasks · `mesh`: what the mesh is and does · `admin`:
- * all of it, and everything that changes it.
+ * all of it, and everything that changes it · `bridge`: reports of devices and calls to them, and inference in the name of
+ * a device.
  */
-export const ROUTE_CLASSES = ['inference', 'mesh', 'admin'] as const
+export const ROUTE_CLASSES = ['inference', 'mesh', 'admin', 'bridge'] as const
 export type RouteClass = (typeof ROUTE_CLASSES)[number]
 
 /** What a key may do. An absent limit is none. */
@@ -23,6 +25,8 @@ export interface KeyGrant {
   readonly localOnly: boolean
   /** None of its answers is kept, and it is given none that was. */
   readonly noCache?: boolean
+  /** What it may do with devices; nothing when absent. */
+  readonly devices?: DeviceLevel
   readonly requestsPerMinute?: number
   /** Tokens of prompts and answers. */
   readonly tokensPerMinute?: number

@@ -59,6 +59,20 @@ export interface TaskSpec {
   /** What the gateway needs to write the answer again in the client's API; opaque here, at most 64 KiB of JSON. */
   readonly shape: string
   readonly idempotency?: { readonly key: string; readonly bodyDigest: string }
+  /** Absent where there is no trace. */
+  readonly trace?: TaskTrace
+  /** The most that it may cost, in millionths of the owner's currency; bounded by the day's budget alone when absent. */
+  readonly costMicrosMax?: number
+}
+
+/** Which trace a task belongs to, and the span that its attempts are parts of. */
+export interface TaskTrace {
+  /** Of that span, as in a header of the name. */
+  readonly traceparent: string
+  /** The span is ours, and sent to a collector: each attempt has one of its own under it. Else it is the client's. */
+  readonly isOwn: boolean
+  /** Of ours: the client's span that it is a part of. */
+  readonly parentSpanId?: string
 }
 
 export interface NodeName {
@@ -84,6 +98,21 @@ export type AttemptReason =
 export interface ExplainedCandidate extends NodeName {
   readonly prediction?: Prediction
   readonly rejected?: string
+}
+
+/** What a node's machine took for an attempt, above being idle. */
+export interface UsedEnergy {
+  readonly joules: number
+  /** By a rule of thumb; else the node has measured what an answer takes, or its owner has said it. */
+  readonly isEstimated: boolean
+  /** In micro-units, where the owner has said what energy costs and nobody else bills the attempt. */
+  readonly costMicros?: number
+}
+
+/** What a cloud would have charged for an answer, in micro-units, and by which entry of the price table. */
+export interface CloudEstimate {
+  readonly micros: number
+  readonly price: string
 }
 
 /** What a node took for an attempt, in ms; a part that was not reached is absent. */
@@ -160,6 +189,8 @@ export type LedgerEvent =
       readonly observed: ObservedMs
       /** What it cost; where it has a price. */
       readonly costMicros?: number
+      /** Where its node has said what the model takes. */
+      readonly energy?: UsedEnergy
     }
   /** Tokens since the last checkpoint. */
   | { readonly type: 'task.checkpointed'; readonly atMs: number; readonly taskId: TaskId; readonly part: AnswerPart }
@@ -172,6 +203,8 @@ export type LedgerEvent =
       readonly result: TaskResult
       /** Of an answer that did not end whole, and so has no `usage`: tokens of its prompt, as estimated. */
       readonly promptTokens?: number
+      /** Where a price is known. */
+      readonly cloud?: CloudEstimate
     }
   /** Work was done, which has no task: it is in the usage alone. The first such event of an id holds. */
   | {

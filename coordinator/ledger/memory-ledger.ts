@@ -251,7 +251,7 @@ export class MemoryLedger implements Ledger {
       const events = this.durableEvents.length
       const { rows, access, usage, batches } = this.#disk
       const counts = { tasks: rows.size, accessEvents: access.length, usage: usage.size, batchEvents: batches.length }
-      return { schemaVersion: 3, events, epoch: this.epoch, ...counts }
+      return { schemaVersion: 4, events, epoch: this.epoch, ...counts }
     })
   }
 

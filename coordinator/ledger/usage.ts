@@ -26,8 +26,16 @@ export interface UsageRow {
   readonly attempts: number
   /** From its admission to its end. */
   readonly tookMs: number
-  /** In millionths of the owner's currency; where a node has a price. */
+  /** What was billed, in millionths of the owner's currency; where a node has a price. */
   readonly costMicros?: number
+  /** What the owner's devices took above being idle; where their nodes say it. */
+  readonly joules?: number
+  /** Those of them that are a rule of thumb. */
+  readonly estimatedJoules?: number
+  /** What they cost, where the owner has said what energy costs. */
+  readonly energyMicros?: number
+  /** What a cloud would have charged; where a price is known. */
+  readonly cloudMicros?: number
 }
 
 /** What rows may be summed by. `day` is a day of UTC, counted from 1970. */
@@ -64,7 +72,13 @@ export interface UsageSum {
   readonly cachedTokens: number
   readonly completionTokens: number
   readonly tookMs: number
+  /** What was billed, and what energy cost. */
   readonly costMicros: number
+  readonly joules: number
+  readonly estimatedJoules: number
+  /** Of the cost: energy. */
+  readonly energyMicros: number
+  readonly cloudMicros: number
 }
 
 export const USAGE_DAY_MS = 86_400_000
@@ -94,6 +108,8 @@ export function usageOfTask(task: LedgerTask, event: LedgerEventOf<'task.ended'>
   const { spec, attempts, admittedAtMs } = task
   const last = attempts.at(-1)?.assigned
   const costs = attempts.flatMap(({ ended }) => (ended?.costMicros === undefined ? [] : [ended.costMicros]))
+  const energies = attempts.flatMap(({ ended }) => (ended?.energy ? [ended.energy] : []))
+  const energyCosts = energies.flatMap(({ costMicros }) => (costMicros === undefined ? [] : [costMicros]))
   const code = event.result.error?.code
   return {
     taskId: spec.taskId,
@@ -109,9 +125,17 @@ export function usageOfTask(task: LedgerTask, event: LedgerEventOf<'task.ended'>
     ...usedBy(event),
     attempts: attempts.length,
     tookMs: Math.max(0, event.atMs - admittedAtMs),
-    ...(costs.length > 0 && { costMicros: costs.reduce((sum, cost) => sum + cost, 0) }),
+    ...(costs.length > 0 && { costMicros: sumOf(costs) }),
+    ...(energies.length > 0 && {
+      joules: sumOf(energies.map(({ joules }) => joules)),
+      estimatedJoules: sumOf(energies.map(({ joules, isEstimated }) => (isEstimated ? joules : 0))),
+    }),
+    ...(energyCosts.length > 0 && { energyMicros: sumOf(energyCosts) }),
+    ...(event.cloud && { cloudMicros: event.cloud.micros }),
   }
 }
+
+const sumOf = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0)
 
 const AXIS_OF: Readonly<Record<UsageAxis, (row: UsageRow) => string | number | undefined>> = {
   tenant: (row) => row.tenant,
@@ -138,7 +162,7 @@ export function sumUsage(rows: Iterable<UsageRow>, query: UsageQuery): UsageSum[
   return [...sums.values()]
     .sort((a, b) => compareKeys(a.key, b.key))
     .slice(0, query.limit)
-    .map(({ key, rows: of }) => sumOf(query.by, key, of))
+    .map(({ key, rows: of }) => sumOfRows(query.by, key, of))
 }
 
 function compareKeys(a: readonly (string | number | undefined)[], b: readonly (string | number | undefined)[]): number {
@@ -151,7 +175,7 @@ function compareKeys(a: readonly (string | number | undefined)[], b: readonly (s
   return 0
 }
 
-function sumOf(
+function sumOfRows(
   axes: readonly UsageAxis[],
   key: readonly (string | number | undefined)[],
   rows: readonly UsageRow[],
@@ -165,6 +189,10 @@ function sumOf(
     cachedTokens: total((row) => row.cachedTokens),
     completionTokens: total((row) => row.completionTokens),
     tookMs: total((row) => row.tookMs),
-    costMicros: total((row) => row.costMicros ?? 0),
+    costMicros: total((row) => row.costMicros ?? 0) + total((row) => row.energyMicros ?? 0),
+    joules: total((row) => row.joules ?? 0),
+    estimatedJoules: total((row) => row.estimatedJoules ?? 0),
+    energyMicros: total((row) => row.energyMicros ?? 0),
+    cloudMicros: total((row) => row.cloudMicros ?? 0),
   }
 }

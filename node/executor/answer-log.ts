@@ -37,7 +37,12 @@ export class AnswerLog {
   }
 
   get hasTokens(): boolean {
-    return this.#end > this.#firstIndex
+    return this.made > 0
+  }
+
+  /** Tokens that the attempt made itself. */
+  get made(): number {
+    return this.#end - this.#firstIndex
   }
 
   /** About what it takes in memory. */

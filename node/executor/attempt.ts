@@ -13,10 +13,11 @@ import {
   type PeerId,
   type TaskId,
 } from '../../mesh/protocol/index.ts'
-import type { CancelTimer, Clock, Logger } from '../../mesh/runtime/index.ts'
+import type { CancelTimer, Clock, Logger, SpanSink } from '../../mesh/runtime/index.ts'
 import type { Engine, GenerationEvent, GenerationRequest } from '../engines/index.ts'
 import type { ModelHost, Slot } from '../models/index.ts'
 import { AnswerLog, type FinalFrame } from './answer-log.ts'
+import { AttemptTrace } from './attempt-trace.ts'
 import { AttemptStream, type AttemptChannel, type StreamEnd } from './attempt-stream.ts'
 import { PROGRESS_MS } from './frame-relay.ts'
 
@@ -32,6 +33,8 @@ export interface AttemptComponents {
   readonly onLoad: () => void
   /** So many tokens more were read, of the prompt, or made. */
   readonly onTokens: (tokens: number) => void
+  /** Where spans go; there are none without it. */
+  readonly spans?: SpanSink | undefined
 }
 
 export interface AttemptInit {
@@ -51,6 +54,7 @@ export class Attempt {
   readonly #firstFence: number
   readonly #maxTokens: number
   readonly #ending = new AbortController()
+  readonly #trace: AttemptTrace
   readonly #commit = Promise.withResolvers<readonly number[]>()
   /** Given to the engine; let go of at the end, since the prompt may be large. */
   #init: AttemptInit | undefined
@@ -67,11 +71,17 @@ export class Attempt {
     this.#components = components
     this.#init = init
     this.taskId = taskId
+    this.#trace = new AttemptTrace(components, init.start)
     this.log = new AnswerLog(init.generated.length)
     this.#fence = this.#firstFence = fence
     this.#maxTokens = maxTokens
     this.#phase = hold ? 'preparing' : 'generating'
     this.#commit.promise.catch(() => {})
+  }
+
+  /** For log lines. */
+  get ids(): object {
+    return { ...this.#trace.ids, fence: this.#fence }
   }
 
   /** Its newest fencing token: that of its last stream. */
@@ -114,6 +124,7 @@ export class Attempt {
    */
   async serve(channel: AttemptChannel, fence: number, piece: number): Promise<ServeEnd> {
     this.#stream?.abort(new SkeinError('STALE_FENCING_TOKEN', 'the attempt goes on on another stream'))
+    if (fence !== this.#firstFence) this.#trace.mark('attached')
     this.#fence = fence
     this.#owner = channel.peer
     const init = { fence, log: this.log, piece }
@@ -146,7 +157,8 @@ export class Attempt {
     this.log.final = final
     this.#stream?.relay.wake()
     const outcome = final.type === 'attempt.failed' ? final.code : final.type
-    this.#components.log.debug({ task: this.taskId, fence: this.#fence, outcome, index: this.log.end }, 'ended')
+    this.#trace.end(final, this.log.made)
+    this.#components.log.debug({ ...this.ids, outcome, index: this.log.end }, 'ended')
     await this.#stream?.flushed
   }
 
@@ -164,7 +176,10 @@ export class Attempt {
       ...(logprobs !== undefined && { logprobs }),
       ...(format !== undefined && { format }),
       ...(hold && { hold: this.#commit.promise }),
+      ...(this.#trace.traceparent !== undefined && { traceparent: this.#trace.traceparent }),
     }
+    this.#components.log.debug(this.ids, 'began')
+    this.#trace.mark('prefill')
     try {
       for await (const event of engine.generate(request, signal)) {
         if (event.type === 'end') {
@@ -187,6 +202,7 @@ export class Attempt {
       case 'tokens':
         if (this.#phase !== 'generating')
           throw new SkeinError('ENGINE_FAILED', 'the engine gave tokens before the commit')
+        this.#trace.mark('decode')
         this.log.add(event)
         this.#components.onTokens(event.ids.length)
         return this.#stream?.relay.wake()
@@ -209,6 +225,7 @@ export class Attempt {
   #prepared(): void {
     if (this.#phase !== 'preparing') return
     this.#phase = 'prepared'
+    this.#trace.mark('prepared')
     const { clock, onLoad } = this.#components
     const late = (): void => this.end(new SkeinError('STREAM_TIMEOUT', `no commit within ${LIMITS.preparedMs} ms`))
     this.#cancelPrepared = clock.timer(LIMITS.preparedMs, late)
@@ -227,6 +244,7 @@ export class Attempt {
         'attempt.commit: no whole number of tokens, or more than the answer may have',
       )
     this.#cancelPrepared()
+    this.#trace.mark('committed')
     this.#phase = 'generating'
     this.log.skip(ids.length)
     this.#commit.resolve(ids)

@@ -14,10 +14,11 @@ import {
   type PeerId,
   type TaskId,
 } from '../../mesh/protocol/index.ts'
-import { sleep, withDeadline, type Clock, type Logger } from '../../mesh/runtime/index.ts'
+import { sleep, withDeadline, type Clock, type Logger, type SpanSink } from '../../mesh/runtime/index.ts'
 import type { Member, PeerTransport } from '../../mesh/network/index.ts'
 import type { ModelHost, Slot } from '../models/index.ts'
 import { Attempt, failedFrame } from './attempt.ts'
+import { logIdsOf } from './attempt-trace.ts'
 import type { AttemptChannel } from './attempt-stream.ts'
 import { FenceGuard } from './fence-guard.ts'
 import { HeldAttempts, type HeldAttempt } from './held-attempts.ts'
@@ -41,6 +42,8 @@ export interface ExecutorComponents {
   readonly refusalOf?: (coordinator: Member, tenant: string | undefined) => string | undefined
   /** An attempt has begun, or tokens were read or made. */
   readonly onUse?: (use: { readonly requests?: number; readonly tokens?: number }) => void
+  /** Where spans go; there are none without it. */
+  readonly spans?: SpanSink | undefined
 }
 
 /** Who closed the node: its owner by a directive, or the owner's policy. Each opens again only what it has closed. */
@@ -168,7 +171,7 @@ export class Executor {
       }
     } catch (thrown) {
       if (!(thrown instanceof SkeinError)) throw thrown
-      this.#log.debug({ task: first.taskId, fence: first.fence, code: thrown.code }, 'refused')
+      this.#log.debug({ ...refusedIds(first), code: thrown.code }, 'refused')
       await channel.send(failedFrame(first.fence, thrown))
       await channel.close()
     }
@@ -192,9 +195,9 @@ export class Executor {
     const older = this.#attempts.get(taskId)
     if (older) this.#drop(older, new SkeinError('STALE_FENCING_TOKEN', `superseded by a newer attempt of ${taskId}`))
     const host = this.#hostOf(start)
-    const { clock, onLoad, onUse = () => {} } = this.#components
+    const { clock, onLoad, onUse = () => {}, spans } = this.#components
     const onTokens = (tokens: number): void => onUse({ tokens })
-    const components = { clock, log: this.#log, onLoad: () => onLoad(false), onTokens }
+    const components = { clock, log: this.#log, onLoad: () => onLoad(false), onTokens, spans }
     const attempt = new Attempt(components, { start, host, generated })
     this.#attempts.set(taskId, attempt)
     let slot: Slot
@@ -285,6 +288,11 @@ export class Executor {
     return false
   }
 }
+
+const refusedIds = (first: AttemptStart | AttemptAttach): object =>
+  first.type === 'attempt.attach'
+    ? { task: first.taskId, fence: first.fence }
+    : { ...logIdsOf(first), fence: first.fence }
 
 const noFreeSlot = (host: ModelHost): SkeinError => new SkeinError('NO_FREE_SLOT', `all ${host.slots} slots are taken`)
 

@@ -21,8 +21,14 @@ export interface NewTask {
 export type RowChange =
   | { readonly kind: 'none' }
   | { readonly kind: 'assigned'; readonly nodeId: string; readonly nodeName: string; readonly route: string }
-  /** What an attempt cost; nothing where its node has no price. */
-  | { readonly kind: 'attempt end'; readonly costMicros: number | null }
+  /** What an attempt cost and took; nothing where that is not known. */
+  | {
+      readonly kind: 'attempt end'
+      readonly costMicros: number | null
+      readonly joules: number | null
+      readonly estimatedJoules: number | null
+      readonly energyMicros: number | null
+    }
   /** Tokens from `from` up to `to`. */
   | { readonly kind: 'tokens'; readonly from: number; readonly to: number }
   | {
@@ -35,6 +41,7 @@ export type RowChange =
       readonly cachedTokens: number
       /** The tokens that the task has, when `null`. */
       readonly completionTokens: number | null
+      readonly cloudMicros: number | null
     }
   /** A row of the usage without a task. */
   | { readonly kind: 'work'; readonly usage: UsageColumns }
@@ -56,6 +63,10 @@ export type UsageColumns = readonly [
   attempts: number,
   tookMs: number,
   costMicros: number | null,
+  joules: number | null,
+  estimatedJoules: number | null,
+  energyMicros: number | null,
+  cloudMicros: number | null,
 ]
 
 /** One sum, with a column for each axis that was asked for. */

@@ -8,7 +8,7 @@ import {
   type TaskId,
   type TaskState,
 } from '../../../mesh/protocol/index.ts'
-import type { AnswerPart, LedgerEvent, LedgerEventOf, Priority } from '../events.ts'
+import type { AnswerPart, LedgerEvent, LedgerEventOf, Priority, UsedEnergy } from '../events.ts'
 import { apply, purgedEvent, type LedgerTask, type TaskSummary } from '../state.ts'
 import type { AccessEvent } from '../access.ts'
 import type { BatchEvent } from '../batches.ts'
@@ -86,17 +86,23 @@ function changeOf(event: Exclude<LedgerEvent, { type: 'task.admitted' }>): RowCh
       return { kind: 'tokens', ...rangeOf(event.part) }
     case 'task.ended': {
       const { outcome, error } = event.result
-      const used = { completionTokens: null, ...usedBy(event) }
+      const used = { completionTokens: null, ...usedBy(event), cloudMicros: event.cloud?.micros ?? null }
       return { kind: 'end', state: outcome, code: error?.code ?? null, ...rangeOf(event.part), ...used }
     }
     case 'attempt.ended':
-      return { kind: 'attempt end', costMicros: event.costMicros ?? null }
+      return { kind: 'attempt end', costMicros: event.costMicros ?? null, ...energyColumns(event.energy) }
     case 'work.ended':
       return { kind: 'work', usage: columnsOf(event.usage) }
     case 'task.purged':
       return { kind: 'none' }
   }
 }
+
+const energyColumns = (energy: UsedEnergy | undefined) => ({
+  joules: energy?.joules ?? null,
+  estimatedJoules: energy === undefined ? null : energy.isEstimated ? energy.joules : 0,
+  energyMicros: energy?.costMicros ?? null,
+})
 
 function columnsOf(usage: LedgerEventOf<'work.ended'>['usage']): UsageColumns {
   const { tenant, model, digest, node, route, kind, state, code, attempts, tookMs, costMicros } = usage
@@ -105,6 +111,8 @@ function columnsOf(usage: LedgerEventOf<'work.ended'>['usage']): UsageColumns {
     ...([kind, state, code ?? null] as const),
     ...([usage.promptTokens, usage.cachedTokens, usage.completionTokens].map(wholeCount) as [number, number, number]),
     ...([wholeCount(attempts), tookMs, costMicros ?? null] as const),
+    ...([usage.joules ?? null, usage.estimatedJoules ?? null] as const),
+    ...([usage.energyMicros ?? null, usage.cloudMicros ?? null] as const),
   ]
 }
 

@@ -100,6 +100,15 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX batch_events_by_id ON batch_events (id, seq);
   `,
+  `
+  ALTER TABLE tasks ADD COLUMN joules REAL;
+  ALTER TABLE tasks ADD COLUMN estimated_joules REAL;
+  ALTER TABLE tasks ADD COLUMN energy_micros REAL;
+  ALTER TABLE usage ADD COLUMN joules REAL;
+  ALTER TABLE usage ADD COLUMN estimated_joules REAL;
+  ALTER TABLE usage ADD COLUMN energy_micros REAL;
+  ALTER TABLE usage ADD COLUMN cloud_micros REAL;
+  `,
 ]
 
 /** The one number that `sql` selects. */

@@ -28,7 +28,8 @@ const LOG_BYTES_MAX = 64 * 1024 * 1024
 
 /** All but `seq`. */
 const USAGE_COLUMNS = `task_id, at, tenant, model, digest, node_id, node_name, route, kind, state, code, prompt_tokens,
-  cached_tokens, completion_tokens, attempts, took_ms, cost_micros`
+  cached_tokens, completion_tokens, attempts, took_ms, cost_micros, joules, estimated_joules, energy_micros,
+  cloud_micros`
 const USAGE_AXES: Readonly<Record<UsageAxis, string>> = {
   tenant: 'tenant',
   model: 'model',
@@ -45,7 +46,11 @@ const USAGE_SUMS = [
   'sum(cached_tokens) AS cachedTokens',
   'sum(completion_tokens) AS completionTokens',
   'total(took_ms) AS tookMs',
-  'total(cost_micros) AS costMicros',
+  'total(cost_micros) + total(energy_micros) AS costMicros',
+  'total(joules) AS joules',
+  'total(estimated_joules) AS estimatedJoules',
+  'total(energy_micros) AS energyMicros',
+  'total(cloud_micros) AS cloudMicros',
 ]
 
 const EPOCH = "SELECT value FROM meta WHERE key = 'epoch'"
@@ -287,8 +292,12 @@ export class Store {
         )
       case 'attempt end':
         return this.#do(
-          `UPDATE tasks SET cost_micros = iif(?1 IS NULL, cost_micros, coalesce(cost_micros, 0) + ?1) WHERE task_id = ?2`,
-          [change.costMicros, taskId],
+          `UPDATE tasks SET cost_micros = iif(?1 IS NULL, cost_micros, coalesce(cost_micros, 0) + ?1),
+             joules = iif(?2 IS NULL, joules, coalesce(joules, 0) + ?2),
+             estimated_joules = iif(?3 IS NULL, estimated_joules, coalesce(estimated_joules, 0) + ?3),
+             energy_micros = iif(?4 IS NULL, energy_micros, coalesce(energy_micros, 0) + ?4)
+           WHERE task_id = ?5`,
+          [change.costMicros, change.joules, change.estimatedJoules, change.energyMicros, taskId],
         )
       case 'tokens':
         return this.#do('UPDATE tasks SET tokens = ? WHERE task_id = ? AND ended_at IS NULL AND tokens = ?', [
@@ -306,7 +315,7 @@ export class Store {
         return changed
       }
       case 'work':
-        this.#do(`INSERT INTO usage (${USAGE_COLUMNS}) VALUES (${'?, '.repeat(16)}?) ON CONFLICT DO NOTHING`, [
+        this.#do(`INSERT INTO usage (${USAGE_COLUMNS}) VALUES (${'?, '.repeat(20)}?) ON CONFLICT DO NOTHING`, [
           taskId,
           atMs,
           ...change.usage,
@@ -321,9 +330,10 @@ export class Store {
     this.#do(
       `INSERT INTO usage (${USAGE_COLUMNS})
        SELECT task_id, ?1, tenant, model, digest, node_id, node_name, route, 'answer', state, code, ?2, ?3,
-         coalesce(?4, tokens), attempts, max(0, ?1 - admitted_at), cost_micros
-       FROM tasks WHERE task_id = ?5 ON CONFLICT DO NOTHING`,
-      [atMs, change.promptTokens, change.cachedTokens, change.completionTokens, taskId],
+         coalesce(?4, tokens), attempts, max(0, ?1 - admitted_at), cost_micros, joules, estimated_joules,
+         energy_micros, ?5
+       FROM tasks WHERE task_id = ?6 ON CONFLICT DO NOTHING`,
+      [atMs, change.promptTokens, change.cachedTokens, change.completionTokens, change.cloudMicros, taskId],
     )
   }
 

@@ -2,7 +2,14 @@
 import { CoordinatorService, Observers, type MeshEvent } from '../../../coordinator/admission/index.ts'
 import type { AnswerCache } from '../../../coordinator/cache/index.ts'
 import { Directory } from '../../../coordinator/directory/index.ts'
-import { Budget, Dispatcher, type Task, type TaskEvent, type TaskRun } from '../../../coordinator/dispatch/index.ts'
+import {
+  Budget,
+  Dispatcher,
+  type Costs,
+  type Task,
+  type TaskEvent,
+  type TaskRun,
+} from '../../../coordinator/dispatch/index.ts'
 import { Replicas } from '../../../coordinator/residency/index.ts'
 import { MemoryLedger, type TaskSpec } from '../../../coordinator/ledger/index.ts'
 import { MemoryNetwork, type FrameChannel, type MemoryPeerTransport } from '../../../mesh/network/index.ts'
@@ -19,8 +26,9 @@ import {
   type AttemptStart,
   type Frame,
   type ModelCapability,
+  type Price,
 } from '../../../mesh/protocol/index.ts'
-import { ManualClock, SeededRandom, silentLogger } from '../../../mesh/runtime/index.ts'
+import { ManualClock, SeededRandom, silentLogger, type Logger } from '../../../mesh/runtime/index.ts'
 import { capability, DIGEST } from './snapshots.ts'
 
 export type NodeChannel = FrameChannel<
@@ -77,7 +85,15 @@ const notHere = (): Promise<never> => Promise.reject(new TypeError('not in these
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
+export interface DispatchHarnessInit {
+  readonly costs?: Costs
+  /** What may be spent a day. */
+  readonly budgetMicros?: number
+  readonly log?: Logger
+}
+
 export class DispatchHarness {
+  readonly #init: DispatchHarnessInit
   readonly clock = new ManualClock()
   readonly #random = new SeededRandom(11)
   readonly #network = new MemoryNetwork({ clock: this.clock, random: this.#random })
@@ -87,21 +103,24 @@ export class DispatchHarness {
   readonly observers = new Observers({ log: silentLogger })
   /** What was told of the tokens of tenants. */
   readonly used: [tenant: string, tokens: number][] = []
-  dispatcher = this.#dispatcher()
+  dispatcher: Dispatcher
   /** First frames of all attempts, in order. */
   readonly begins: Begin[] = []
   /** Names of the nodes that they came to. */
   readonly asked: string[] = []
   #tasks = 0
 
-  constructor() {
+  constructor(init: DispatchHarnessInit = {}) {
+    this.#init = init
+    this.dispatcher = this.#dispatcher()
     void this.dispatcher.start()
   }
 
   #dispatcher(): Dispatcher {
     const { clock, directory, ledger } = this
-    const budget = new Budget({ clock })
-    const components = { clock, random: this.#random, log: silentLogger, transport: this.#self, directory }
+    const { budgetMicros, log = silentLogger, costs } = this.#init
+    const budget = new Budget({ clock }, budgetMicros)
+    const components = { clock, random: this.#random, log, transport: this.#self, directory, costs }
     const onUsed = (tenant: string, tokens: number): void => void this.used.push([tenant, tokens])
     const onEvent = (event: MeshEvent): void => this.observers.tell(event)
     return new Dispatcher({ ...components, ledger, budget, onUsed, onEvent })
@@ -144,6 +163,7 @@ export class DispatchHarness {
       readonly attach?: (channel: NodeChannel, frame: AttemptAttach) => Promise<void>
       readonly model?: Partial<ModelCapability>
       readonly access?: Access
+      readonly price?: Price
     } = {},
   ): MemoryPeerTransport {
     const transport = this.#network.join(name)
@@ -156,11 +176,16 @@ export class DispatchHarness {
       if (begin.type === 'attempt.attach') await more.attach!(channel, begin)
       else await scripts[Math.min(played++, scripts.length - 1)]!(channel, begin)
     })
-    this.connect(transport, rate, more.model, more.access)
+    this.connect(transport, rate, more.model, more)
     return transport
   }
 
-  connect(transport: MemoryPeerTransport, rate: number, model: Partial<ModelCapability> = {}, access?: Access): number {
+  connect(
+    transport: MemoryPeerTransport,
+    rate: number,
+    model: Partial<ModelCapability> = {},
+    { access, price }: { readonly access?: Access; readonly price?: Price } = {},
+  ): number {
     const { clock, directory } = this
     const { peerId, certificate } = transport.self
     const session = directory.connected({ peerId, certificate, isSelf: false })
@@ -179,6 +204,7 @@ export class DispatchHarness {
       labels: {},
       addresses: [],
       ...(access && { access }),
+      ...(price && { price }),
     })
     return session
   }
