@@ -10,16 +10,12 @@ import { asModelDigest, GREEDY, type Sampling } from '../../mesh/protocol/index.
 import { createLogger, SeededRandom, SystemClock } from '../../mesh/runtime/index.ts'
 import { createEngine, type Engine } from '../../node/engines/index.ts'
 import { CORPUS } from '../fixtures/models/corpus.ts'
-import { ensureModel, type ModelName } from '../fixtures/models/index.ts'
+import { BUNDLED_CHAT_MODEL } from '../../node/models/store/index.ts'
+import { ensureModel } from '../fixtures/models/index.ts'
 import { machine, print } from './stats.ts'
 
 const { values } = parseArgs({ options: { prompts: { type: 'string', default: '200' } } })
 const PROMPTS = Number(values.prompts)
-/** Tokens of an answer: what two cores make of 200 prompts within three minutes. */
-const MODELS: readonly (readonly [ModelName, number])[] = [
-  ['tiny', 64],
-  ['m135', 12],
-]
 const SLOTS_A = 8
 const SLOTS_B = 3
 const CONTEXT_TOKENS = 512
@@ -31,6 +27,27 @@ const random = new SeededRandom(1)
 const below = (end: number): number => Math.floor(random.next() * end)
 const clock = new SystemClock()
 
+interface Measured {
+  readonly name: string
+  readonly path: () => Promise<string>
+  /** Of an answer: what two cores make of 200 prompts within three minutes. */
+  readonly maxTokens: number
+  readonly text: () => string
+}
+
+const words = (count: number): string => Array.from({ length: count }, () => WORDS[below(WORDS.length)]).join(' ')
+/** Random weights, whose distributions are flat, and trained ones. */
+const MODELS: readonly Measured[] = [
+  { name: 'tiny', path: () => ensureModel('tiny'), maxTokens: 64, text: () => words(6) },
+  { name: 'm135', path: () => ensureModel('m135'), maxTokens: 12, text: () => words(6) },
+  {
+    name: 'skein-tiny',
+    path: () => Promise.resolve(BUNDLED_CHAT_MODEL),
+    maxTokens: 120,
+    text: () => `Once upon a time there was a ${words(1)} named ${words(1)}.`,
+  },
+]
+
 interface Job {
   readonly text: string
   readonly sampling: Sampling
@@ -38,10 +55,10 @@ interface Job {
   readonly maxTokens: number
 }
 
-async function load(name: ModelName, slots: number): Promise<Engine> {
+async function load(path: string, slots: number): Promise<Engine> {
   const engine = createEngine('llama', { clock, log: createLogger('error') })
   const digest = asModelDigest(`sha256:${'0'.repeat(64)}`)
-  await engine.load({ path: await ensureModel(name), digest, slots, contextTokens: CONTEXT_TOKENS, threads: 1 })
+  await engine.load({ path, digest, slots, contextTokens: CONTEXT_TOKENS, threads: 1 })
   return engine
 }
 
@@ -84,12 +101,11 @@ function tell(what: string, some: readonly (readonly number[])[], others: readon
   )
 }
 
-async function measure(name: ModelName, maxTokens: number): Promise<void> {
-  const [a, b] = await Promise.all([load(name, SLOTS_A), load(name, SLOTS_B)])
+async function measure({ name, path, maxTokens, text: newText }: Measured): Promise<void> {
+  const file = await path()
+  const [a, b] = await Promise.all([load(file, SLOTS_A), load(file, SLOTS_B)])
   try {
-    const texts = Array.from({ length: PROMPTS }, () =>
-      Array.from({ length: 6 }, () => WORDS[below(WORDS.length)]).join(' '),
-    )
+    const texts = Array.from({ length: PROMPTS }, newText)
     const jobs = (temperature: number): Job[] =>
       texts.map((text, seed) => ({ text, sampling: { ...GREEDY, temperature, seed }, generated: [], maxTokens }))
     const [greedy, sampled] = [jobs(0), jobs(0.8)]
@@ -100,7 +116,7 @@ async function measure(name: ModelName, maxTokens: number): Promise<void> {
       answers(b, SLOTS_B, broken(greedy, wholeA)),
     ])
     const redrawnB = await answers(b, SLOTS_B, broken(sampled, drawnA))
-    print(`${name}, answers of ${maxTokens} tokens`)
+    print(`${name}, answers of at most ${maxTokens} tokens`)
     tell('greedy, two unbroken runs', wholeA, wholeB)
     tell('E1: greedy, continued on the other engine', wholeA, continuedB)
     tell('E2: temperature 0.8, continued on the other', drawnA, redrawnB)
@@ -111,5 +127,5 @@ async function measure(name: ModelName, maxTokens: number): Promise<void> {
 
 print(machine())
 const beganMs = clock.nowMs()
-for (const [name, maxTokens] of MODELS) await measure(name, maxTokens)
+for (const model of MODELS) await measure(model)
 print(`${Math.round((clock.nowMs() - beganMs) / 1000)} s`)

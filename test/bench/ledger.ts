@@ -1,7 +1,8 @@
-/** Commits and latency of the ledger with one and many callers, on a disk: `node test/bench/ledger.ts [DIRECTORY]`. */
+/** Commits and latency of the ledger with one and many callers, on a disk: `node test/bench/ledger.ts [--dir DIRECTORY]`. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { openLedger, type Ledger } from '../../coordinator/ledger/index.ts'
 import { silentLogger, SystemClock } from '../../mesh/runtime/index.ts'
 import { admitted, checkpointed } from '../compliance/ledger.samples.ts'
@@ -14,7 +15,8 @@ const RUN_MS = 4000
 const TOKENS = 50
 
 const clock = new SystemClock(true)
-const directory = mkdtempSync(join(process.argv[2] ?? tmpdir(), 'skein-bench-'))
+const { values } = parseArgs({ options: { dir: { type: 'string', default: tmpdir() } } })
+const directory = mkdtempSync(join(values.dir, 'skein-bench-'))
 
 /** Calls `work` from `callers` loops at once. Returns the time of each call. */
 async function measure(callers: number, work: () => Promise<unknown>): Promise<number[]> {

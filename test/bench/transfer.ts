@@ -1,6 +1,6 @@
 /**
- * Models between members: `node test/bench/transfer.ts [MEBIBYTES [rates|rhythm]]`, 256 and both when absent. In one run, on
- * the same file and disk:
+ * Models between members: `node test/bench/transfer.ts [--mib MEBIBYTES] [--part rates|rhythm]`, 256 and both when absent. In one
+ * run, on the same file and disk:
  *
  * - a pull from one member and from two, in turn with a plain HTTP and a plain HTTPS download that check the same digest,
  *   write the same file and make it durable. Each has one process that gives (or two) and one that takes; both print the
@@ -16,8 +16,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
-import { selfSigned } from '../../node/models/share/certificate.ts'
+import { makeSelfSigned } from '../../mesh/certificates/index.ts'
 import { ensureModel } from '../fixtures/models/index.ts'
 import { skein, SkeinProcess } from '../fixtures/skein-process.ts'
 import { modelBytes } from '../integration/pull.harness.ts'
@@ -27,9 +28,10 @@ import type { PlainFigure } from './transfer-plain.ts'
 
 const LAUNCHER = fileURLToPath(new URL('../../bin/skein', import.meta.url))
 const MIB = 1024 ** 2
-const sizeMib = Number(process.argv[2] ?? 256)
-const part = process.argv[3]
+const { values } = parseArgs({ options: { mib: { type: 'string', default: '256' }, part: { type: 'string' } } })
+const sizeMib = Number(values.mib)
 const ROUNDS = 5
+const DAY_MS = 24 * 3_600_000
 const RHYTHM_ROUNDS = 3
 const ANSWER_TOKENS = 200
 const TARGET = 0.7
@@ -94,7 +96,9 @@ interface PlainServer {
 }
 
 async function plainServer(path: string): Promise<PlainServer> {
-  const { key, cert } = selfSigned({ clock, random: new SystemRandom() })
+  const nowMs = clock.wallMs()
+  const validity = { fromMs: nowMs - DAY_MS, untilMs: nowMs + DAY_MS }
+  const { key, cert } = await makeSelfSigned(new SystemRandom(), { subject: 'skein', ...validity })
   const child = fork(new URL('transfer-plain.ts', import.meta.url), ['serve', path], { execArgv: [] })
   child.send({ key, cert })
   const [urls] = (await once(child, 'message')) as [string[]]
@@ -299,8 +303,8 @@ try {
   const joined = ['--join', one.ready.invite!]
   const two = await start(await directory(), 'node', '--name', 'two', ...joined, '--model', 'echo:two')
   const into = await start(await directory(), 'node', '--name', 'into', ...joined, ...engine)
-  if (part !== 'rhythm') await compare(path, sha256, one, two, into)
-  if (part !== 'rates') await rhythms(path, `sha256:${sha256}`, one, two, into)
+  if (values.part !== 'rhythm') await compare(path, sha256, one, two, into)
+  if (values.part !== 'rates') await rhythms(path, `sha256:${sha256}`, one, two, into)
 } finally {
   for (const each of started.reverse()) await each.kill()
   for (const dir of dirs) await rm(dir, { recursive: true, force: true, maxRetries: 5 })

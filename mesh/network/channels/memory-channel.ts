@@ -15,6 +15,7 @@ import {
   type PeerId,
 } from '../../protocol/index.ts'
 import type { FrameChannel } from '../transport.ts'
+import { ReceiverWait } from './receiver-wait.ts'
 
 /** Brings what one end sends to the other: calls `deliver` now or later, each call after those before it. */
 export type Carry = (deliver: () => void) => void
@@ -55,6 +56,7 @@ export class MemoryFrameChannel<In extends AnyFrame> implements FrameChannel<In>
   readonly #end: MemoryEnd<In>
   readonly #closed = new AbortController()
   readonly #inbox: Uint8Array[] = []
+  readonly #receiver = new ReceiverWait()
   /** Senders of the other end that wait until we take a frame. */
   readonly #roomWaiters = new Set<() => void>()
   /** Our own senders: woken when the channel breaks. */
@@ -64,7 +66,6 @@ export class MemoryFrameChannel<In extends AnyFrame> implements FrameChannel<In>
   #hasEnded = false
   #remoteEnded = false
   #error: SkeinError | undefined
-  #wake: (() => void) | undefined
 
   constructor(frameBytesMax: number, end: MemoryEnd<In>) {
     this.#frameBytesMax = frameBytesMax
@@ -109,7 +110,7 @@ export class MemoryFrameChannel<In extends AnyFrame> implements FrameChannel<In>
       if (payload !== undefined) return this.#decode(payload)
       if (this.#error !== undefined) throw this.#error
       if (this.#remoteEnded) return undefined
-      await this.#changed(signal)
+      await this.#receiver.changed(signal)
     }
   }
 
@@ -139,7 +140,7 @@ export class MemoryFrameChannel<In extends AnyFrame> implements FrameChannel<In>
     this.#backlogBytes += payload.length
     this.#later(() => {
       this.#inbox.push(payload)
-      this.#wake?.()
+      this.#receiver.wake()
     })
   }
 
@@ -148,7 +149,7 @@ export class MemoryFrameChannel<In extends AnyFrame> implements FrameChannel<In>
     this.#later(() => {
       this.#remoteEnded = true
       this.#closeWhenBothEnded()
-      this.#wake?.()
+      this.#receiver.wake()
     })
   }
 
@@ -180,40 +181,35 @@ export class MemoryFrameChannel<In extends AnyFrame> implements FrameChannel<In>
   }
 
   #closeWhenBothEnded(): void {
-    if (this.#hasEnded && this.#remoteEnded && !this.#closed.signal.aborted)
-      this.#closed.abort(new SkeinError('STREAM_TRUNCATED', 'the stream is closed'))
+    if (this.#hasEnded && this.#remoteEnded) this.#over(new SkeinError('STREAM_TRUNCATED', 'the stream is closed'))
+  }
+
+  #over(reason: SkeinError): void {
+    if (!this.#closed.signal.aborted) this.#closed.abort(reason)
+    this.#receiver.release()
   }
 
   #fail(error: SkeinError): void {
     this.#error ??= error
-    if (!this.#closed.signal.aborted) this.#closed.abort(this.#error)
+    this.#over(this.#error)
     wakeAll(this.#sendWaiters)
-    this.#wake?.()
-  }
-
-  #changed(signal: AbortSignal | undefined): Promise<void> {
-    return this.#wait(signal, (call) => (this.#wake = call))
+    this.#receiver.wake()
   }
 
   /** Resolves when the other end took a frame; rejects when the channel broke. */
   async #room(signal: AbortSignal | undefined): Promise<void> {
     if (this.#error !== undefined) throw this.#truncated(this.#error)
-    await this.#wait(signal, (call) => {
+    await new Promise<void>((resolve, reject) => {
+      const onAbort = (): void => reject(signal!.reason as Error)
+      signal?.addEventListener('abort', onAbort, { once: true })
+      const call = (): void => {
+        signal?.removeEventListener('abort', onAbort)
+        resolve()
+      }
       this.#remote.onRoom(call)
       this.#sendWaiters.add(call)
     })
     if (this.#error !== undefined) throw this.#truncated(this.#error)
-  }
-
-  #wait(signal: AbortSignal | undefined, arm: (call: () => void) => void): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => reject(signal!.reason as Error)
-      signal?.addEventListener('abort', onAbort, { once: true })
-      arm(() => {
-        signal?.removeEventListener('abort', onAbort)
-        resolve()
-      })
-    })
   }
 
   #truncated(cause: Error): SkeinError {

@@ -28,6 +28,7 @@ import {
 } from '../../protocol/index.ts'
 import { withDeadline, type Clock } from '../../runtime/index.ts'
 import type { FrameChannel } from '../transport.ts'
+import { ReceiverWait } from './receiver-wait.ts'
 
 /** Chunks that one frame may come in before their average size counts: a peer may not make us hold a million crumbs. */
 const CHUNKS_FREE = 4096
@@ -50,8 +51,8 @@ export class StreamFrameChannel<In extends AnyFrame> implements FrameChannel<In>
   readonly #init: StreamChannelInit<In>
   readonly #splitter: FrameSplitter
   readonly #closed = new AbortController()
+  readonly #receiver = new ReceiverWait()
   #chunks = 0
-  #wake: (() => void) | undefined
   #error: SkeinError | undefined
   #remoteEnded: boolean
   #resuming = false
@@ -68,7 +69,7 @@ export class StreamFrameChannel<In extends AnyFrame> implements FrameChannel<In>
     stream.addEventListener('message', (event) => this.#take(event.data))
     stream.addEventListener('remoteCloseWrite', () => {
       this.#remoteEnded = true
-      this.#wake?.()
+      this.#receiver.wake()
     })
     stream.addEventListener('close', (event: StreamCloseEvent) => this.#onClose(event.error))
     if (stream.status !== 'open' && stream.status !== 'closing') this.#onClose(undefined)
@@ -110,7 +111,7 @@ export class StreamFrameChannel<In extends AnyFrame> implements FrameChannel<In>
         if (this.#remoteEnded && this.#splitter.pendingBytes === 0) return undefined
         if (this.#remoteEnded || this.#closed.signal.aborted) throw this.#truncated()
       }
-      await this.#changed(signal)
+      await this.#receiver.changed(signal)
     }
   }
 
@@ -127,7 +128,7 @@ export class StreamFrameChannel<In extends AnyFrame> implements FrameChannel<In>
     this.#isAborted = true
     this.#error ??= this.#truncated(reason)
     this.#stream.abort(reason)
-    this.#wake?.()
+    this.#receiver.wake()
   }
 
   #next(): In | undefined {
@@ -148,7 +149,7 @@ export class StreamFrameChannel<In extends AnyFrame> implements FrameChannel<In>
     if (this.#chunks > CHUNKS_FREE && this.#splitter.pendingBytes < this.#chunks * CHUNK_BYTES_MIN)
       this.#fault(new SkeinError('FRAME_MALFORMED', 'a frame came in too many small pieces'))
     this.#pauseWhenFull()
-    this.#wake?.()
+    this.#receiver.wake()
   }
 
   #push(chunk: Uint8Array): void {
@@ -170,25 +171,6 @@ export class StreamFrameChannel<In extends AnyFrame> implements FrameChannel<In>
       this.#resuming = false
     }
     this.#pauseWhenFull()
-  }
-
-  /** Resolves when bytes, an end or an error came. */
-  #changed(signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const settle = (): void => {
-        this.#wake = undefined
-        signal?.removeEventListener('abort', onAbort)
-      }
-      const onAbort = (): void => {
-        settle()
-        reject(signal!.reason as Error)
-      }
-      this.#wake = () => {
-        settle()
-        resolve()
-      }
-      signal?.addEventListener('abort', onAbort, { once: true })
-    })
   }
 
   /** Resolves at the next 'drain' event; the stream's own listener has run by then. */
@@ -222,7 +204,8 @@ export class StreamFrameChannel<In extends AnyFrame> implements FrameChannel<In>
     if (!this.#remoteEnded || cause !== undefined) this.#error ??= this.#truncated(cause)
     if (!this.#closed.signal.aborted)
       this.#closed.abort(this.#error ?? new SkeinError('STREAM_TRUNCATED', 'the stream is closed'))
-    this.#wake?.()
+    this.#receiver.wake()
+    this.#receiver.release()
   }
 
   #fault(error: SkeinError): SkeinError {
