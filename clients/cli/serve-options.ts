@@ -6,9 +6,12 @@ import type { ReplicaMode } from '../../coordinator/index.ts'
 import type { LogLevel } from '../../mesh/runtime/index.ts'
 import type { KeepFree } from '../../node/models/store/index.ts'
 import { adapterOption, type AdapterChoice } from './adapter-options.ts'
+import { addBridgeOptions, type BridgeOptions } from './bridge-options.ts'
 import { addGlobalOptions, type GlobalOptions } from './context.ts'
 import { DEFAULT_HTTP } from './coordinator-client.ts'
 import { keepFreeOption, shareRate, sizeOrNone } from './pull-options.ts'
+import { addCostOptions } from './cost-options.ts'
+import { addTraceOptions } from './trace-options.ts'
 import { upstreamOption, type UpstreamChoice } from './upstream-options.ts'
 
 export interface HostPort {
@@ -16,7 +19,7 @@ export interface HostPort {
   readonly port: number
 }
 
-export interface ServeOptions extends GlobalOptions {
+export interface ServeOptions extends GlobalOptions, BridgeOptions {
   readonly name: string
   readonly http: HostPort
   /** A second address of the API. */
@@ -37,6 +40,8 @@ export interface ServeOptions extends GlobalOptions {
   readonly replicas?: ReplicaMode
   readonly model: readonly string[]
   readonly adapter?: readonly AdapterChoice[]
+  /** `model` is the one that comes with Skein, since there is no other. */
+  readonly bundledModel?: boolean
   readonly upstream?: readonly UpstreamChoice[]
   readonly offline?: boolean
   readonly keepFree?: KeepFree
@@ -62,6 +67,14 @@ export interface ServeOptions extends GlobalOptions {
   readonly logLevel: LogLevel
   /** Path, or `auto`. */
   readonly logFile?: string
+  /** Collector of spans; empty as a variable may be, for none. */
+  readonly otlp?: URL | ''
+  /** 0 to 1. */
+  readonly otlpRatio?: number
+  /** Of a kilowatt-hour, in units of the owner's currency. */
+  readonly energyPrice?: number
+  /** Path of the owner's own prices. */
+  readonly prices?: string
 }
 
 /** Ten of the largest files. */
@@ -166,8 +179,11 @@ export function addServeOptions(command: Command, roles: { coordinator: boolean;
         'log to this file, with rotation; auto: logs/skein.log of the data directory',
       ).env('SKEIN_LOG_FILE'),
     )
+  if (roles.coordinator || roles.node) addTraceOptions(command)
   if (roles.coordinator) addCoordinatorOptions(command)
+  if (roles.coordinator) addCostOptions(command)
   if (roles.node) addNodeOptions(command)
+  if (roles.coordinator && roles.node) addBridgeOptions(command)
   return command
 }
 

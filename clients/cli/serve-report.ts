@@ -8,11 +8,22 @@ import type { Running } from './running.ts'
 
 /** How this Skein is called from where it was started. */
 const COMMAND = import.meta.url.includes('/node_modules/') ? 'skein' : 'bin/skein'
+/** Answers well on a laptop without a GPU; 0.8 GB. */
+const LARGER_MODEL = 'hf:bartowski/Llama-3.2-1B-Instruct-GGUF'
 /** Devices that the invite of the ready event lets in: a household, within a day. */
 const READY_INVITE_USES = 16
 
-/** The first event: everything is up. */
-export async function announceReady(running: Running, options: ServeOptions, output: Output): Promise<void> {
+/**
+ * The first event: everything is up.
+ *
+ * @param isListed whether all models of its node are listed.
+ */
+export async function announceReady(
+  running: Running,
+  options: ServeOptions,
+  output: Output,
+  isListed: boolean,
+): Promise<void> {
   const { host, gateway, agent } = running
   const { peerId, certificate } = host.self
   const invite = host.authority ? (await host.invite({ uses: READY_INVITE_USES })).text : undefined
@@ -29,6 +40,8 @@ export async function announceReady(running: Running, options: ServeOptions, out
       invite,
       meshId: host.meshId,
       addresses: host.addresses(),
+      ...(options.bundledModel && { bundledModel: true }),
+      ...(!isListed && { isReading: true }),
     })
     return
   }
@@ -42,12 +55,18 @@ export async function announceReady(running: Running, options: ServeOptions, out
   }
   const mayAnswer = agent === undefined || options.model.some((path) => !BUNDLED_ONNX_MODELS.includes(path))
   if (http !== undefined && mayAnswer) output.line(`  Try      ${COMMAND} chat`)
-  if (!mayAnswer)
+  if (options.bundledModel)
+    output.line(
+      `  Model    skein-tiny, the small one that comes with Skein; a larger one: ${COMMAND} pull ${LARGER_MODEL}`,
+    )
+  else if (!mayAnswer)
     output.line(
       http === undefined
         ? `  Models   none that answers: ${COMMAND} pull one, or start with --model PATH to a GGUF file`
         : `  Models   none that answers yet: ${COMMAND} pull one, start with --model PATH, or let a node join that has one`,
     )
+  if (!isListed)
+    output.line('  Models   are still being read for their digests, as each is once; told when they can be asked')
   if (invite !== undefined) output.line(`  Join     ${COMMAND} node --join ${invite} --model PATH`)
 }
 

@@ -1,6 +1,6 @@
 /**
- * Which models a node serves: what `--model` names, pulled where need be; else all that the store has, and beside it the
- * bundled ones.
+ * Which models a node serves: what `--model` names, pulled where need be; else all that the store has, or the bundled chat
+ * model when that is nothing, and beside it the bundled ones that make no text.
  */
 import { resolve } from 'node:path'
 import { SkeinError, type ErrorCode, type ModelDigest, type Role } from '../../mesh/protocol/index.ts'
@@ -14,6 +14,8 @@ import type { ServeOptions } from './serve-options.ts'
 export interface ServedModels {
   /** For the node: files, folders, `echo:` labels. */
   readonly paths: readonly string[]
+  /** There is nothing but the model that comes with Skein. */
+  readonly isBundled: boolean
   /** The adapters of the options, with paths in place of names and references. */
   readonly adapted: readonly AdapterChoice[]
   /** To be called when the node has stopped: the store may be emptied again. */
@@ -33,11 +35,14 @@ const UNASKED_MEMORY_BYTES_MIN = 1024 ** 3
 /** @throws SkeinError MODEL_NOT_STORED under `--offline`; what pulling throws. */
 export async function findModels(options: ServeOptions, output: Output, roles: readonly Role[]): Promise<ServedModels> {
   const dataDir = resolve(options.data)
-  const { BUNDLED_ONNX_MODELS, defaultModels, ModelStore } = await import('../../node/models/store/index.ts')
+  const { BUNDLED_CHAT_MODEL, BUNDLED_ONNX_MODELS, defaultModels, ModelStore } =
+    await import('../../node/models/store/index.ts')
   const clock = new SystemClock(true)
   const store = new ModelStore({ clock, random: new SystemRandom() }, dataDir)
   const paths: string[] = []
   if (options.model.length === 0) paths.push(...(await defaultModels(dataDir)))
+  const isBundled = options.model.length === 0 && options.adapter === undefined && paths.length === 0
+  if (isBundled) paths.push(BUNDLED_CHAT_MODEL)
   const isRoomy = process.availableMemory() >= UNASKED_MEMORY_BYTES_MIN
   if (options.model.length === 0 && isRoomy) paths.push(...BUNDLED_ONNX_MODELS)
   const find = (spec: string): Promise<string> => pathOf(spec, store, { options, output, roles })
@@ -51,7 +56,7 @@ export async function findModels(options: ServeOptions, output: Output, roles: r
   const used = [...paths, ...adapted.flatMap(({ base, adapters }) => [base, ...adapters.map(({ file }) => file)])]
   const served = (await store.list()).filter((model) => used.includes(model.path)).map((model) => model.digest)
   const release = served.length > 0 ? await markServed(store, served, clock.wallMs()) : (): void => {}
-  return { paths, adapted, release }
+  return { paths, adapted, isBundled, release }
 }
 
 /** What a node is told for `spec`. A path that is there goes before a model of the store with that name. */

@@ -5,7 +5,7 @@
  */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { SeededRandom } from '../../mesh/runtime/index.ts'
-import { ensureModel } from '../fixtures/models/index.ts'
+import { BUNDLED_CHAT_MODEL } from '../../node/models/store/index.ts'
 import type { Answer } from './harness/answer.ts'
 import { expectEchoed, expectWhole } from './harness/checks.ts'
 import { FaultMesh, type TaskOnRecord } from './harness/fault-mesh.ts'
@@ -20,6 +20,10 @@ const QUESTIONS = STREAMS / 2
 const ECHO_TOKENS = 120
 const MODEL_TOKENS = 120
 const WAVE_MS = 2500
+/** What stories are told about. */
+const ABOUT = ['a fox', 'an owl', 'a king', 'a robot'].flatMap((who) =>
+  ['a lamp', 'a bell', 'a map', 'a boat', 'a key'].map((what) => `${who} and ${what}`),
+)
 /** Nodes that are left alone at any time. */
 const SPARED = 2
 
@@ -28,16 +32,16 @@ const between = (from: number, to: number): number => from + Math.floor(random.n
 let mesh: FaultMesh
 
 beforeAll(async () => {
-  const model = await ensureModel('tiny')
-  const args = ['--model', 'echo:paced?tps=80', '--model', model, '--slots', '4', '--threads', '1', '--context', '1024']
+  const models = ['--model', 'echo:paced?tps=80', '--model', BUNDLED_CHAT_MODEL]
+  const args = [...models, '--slots', '4', '--threads', '1', '--context', '1024']
   mesh = await FaultMesh.start({ nodes: NODES.map((name) => ({ name, args })) })
 })
 afterAll(() => mesh?.stop())
 
 const askModel = (question: number, key?: string): Answer =>
   mesh.ask({
-    model: 'tiny',
-    prompt: `question ${question}: the geese`,
+    model: 'skein-tiny',
+    prompt: `Tell me a story about ${ABOUT[question]}.`,
     maxTokens: MODEL_TOKENS,
     ...(key !== undefined && { key }),
   })

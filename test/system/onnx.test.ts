@@ -17,7 +17,7 @@ describe('skein up', () => {
   afterAll(() => up.kill())
 
   it('serves them when no model is named', async () => {
-    await expect.poll(() => namesOf(up), { timeout: 20_000 }).toEqual(['skein-embedding', 'skein-sensor'])
+    await expect.poll(() => namesOf(up), { timeout: 20_000 }).toEqual(['skein-embedding', 'skein-sensor', 'skein-tiny'])
   })
 
   it('makes embeddings for an OpenAI client, by which a note is found', async () => {

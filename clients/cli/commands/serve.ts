@@ -33,7 +33,7 @@ export function registerServe(program: Command): void {
       try {
         // Loaded here: the mesh's libraries take longer to load than most commands take to run.
         const { serve } = await import('../serve.ts')
-        const found = models && { model: models.paths, adapter: models.adapted }
+        const found = models && { model: models.paths, adapter: models.adapted, bundledModel: models.isBundled }
         process.exitCode = await serve(parts, { ...options, ...found }, output)
       } finally {
         models?.release()
