@@ -33,12 +33,13 @@ const lane = (name: string, testTimeout: number, init: LaneInit = {}) => {
   }
 }
 
-const ENGINES = 'test/integration/engine-*.test.ts'
-const WAITING = 'test/system/{policy,logs,service,doctor,keys,cache,redaction}.test.ts'
+const ENGINES = 'test/integration/{engine,avr}-*.test.ts'
+const WAITING = 'test/system/{bridge,bridge-crash,policy,logs,service,doctor,keys,cache,redaction}.test.ts'
 
 export default defineConfig({
   test: {
     reporters: ['default', './scripts/no-skips-reporter.ts'],
+    globalSetup: './scripts/temporary-folder.ts',
     passWithNoTests: false,
     // by itself vitest leaves one core free, which is half of a small machine
     maxWorkers: Math.max(2, availableParallelism()),
@@ -47,7 +48,7 @@ export default defineConfig({
       // hundreds of small files: each in a process of its own would load the same modules for half of the time
       lane('unit', 20 * SECOND, { isolate: false }),
       lane('compliance', 30 * SECOND),
-      // part of the integration lane: each file has engines of one thread, and no deadlines
+      // part of the integration lane: each file has engines of one thread, or boards with a time of their own, and no deadlines
       lane('engines', 60 * SECOND, { include: ENGINES }),
       // nodes and sockets share the machine's few cores: one file at a time keeps their deadlines honest
       lane('integration', 60 * SECOND, { alone: true, exclude: ENGINES }),

@@ -12,7 +12,7 @@ import {
 import { AnswerCache, type AnswerCacheInit } from './cache/index.ts'
 import type { Ledger } from './ledger/index.ts'
 import { ControlServer, DhtFeed, Directory } from './directory/index.ts'
-import { Budget, Dispatcher } from './dispatch/index.ts'
+import { Budget, Dispatcher, type Costs } from './dispatch/index.ts'
 import { Replicas, type ProfileStore, type ReplicaMode } from './residency/index.ts'
 
 export interface CoordinatorComponents {
@@ -24,6 +24,8 @@ export interface CoordinatorComponents {
   readonly ledger: Ledger
   /** What may be spent on nodes that are billed, a day, in millionths of the currency; nothing when absent. */
   readonly budgetMicros?: number
+  /** What energy costs, and what clouds would have charged; nothing is priced without it. */
+  readonly costs?: Costs
   readonly membership: Membership
   /** A task, or a request of work, has ended, and took so many tokens of its tenant. */
   readonly onUsed?: (tenant: string, tokens: number) => void

@@ -7,14 +7,21 @@ export {
   type AttemptExplanation,
   type BatchView,
   type CacheView,
+  type DeviceCallView,
+  type DeviceReadingView,
+  type DeviceView,
   type EventView,
   type Gateway,
+  type GatewayComponents,
   type IssuedKeyView,
   type KeyView,
   type TaskExplanation,
   type UsageView,
 } from './gateway/index.ts'
+export { Devices, openDeviceStore } from './devices/index.ts'
 export { createMetrics, type MetricsComponents } from './metrics/index.ts'
+export { createTraces, type TracesComponents, type TracesInit } from './traces/index.ts'
+export { PriceBook, shippedPrices, withOwnPrices, type CostsInit, type PriceTable } from './pricing/index.ts'
 export type * from './admission/index.ts'
 export type { ProfileStore, ReplicaMode } from './residency/index.ts'
 export {

@@ -1,6 +1,6 @@
 /** The command line's way to a running coordinator: its HTTP API, found by flag, environment or data directory. */
 import { join } from 'node:path'
-import { mintId, SkeinError } from '../../mesh/protocol/index.ts'
+import { mintId, SkeinError, type DeviceLevel } from '../../mesh/protocol/index.ts'
 import { DataDir, sleep, withDeadline, type Clock, type Random } from '../../mesh/runtime/index.ts'
 import type {
   BatchView,
@@ -18,6 +18,7 @@ import type {
   TaskView,
   UsageView,
 } from '../../coordinator/index.ts'
+import { DevicesClient } from './devices-client.ts'
 import { trustFiles } from './trusted.ts'
 import { AnswerReading, failureOf, isResumable, type GenerateListener, type GenerateResult } from './answer-stream.ts'
 
@@ -57,6 +58,8 @@ export interface GenerateInit {
   readonly seed?: number
   /** False: not to think, where its chat template can tell a model so. */
   readonly think?: boolean
+  /** What the model may do with devices. */
+  readonly devices?: DeviceLevel
 }
 
 /** An answer whose connection broke is asked for again this long, counted anew whenever some of it came. */
@@ -71,6 +74,8 @@ export class CoordinatorClient {
   readonly #target: ClientTarget
   readonly #clock: Clock
   readonly #random: Random
+  /** What it knows of devices. */
+  readonly devices = new DevicesClient((method, path, body) => this.#call(method, path, body))
 
   constructor(target: ClientTarget, clock: Clock, random: Random) {
     this.#target = target
@@ -235,7 +240,7 @@ export class CoordinatorClient {
       } catch (error) {
         signal?.throwIfAborted()
         // without a task there is nothing to come back to
-        if (reading.taskId === undefined || !isResumable(error)) throw error
+        if (reading.taskId === undefined || (init.devices ?? 'none') !== 'none' || !isResumable(error)) throw error
         if (brokenAtMs === undefined || reading.lastEventId !== had) {
           listener.status('connection lost, resuming')
           brokenAtMs = this.#clock.nowMs()
@@ -254,7 +259,7 @@ export class CoordinatorClient {
     lastEventId: string | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Response> {
-    const { model, messages, maxTokens, temperature, seed, think } = init
+    const { model, messages, maxTokens, temperature, seed, think, devices = 'none' } = init
     const body = {
       model,
       messages,
@@ -264,9 +269,11 @@ export class CoordinatorClient {
       ...(think === false && { chat_template_kwargs: { enable_thinking: false } }),
       stream: true,
       stream_options: { include_usage: true },
+      ...(devices !== 'none' && { skein: { devices } }),
     }
     const headers = {
-      'idempotency-key': key,
+      // what was called must not be called again by who comes back
+      ...(devices === 'none' && { 'idempotency-key': key }),
       ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
     }
     const response = await this.#fetch('POST', '/v1/chat/completions', body, signal, headers)

@@ -3,9 +3,11 @@ import { Command, CommanderError } from 'commander'
 import { asSkeinError, SkeinError } from '../../mesh/protocol/index.ts'
 import { registerBackup } from './commands/backup.ts'
 import { registerBatches } from './commands/batches.ts'
+import { registerBridge } from './commands/bridge.ts'
 import { registerCache } from './commands/cache.ts'
 import { registerChat } from './commands/chat.ts'
 import { registerConfig } from './commands/config.ts'
+import { registerDevices } from './commands/devices.ts'
 import { registerDirectives } from './commands/directives.ts'
 import { registerDoctor } from './commands/doctor.ts'
 import { registerEvents } from './commands/events.ts'
@@ -38,6 +40,7 @@ export function createProgram(): Command {
     .showSuggestionAfterError()
     .exitOverride()
   registerServe(program)
+  registerBridge(program)
   registerInvite(program)
   registerKeys(program)
   registerUsage(program)
@@ -54,6 +57,7 @@ export function createProgram(): Command {
   registerBatches(program)
   registerExplain(program)
   registerEvents(program)
+  registerDevices(program)
   registerDirectives(program)
   registerPause(program)
   registerResume(program)

@@ -4,7 +4,15 @@
  */
 import { resolve } from 'node:path'
 import { LIMITS } from '../../mesh/protocol/index.ts'
-import { DataDir, Lifecycle, SystemClock, SystemRandom, type Clock, type Logger } from '../../mesh/runtime/index.ts'
+import {
+  DataDir,
+  Lifecycle,
+  SystemClock,
+  SystemRandom,
+  type Clock,
+  type Logger,
+  type SpanExporter,
+} from '../../mesh/runtime/index.ts'
 import { createPeerHost, openCapabilityRecord, openMembership, type PeerHost } from '../../mesh/network/index.ts'
 import {
   Access,
@@ -12,13 +20,17 @@ import {
   createCoordinator,
   createGateway,
   createMetrics,
+  Devices,
+  createTraces,
   LEDGER_FILE,
   newSecret,
+  openDeviceStore,
   openLedger,
   ownersOf,
   type Coordinator,
   type CoordinatorComponents,
   type Gateway,
+  type GatewayComponents,
   type Ledger,
 } from '../../coordinator/index.ts'
 import {
@@ -28,12 +40,17 @@ import {
   mayHaveAccelerator,
   probeDevices,
   type NodeAgent,
+  type NodeAgentComponents,
 } from '../../node/index.ts'
 import { FileSenses, OwnerPolicy, SystemSenses, type Senses } from '../../node/policy/index.ts'
 import { gatewayKey } from './api-key.ts'
+import { costsOf } from './costs.ts'
+import { announceBridge, createBridge } from './bridging.ts'
 import { outliveOutput } from './broken-output.ts'
 import { stopRequested } from './interrupt.ts'
+import { AUTHORITY_CERT } from './coordinator-client.ts'
 import { jwtBook } from './jwt-settings.ts'
+import { modelsListed } from './listed.ts'
 import { discoveryReport, hostMembership } from './membership.ts'
 import type { Output } from './output.ts'
 import { startModelSharing } from './model-sharing.ts'
@@ -42,12 +59,17 @@ import { openServeLog } from './serve-log.ts'
 import { announceReady, createModelReport, createPolicyReport, reportEvents } from './serve-report.ts'
 import type { Base, Parts, Running } from './running.ts'
 import { FILES_DISK_BYTES, type ServeOptions } from './serve-options.ts'
+import { startSpans } from './spans.ts'
 import { tlsSource } from './tls-settings.ts'
+import { trustFiles } from './trusted.ts'
 import { upstreamOf, type Upstream } from './upstream-options.ts'
 import { VERSION } from './version.ts'
 
 /** Folder of clients' files in the data directory. */
 const FILES_DIR = 'files'
+
+/** Devices, what they said, and calls of them, in the data directory. */
+const DEVICES_FILE = 'devices.db'
 
 /** Folder of kept answers in the data directory. */
 const ANSWERS_DIR = 'answers'
@@ -140,6 +162,7 @@ async function start(
   lifecycle: Lifecycle,
   { output, told }: Omit<Surroundings, 'stop'>,
 ): Promise<Running> {
+  const spans = await startSpans(options, parts, base, lifecycle)
   const ledger = parts.coordinator ? await startLedger(base, lifecycle) : undefined
   const apiKey = ledger ? await gatewayKey(options, base) : undefined
   const ownKey = ledger && apiKey === undefined ? newSecret(base.random) : undefined
@@ -149,17 +172,17 @@ async function start(
     : undefined
   const host = await lifecycle.start(await createHost(parts, options, base))
   const kept = ledger && access ? { ledger, access } : undefined
-  const coordinator = kept ? await lifecycle.start(coordinatorOf(host, kept, options, base)) : undefined
+  const coordinator = kept ? await lifecycle.start(await coordinatorOf(host, kept, options, base)) : undefined
   const reports = { onModels: () => reportModels(), onPolicy: () => reportPolicy() }
   const upstream = await upstreamOf(options.upstream, options.tier, process.env)
-  const agent = parts.node ? agentOf(host, options, base, { ...reports, upstream }) : undefined
+  const agent = parts.node ? agentOf(host, options, base, { ...reports, upstream, spans }) : undefined
   const reportModels = createModelReport(() => agent, told)
   const reportPolicy = createPolicyReport(() => agent, told)
   if (agent) await lifecycle.start(agent)
   const door = await startModelSharing({ host, agent }, options, base, lifecycle)
   const gateway =
     coordinator && kept
-      ? await lifecycle.start(await gatewayOf(coordinator, kept, options, base, lifecycle))
+      ? await lifecycle.start(await gatewayOf(coordinator, { ...kept, spans }, options, base, lifecycle))
       : undefined
   const running: Running = { host, coordinator, gateway, agent, apiKey }
   await base.data.announce({
@@ -173,9 +196,30 @@ async function start(
     ...(ownKey !== undefined && { ownKey }),
     ...(door && { door }),
   })
-  await announceReady(running, options, output)
+  await announceReady(running, options, output, await modelsListed(running, base.clock))
   reportEvents(running, told)
+  if (parts.node && gateway) await startBridge(gateway, ownKey ?? apiKey, options, base, lifecycle, told)
   return running
+}
+
+/** Started last: devices are not what the others wait for. A client of the gateway, as any bridge is. */
+async function startBridge(
+  gateway: Gateway,
+  key: string | undefined,
+  options: ServeOptions,
+  base: Base,
+  lifecycle: Lifecycle,
+  output: Output,
+): Promise<void> {
+  const bridge = await createBridge(
+    { ...base, output },
+    { options, name: options.name, dataDir: base.data.path, coordinators: [gateway.url], apiKey: () => key },
+  )
+  if (bridge === undefined) return
+  if (gateway.url.startsWith('https:'))
+    trustFiles([base.data.file(AUTHORITY_CERT), ...(options.tlsCert === undefined ? [] : [resolve(options.tlsCert)])])
+  await lifecycle.start(bridge)
+  announceBridge(bridge, options, output)
 }
 
 /** Started first, hence stopped last: whatever stops may have something to record. */
@@ -211,9 +255,15 @@ interface Kept {
   readonly access: Access
 }
 
-function coordinatorOf(host: PeerHost, { ledger, access }: Kept, options: ServeOptions, base: Base): Coordinator {
+async function coordinatorOf(
+  host: PeerHost,
+  { ledger, access }: Kept,
+  options: ServeOptions,
+  base: Base,
+): Promise<Coordinator> {
   return createCoordinator({
     ...base,
+    costs: await costsOf(options),
     replicas: options.replicas ?? 'auto',
     profileStore: demandStore(base),
     ...answerCache(options, base),
@@ -239,7 +289,7 @@ function agentOf(
   host: PeerHost,
   options: ServeOptions,
   base: Base,
-  around: { readonly onModels: () => void; readonly onPolicy: () => void; readonly upstream: Upstream },
+  around: Pick<NodeAgentComponents, 'onModels' | 'onPolicy' | 'spans'> & { readonly upstream: Upstream },
 ): NodeAgent {
   const { upstream, ...reports } = around
   const { slots, threads, context, kvStates, tier, price } = options
@@ -284,7 +334,7 @@ const sensesOf = ({ senses }: ServeOptions, { clock }: Base): Senses =>
 
 async function gatewayOf(
   coordinator: Coordinator,
-  { access, ledger }: Kept,
+  { access, ledger, spans }: Kept & { readonly spans: SpanExporter | undefined },
   options: ServeOptions,
   base: Base,
   lifecycle: Lifecycle,
@@ -295,10 +345,12 @@ async function gatewayOf(
   const { service } = coordinator
   const store = { directory: base.data.file(FILES_DIR), diskBytesMax }
   const batches = await lifecycle.start(new Batches({ ...base, store: ledger }, store))
-  return createGateway(
-    { ...base, service, access, batches, metrics: (facts) => createMetrics({ ...base, service }, facts) },
-    init,
-  )
+  const deviceStore = await openDeviceStore({ path: base.data.file(DEVICES_FILE) })
+  const devices = await lifecycle.start(new Devices({ ...base, store: deviceStore }))
+  const metrics: GatewayComponents['metrics'] = (facts) =>
+    createMetrics({ ...base, service, devices, ...(spans && { spans: () => spans.counts }) }, facts)
+  const traces = spans && createTraces({ ...base, service, spans }, { ratio: options.otlpRatio ?? 1 })
+  return createGateway({ ...base, service, access, batches, devices, metrics, ...(traces && { traces }) }, init)
 }
 
 /** Lets running answers end within their grace, then stops every part; the process ends in time whatever happens. */

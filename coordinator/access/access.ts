@@ -62,6 +62,8 @@ const MINUTE_MS = 60_000
 const OWNER_GRANT: KeyGrant = { routes: ['admin'], models: ['*'], priority: 'interactive', localOnly: false }
 /** Whose share requests without a key count against. */
 export const LOCAL_TENANT = 'local'
+/** What tenants of devices begin with. */
+export const DEVICE_TENANT = 'device:'
 
 const ownerOf = (tenant: string): Caller => ({ tenant, grant: OWNER_GRANT, isAdmin: true })
 
@@ -87,6 +89,9 @@ export function ownersOf(apiKey: string | undefined, own?: string): AccessInit {
   if (apiKey !== undefined) return { owners: [{ secret: apiKey, tenant: tenantOf(apiKey) }], isOpen: false }
   return { owners: own === undefined ? [] : [{ secret: own, tenant: LOCAL_TENANT }], isOpen: true }
 }
+
+/** Of whom no key is kept: who is named by a token, and devices, in whose name a bridge asks. */
+const isGuest = (tenant: string): boolean => tenant.startsWith(JWT_TENANT) || tenant.startsWith(DEVICE_TENANT)
 
 const tokensOf = (sum: UsageSum | undefined): number => (sum ? sum.promptTokens + sum.completionTokens : 0)
 
@@ -190,6 +195,11 @@ export class Access implements Startable {
     )
   }
 
+  /** Counts `requests` more that one request of `caller` comes to. Who comes next waits until they are paid off. */
+  countFurther(caller: Caller, requests: number): void {
+    this.#ratesOf(caller)?.count(caller.grant, requests, this.#moment())
+  }
+
   /** What is left of each limit of `caller`. */
   limitsOf(caller: Caller): Partial<Record<RateName, RateState>> {
     return this.#ratesOf(caller)?.states(caller.grant, this.#moment()) ?? {}
@@ -247,7 +257,7 @@ export class Access implements Startable {
 
   /** Those of a key that has limits, or of a token: the next one of its tenant may have some. */
   #ratesOf({ tenant, grant }: Pick<Caller, 'tenant' | 'grant'>): KeyRates | undefined {
-    if (tenant.startsWith(JWT_TENANT)) return this.#jwtRates.asked(tenant, grant)
+    if (isGuest(tenant)) return this.#jwtRates.asked(tenant, grant)
     const { requestsPerMinute, tokensPerMinute, tokensPerDay } = grant
     if (requestsPerMinute === undefined && tokensPerMinute === undefined && tokensPerDay === undefined) return undefined
     let rates = this.#rates.get(tenant)
@@ -271,7 +281,7 @@ export class Access implements Startable {
     })
     for (const { id, grant } of this.#book.list()) this.#ratesOf({ tenant: id, grant })?.restore(grant, used(id), at)
     // a minute may have begun in the day before
-    const guests = [...ofDay.keys(), ...ofMinute.keys()].filter((tenant) => tenant.startsWith(JWT_TENANT))
+    const guests = [...ofDay.keys(), ...ofMinute.keys()].filter(isGuest)
     this.#jwtRates.restore(new Map(guests.map((tenant) => [tenant, used(tenant)])), at)
   }
 

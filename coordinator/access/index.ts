@@ -1,6 +1,7 @@
 /** Who may ask the coordinator, for what, and how much. */
 export {
   Access,
+  DEVICE_TENANT,
   LOCAL_TENANT,
   mayUseModel,
   ownersOf,

@@ -101,6 +101,12 @@ export class KeyRates {
     return { isAllowed: true }
   }
 
+  /** Counts further requests of one that was let in: what they are beyond the rate is a debt, as of tokens. */
+  count({ requestsPerMinute }: RateLimits, requests: number, { nowMs }: RateMoment): void {
+    if (requestsPerMinute === undefined) return
+    this.#dueMs = Math.max(this.#dueMs, nowMs) + requests * paceOf(requestsPerMinute).intervalMs
+  }
+
   /** Counts what an answer took. */
   charge(limits: RateLimits, tokens: number, at: RateMoment): void {
     this.#turnTo(at.wallMs)

@@ -85,6 +85,9 @@ const SAMPLING_DEFAULTS: Omit<Sampling, 'seed'> = {
   frequencyPenalty: 0,
 }
 
+/** Of a unit of the owner's currency. */
+const MICROS = 1_000_000
+
 type Idempotency = NonNullable<TaskRequest['idempotency']>
 
 export class CoordinatorService implements MeshService {
@@ -129,8 +132,9 @@ export class CoordinatorService implements MeshService {
     const digest = resolveModel(directory, () => this.models(), model, work.kind)
     const taskId = asTaskId(mintId('task', (length) => random.bytes(length)))
     const bound = Math.min(deadlineMs, LIMITS.taskMs)
-    const { requestId } = request
-    const spec = { taskId, requestId, digest, work, priority, tenant, localOnly, deadlineMs: bound }
+    const { requestId, trace } = request
+    const traced = trace && { trace }
+    const spec = { taskId, requestId, digest, work, priority, tenant, localOnly, deadlineMs: bound, ...traced }
     const answer = await dispatcher.work.run(spec, signal)
     dispatcher.workDone(spec, model, answer)
     return answer
@@ -294,6 +298,8 @@ export class CoordinatorService implements MeshService {
       ...(thought && { thought }),
       shape,
       ...(idempotency && { idempotency }),
+      ...(request.trace && { trace: request.trace }),
+      ...(request.costMax !== undefined && { costMicrosMax: Math.floor(request.costMax * MICROS) }),
     }
   }
 

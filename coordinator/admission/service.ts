@@ -21,6 +21,7 @@ import type {
   TaskState,
   ThoughtMarks,
   Tier,
+  TokenLogprob,
   Work,
 } from '../../mesh/protocol/index.ts'
 import type { CacheStats } from '../cache/index.ts'
@@ -28,7 +29,15 @@ import type { LinkView } from '../directory/index.ts'
 import type { NodeName, TaskHandle, WorkAnswer, WorkStats } from '../dispatch/index.ts'
 import type { MeshEvent } from './observers.ts'
 import type { ReplicaOrder, ReplicaStats, ReplicaView } from '../residency/index.ts'
-import type { Attachment, LedgerAttempt, Priority, TaskQuery, TaskResult, TaskSummary } from '../ledger/index.ts'
+import type {
+  Attachment,
+  LedgerAttempt,
+  Priority,
+  TaskQuery,
+  TaskResult,
+  TaskSummary,
+  TaskTrace,
+} from '../ledger/index.ts'
 
 export type { CacheStats } from '../cache/index.ts'
 export type { ReplicaOrder, ReplicaStats, ReplicaView } from '../residency/index.ts'
@@ -42,7 +51,16 @@ export type {
   WorkAnswer,
   WorkStats,
 } from '../dispatch/index.ts'
-export type { Attachment, LedgerAttempt, Priority, TaskQuery, TaskResult, TaskSummary } from '../ledger/index.ts'
+export type {
+  Attachment,
+  LedgerAttempt,
+  Priority,
+  TaskQuery,
+  TaskResult,
+  TaskSpec,
+  TaskSummary,
+  TaskTrace,
+} from '../ledger/index.ts'
 
 export interface TaskRequest {
   readonly requestId: RequestId
@@ -74,6 +92,10 @@ export interface TaskRequest {
   readonly deadlineMs?: number
   /** `use` when absent. */
   readonly cache?: CacheWish
+  /** The most that it may cost, in units of the owner's currency. */
+  readonly costMax?: number
+  /** Absent where there is no trace. */
+  readonly trace?: TaskTrace
 }
 
 /** What a client says of answers that are kept. */
@@ -89,7 +111,7 @@ export interface CacheWish {
 /** What a model does in one step: no stream, no ledger, and nothing that could be resumed. */
 export interface WorkRequest extends Pick<
   TaskRequest,
-  'requestId' | 'model' | 'priority' | 'tenant' | 'localOnly' | 'deadlineMs'
+  'requestId' | 'model' | 'priority' | 'tenant' | 'localOnly' | 'deadlineMs' | 'trace'
 > {
   /** With as many texts as `LIMITS.workInputsMax`. */
   readonly work: Work
@@ -194,6 +216,8 @@ export interface TaskView {
   /** Tokens and text delivered so far; the text is empty when it was deleted after its time. */
   readonly tokens: number
   readonly text: string
+  /** Of each token, when they were asked for. */
+  readonly logprobs?: readonly TokenLogprob[]
   readonly isPurged: boolean
   readonly result?: TaskResult
   /** Place in the line, from 1, while it waits. */

@@ -259,6 +259,13 @@ export class Directory {
     return {}
   }
 
+  /** A model as one of its nodes describes it. */
+  capability(digest: ModelDigest): ModelCapability | undefined {
+    for (const entry of this.#entries.values())
+      for (const each of entry.record?.models ?? []) if (each.digest === digest) return each
+    return undefined
+  }
+
   /** How the answers of a model show its thoughts, as its nodes say. */
   thinking(digest: ModelDigest): Thinking | undefined {
     for (const entry of this.#entries.values())

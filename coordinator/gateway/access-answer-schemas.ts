@@ -1,5 +1,6 @@
 /** Answers about keys and usage, as `/openapi.json` tells them. */
 import { Type, type TSchema } from 'typebox'
+import { DEVICE_LEVELS } from '../../mesh/protocol/index.ts'
 import { listSchema } from './openai-answer-schemas.ts'
 import { jsonAnswer, type RouteDoc } from './route-doc.ts'
 
@@ -14,6 +15,7 @@ const key = {
   priority: Type.Enum(['interactive', 'default', 'bulk']),
   localOnly: Type.Boolean(),
   noCache: Type.Optional(Type.Boolean()),
+  devices: Type.Optional(Type.Enum([...DEVICE_LEVELS])),
   requestsPerMinute: Type.Optional(count()),
   tokensPerMinute: Type.Optional(count()),
   tokensPerDay: Type.Optional(count()),
@@ -44,6 +46,10 @@ const UsageSumSchema = Type.Object(
     completionTokens: count(),
     tookMs: amount(),
     costMicros: amount(),
+    joules: amount(),
+    estimatedJoules: amount(),
+    energyMicros: amount(),
+    cloudMicros: amount(),
   },
   { title: 'UsageSum' },
 )

@@ -1,7 +1,7 @@
 /** The mesh API on who may ask and what was used: keys for the admin, usage for everyone's own. */
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { Type, type Static } from 'typebox'
-import { LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
+import { DEVICE_LEVELS, LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
 import type { Clock } from '../../mesh/runtime/index.ts'
 import {
   ROUTE_CLASSES,
@@ -36,6 +36,7 @@ const KeyBodySchema = Type.Object(
     priority: Type.Optional(Type.Enum(['interactive', 'default', 'bulk'])),
     local_only: Type.Optional(Type.Boolean()),
     no_cache: Type.Optional(Type.Boolean()),
+    devices: Type.Optional(Type.Enum([...DEVICE_LEVELS])),
     requests_per_minute: Type.Optional(Type.Integer({ minimum: 1, maximum: 60_000 })),
     tokens_per_minute: count(),
     tokens_per_day: count(),
@@ -160,6 +161,7 @@ function grantOf(body: KeyBody): KeyGrant {
     priority: body.priority ?? 'interactive',
     localOnly: body.local_only ?? false,
     ...(body.no_cache && { noCache: true }),
+    ...(body.devices !== undefined && { devices: body.devices }),
     ...(requests !== undefined && { requestsPerMinute: requests }),
     ...(tokens !== undefined && { tokensPerMinute: tokens }),
     ...(dayTokens !== undefined && { tokensPerDay: dayTokens }),

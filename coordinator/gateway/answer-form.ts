@@ -1,14 +1,7 @@
 /** How an answer is written: one form for each API, behind one port, so that the way to the client is the same for all. */
-import type {
-  FinishReason,
-  ModelDigest,
-  SkeinError,
-  TaskId,
-  ThoughtMarks,
-  TokenLogprob,
-  Usage,
-} from '../../mesh/protocol/index.ts'
+import type { FinishReason, ModelDigest, SkeinError, TaskId, TokenLogprob, Usage } from '../../mesh/protocol/index.ts'
 import type { TaskTiming, TaskView } from '../admission/index.ts'
+import type { RoundMarks } from './answer-reader.ts'
 import type { EndEvent, Batch } from './task-inbox.ts'
 
 /** Of an API that brings its own forms: what it is most like. */
@@ -23,7 +16,7 @@ export interface AnswerHead {
   /** Unix seconds of the admission. */
   readonly created: number
   /** Where the answer has a thought. */
-  readonly thought?: ThoughtMarks
+  readonly thought?: RoundMarks
 }
 
 export interface WholeAnswer {

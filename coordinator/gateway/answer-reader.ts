@@ -12,19 +12,30 @@ import {
 
 export type ReadPart = { readonly kind: 'thought'; readonly text: string } | AnsweredPart
 
+/** Between the rounds of an answer that was made in several: behind it a thought may begin anew. */
+export const ROUND_MARK = '\u001e'
+
+/** Where an answer has thoughts. */
+export type RoundMarks = ThoughtMarks & {
+  /** It may be of several rounds. */
+  readonly hasRounds?: boolean
+}
+
 /** How an answer is to be read. */
 export interface Reading {
   /** Where it has a thought; absent when it has none. */
-  readonly thought?: ThoughtMarks
+  readonly thought?: RoundMarks
   /** Whether it may call tools. */
   readonly hasTools: boolean
 }
 
 export class AnswerReader {
-  readonly #thoughts: ThoughtSplitter | undefined
+  readonly #marks: RoundMarks | undefined
+  #thoughts: ThoughtSplitter | undefined
   readonly #calls: ToolCallParser | undefined
 
   constructor({ thought, hasTools }: Reading) {
+    this.#marks = thought
     this.#thoughts = thought && new ThoughtSplitter(thought)
     this.#calls = hasTools ? new ToolCallParser() : undefined
   }
@@ -35,6 +46,18 @@ export class AnswerReader {
   }
 
   push(text: string): ReadPart[] {
+    if (this.#marks?.hasRounds !== true || !text.includes(ROUND_MARK)) return this.#push(text)
+    return text.split(ROUND_MARK).flatMap((piece, index) => [...(index > 0 ? this.#turn() : []), ...this.#push(piece)])
+  }
+
+  /** A round is over. */
+  #turn(): ReadPart[] {
+    const parts = this.#read(this.#thoughts?.end() ?? { thought: '', said: '' })
+    this.#thoughts = this.#marks && new ThoughtSplitter(this.#marks)
+    return parts
+  }
+
+  #push(text: string): ReadPart[] {
     return this.#read(this.#thoughts?.push(text) ?? { thought: '', said: text })
   }
 

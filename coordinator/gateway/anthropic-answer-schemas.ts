@@ -1,7 +1,7 @@
 /** Answers in Anthropic's form, as `/openapi.json` tells them. */
 import { Type } from 'typebox'
 import { AnthropicErrorSchema } from './anthropic-errors.ts'
-import { generationDoc, streamable } from './openai-answer-schemas.ts'
+import { CarriedCallsSchema, generationDoc, streamable } from './openai-answer-schemas.ts'
 import { orNull } from './openai-tools.ts'
 import { jsonAnswer } from './route-doc.ts'
 
@@ -51,6 +51,7 @@ const MessageSchema = Type.Object(
       service_tier: Type.Null(),
       speed: Type.Null(),
     }),
+    skein: Type.Optional(CarriedCallsSchema),
   },
   { title: 'Message' },
 )

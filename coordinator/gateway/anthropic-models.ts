@@ -49,8 +49,16 @@ export const anthropicModel = (id: string, { contextTokens }: ModelView): Static
   ...{ capabilities: null, line: null, deprecated_at: null, retires_at: null },
 })
 
-/** What a client asks of the list. */
-export type PageQuery = Readonly<Partial<Record<'limit' | 'after_id' | 'before_id', unknown>>>
+const ofAnthropics = (what: string) =>
+  Type.Optional(Type.String({ description: `With \`anthropic-version\` alone: ${what}.` }))
+
+/** What a client asks of the list; in OpenAI's form nothing can be. */
+export const PageQuerySchema = Type.Object({
+  limit: ofAnthropics(`how many models, 1 to ${PAGE_MAX}; ${PAGE} when absent`),
+  after_id: ofAnthropics('those behind this model'),
+  before_id: ofAnthropics('those before this model'),
+})
+export type PageQuery = Static<typeof PageQuerySchema>
 
 /**
  * One page of those of `models` that answer.
@@ -78,15 +86,15 @@ export function anthropicModels(models: readonly ModelView[], query: PageQuery):
   }
 }
 
-function limitOf(text: unknown): number {
+function limitOf(text: string | undefined): number {
   if (text === undefined) return PAGE
-  const limit = typeof text === 'string' && /^\d{1,4}$/.test(text) ? Number(text) : 0
+  const limit = /^\d{1,4}$/.test(text) ? Number(text) : 0
   if (limit >= 1 && limit <= PAGE_MAX) return limit
   throw new SkeinError('INVALID_REQUEST', `limit must be 1 to ${PAGE_MAX}`, { param: 'limit' })
 }
 
-function placeOf(ids: readonly string[], id: unknown, param: string): number {
-  const place = typeof id === 'string' ? ids.indexOf(id) : -1
+function placeOf(ids: readonly string[], id: string, param: string): number {
+  const place = ids.indexOf(id)
   if (place < 0) throw new SkeinError('INVALID_REQUEST', `${param} is no model of this list`, { param })
   return place
 }

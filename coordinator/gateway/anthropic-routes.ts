@@ -6,6 +6,12 @@ import { countCall, messagesCall } from './anthropic-requests.ts'
 import { CountBodySchema, MessagesBodySchema, type CountBody, type MessagesBody } from './anthropic-schemas.ts'
 import type { GenerationComponents } from './exchange.ts'
 import { generate } from './generation.ts'
+import { deviceLoopOf, withDeviceTools, type ToolForModel } from './tool-loop.ts'
+
+const messageTool = ({ name, description, parameters }: ToolForModel): object => ({
+  ...{ name, description },
+  input_schema: parameters,
+})
 
 export function anthropicRoutes(app: FastifyInstance, components: GenerationComponents): void {
   const config = { errors: ANTHROPIC_ERRORS }
@@ -15,7 +21,9 @@ export function anthropicRoutes(app: FastifyInstance, components: GenerationComp
     { schema: { body: MessagesBodySchema }, config: { ...config, doc: MESSAGES_DOC } },
     async (request, reply) => {
       reply.headers(requestIdHeader(request.id))
-      await generate(components, request, reply, messagesCall(request.body))
+      const loop = deviceLoopOf(components, request, request.body)
+      const call = messagesCall(withDeviceTools(request.body, loop, messageTool))
+      await generate(components, request, reply, { ...call, ...(loop && { loop }) })
       return reply
     },
   )

@@ -3,16 +3,14 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 import { LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
 import { BATCH_ENDPOINTS, isEnded, pageOf, type Batch, type Batches } from '../batches/index.ts'
-import { BATCH_DOC, BATCHES_DOC, CANCEL_BATCH_DOC, CREATE_BATCH_DOC } from './files-answer-schemas.ts'
 import {
-  checkAfter,
-  limitOf,
-  ownFile,
-  pageBody,
+  BATCH_DOC,
+  BATCHES_DOC,
+  CANCEL_BATCH_DOC,
+  CREATE_BATCH_DOC,
   RETENTION_SECONDS,
-  shownTo,
-  type FilesComponents,
-} from './files-routes.ts'
+} from './files-answer-schemas.ts'
+import { checkAfter, limitOf, ownFile, pageBody, shownTo, type FilesComponents } from './files-routes.ts'
 
 const METADATA_MEMBERS_MAX = 16
 const PAGE_DEFAULT = 20

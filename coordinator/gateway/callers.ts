@@ -6,6 +6,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { SkeinError, type TaskId } from '../../mesh/protocol/index.ts'
 import { mayUseModel, type Access, type Caller, type RateState, type RouteClass } from '../access/index.ts'
 import { readingsOf, type MeshService, type ModelView, type Priority, type TaskView } from '../admission/index.ts'
+import type { Devices } from '../devices/index.ts'
+import { inNameOf } from './device-callers.ts'
 import { shownKey } from './guards.ts'
 import type { SkeinOptions } from './request-options.ts'
 
@@ -17,7 +19,11 @@ declare module 'fastify' {
 }
 
 /** Addresses of the mesh API that make answers or work, or show callers what is their own. */
-const OWN_ROUTES = /^\/mesh\/v1\/(classify|events|infer|tasks|usage)(\/|$)/
+const OWN_ROUTES = /^\/mesh\/v1\/(calls|classify|devices|events|infer|tasks|usage)(\/|$)/
+/** Of these, what is told is a matter of the key: also who may but read the mesh finds something there. */
+const EVENTS_ROUTE = '/mesh/v1/events'
+/** Those of bridges. */
+const BRIDGE_ROUTES = /^\/mesh\/v1\/bridge\//
 /** Those that tell secrets, or of them. */
 const ADMIN_ROUTES = /^\/mesh\/v1\/(keys|invites)(\/|$)/
 /** Requests after which something is made, and which therefore count; of MCP's each tool counts for itself. */
@@ -29,25 +35,40 @@ export const countsAsRequest = (method: string, url: string, needed: RouteClass)
 
 /** What the route at `url`, as it is registered, is for. What is not known to be harmless is the admin's. */
 export function routeClassOf(method: string, url: string): RouteClass {
+  if (BRIDGE_ROUTES.test(url)) return 'bridge'
   if ((!url.startsWith('/mesh/') && url !== '/metrics') || OWN_ROUTES.test(url)) return 'inference'
   const isReading = method === 'GET' || method === 'HEAD'
   return isReading && !ADMIN_ROUTES.test(url) ? 'mesh' : 'admin'
+}
+
+export interface LetInComponents {
+  readonly access: Access
+  /** In whose name a bridge may ask. */
+  readonly devices?: Devices | undefined
 }
 
 /**
  * Finds the caller of `request` and counts it against the caller's rates, which the headers of the answer tell of.
  *
  * @throws SkeinError UNAUTHENTICATED, PROVIDER_UNREACHABLE; FORBIDDEN when the key is not for this route; RATE_LIMITED,
- *   QUOTA_EXCEEDED.
+ *   QUOTA_EXCEEDED; as `inNameOf`.
  */
-export async function letIn(access: Access, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  const caller = request.line?.caller ?? (await access.callerOf(shownKey(request.headers)))
+export async function letIn(
+  { access, devices }: LetInComponents,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
+  const shown = request.line?.caller ?? (await access.callerOf(shownKey(request.headers)))
+  const { 'x-skein-device': device } = request.headers
+  const caller = devices && device !== undefined ? inNameOf(shown, device, devices) : shown
   request.caller = caller
   // what there is not may be said to whoever has a key
   if (request.is404) return
   const { url = '' } = request.routeOptions
   const needed = routeClassOf(request.method, url)
-  if (!caller.isAdmin && !caller.grant.routes.includes(needed))
+  const { routes } = caller.grant
+  const isFor = routes.includes(needed) || (url === EVENTS_ROUTE && routes.includes('mesh'))
+  if (!caller.isAdmin && !isFor)
     throw new SkeinError('FORBIDDEN', `this key is not for ${url}: it has no routes of the class '${needed}'`)
   if (!countsAsRequest(request.method, url, needed)) return
   try {
@@ -55,6 +76,12 @@ export async function letIn(access: Access, request: FastifyRequest, reply: Fast
   } finally {
     reply.headers(rateHeaders(access, caller))
   }
+}
+
+/** Counts what `request` comes to beyond one against the caller's rates; the headers of the answer tell of it. */
+export function countFurther(access: Access, { caller }: FastifyRequest, reply: FastifyReply, requests: number): void {
+  access.countFurther(caller, requests)
+  reply.headers(rateHeaders(access, caller))
 }
 
 /** What a client has to show, as RFC 6750 has it: who showed nothing is told of no error. */

@@ -8,7 +8,7 @@ interface Document {
   readonly info: { readonly title: string; readonly summary: string }
   readonly tags: readonly { readonly name: string; readonly description: string }[]
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
-  readonly components: { readonly schemas: Readonly<Record<string, Schema>> }
+  readonly components: { readonly schemas: Readonly<Record<string, JsonSchema>> }
 }
 
 interface Operation {
@@ -21,12 +21,12 @@ interface Operation {
   readonly responses: Readonly<Record<string, Answer>>
 }
 
-interface Parameter {
+export interface Parameter {
   readonly name: string
-  readonly in: string
+  readonly in: 'path' | 'query' | 'header'
   readonly required?: boolean
   readonly description?: string
-  readonly schema: Schema
+  readonly schema: JsonSchema
 }
 
 interface Answer {
@@ -34,19 +34,27 @@ interface Answer {
   readonly content?: Content
 }
 
-type Content = Readonly<Record<string, { readonly schema: Schema; readonly 'x-items'?: Schema }>>
+export type Content = Readonly<Record<string, { readonly schema: JsonSchema; readonly 'x-items'?: JsonSchema }>>
 
-interface Schema {
+/** As much of a JSON schema as our documents use. */
+export interface JsonSchema {
   readonly $ref?: string
   readonly type?: string
   readonly enum?: readonly unknown[]
   readonly const?: unknown
-  readonly anyOf?: readonly Schema[]
-  readonly items?: Schema
-  readonly properties?: Readonly<Record<string, Schema>>
+  readonly anyOf?: readonly JsonSchema[]
+  readonly items?: JsonSchema
+  readonly properties?: Readonly<Record<string, JsonSchema>>
   readonly required?: readonly string[]
-  readonly patternProperties?: Readonly<Record<string, Schema>>
-  readonly [bound: string]: unknown
+  readonly additionalProperties?: boolean | JsonSchema
+  readonly patternProperties?: Readonly<Record<string, JsonSchema>>
+  readonly minimum?: number
+  readonly maximum?: number
+  readonly minLength?: number
+  readonly maxLength?: number
+  readonly minItems?: number
+  readonly maxItems?: number
+  readonly pattern?: string
 }
 
 const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }
@@ -128,7 +136,7 @@ const contentHtml = (content: Content): string =>
     .join('')
 
 /** What a schema says in one line. */
-function typeHtml(schema: Schema): string {
+function typeHtml(schema: JsonSchema): string {
   const { $ref, type, enum: values, anyOf, items } = schema
   if ($ref !== undefined) {
     const name = $ref.slice($ref.lastIndexOf('/') + 1)
@@ -143,13 +151,13 @@ function typeHtml(schema: Schema): string {
 
 const BOUNDS = ['minimum', 'maximum', 'minLength', 'maxLength', 'minItems', 'maxItems', 'pattern'] as const
 
-const boundsHtml = (schema: Schema): string =>
+const boundsHtml = (schema: JsonSchema): string =>
   BOUNDS.filter((name) => schema[name] !== undefined)
     .map((name) => ` <small>${name} ${escape(String(schema[name]))}</small>`)
     .join('')
 
 /** A schema with its members, as deep as they go. */
-function schemaHtml(schema: Schema): string {
+function schemaHtml(schema: JsonSchema): string {
   const inside = schema.anyOf ?? (schema.items ? [schema.items] : [])
   const members = Object.entries(schema.properties ?? {}).map(([name, member]) => {
     const isRequired = schema.required?.includes(name) === true
@@ -162,7 +170,7 @@ function schemaHtml(schema: Schema): string {
 }
 
 /** Whether there is more to it than a line; what has a name of its own is shown there. */
-function hasMembers({ $ref, properties, anyOf, items }: Schema): boolean {
+function hasMembers({ $ref, properties, anyOf, items }: JsonSchema): boolean {
   if ($ref !== undefined) return false
   return properties !== undefined || (anyOf ?? []).some(hasMembers) || (items !== undefined && hasMembers(items))
 }

@@ -6,6 +6,7 @@ import { LIMITS, mintId } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Random } from '../../mesh/runtime/index.ts'
 import type { Access, KeyEvent } from '../access/index.ts'
 import type { MeshEvent, MeshService } from '../admission/index.ts'
+import type { DeviceEvent, Devices } from '../devices/index.ts'
 import { toldOf, type EventType, type EventView } from './event-views.ts'
 import { CHUNK_UNITS_MAX } from './limits.ts'
 import { sseComment, sseEvent } from './sse.ts'
@@ -13,6 +14,7 @@ import { sseComment, sseEvent } from './sse.ts'
 export interface EventFeedComponents {
   readonly service: Pick<MeshService, 'watch'>
   readonly access: Pick<Access, 'watch'>
+  readonly devices?: Pick<Devices, 'watch'>
   readonly clock: Clock
   readonly random: Random
 }
@@ -51,12 +53,15 @@ export class EventFeed {
   #keyChanges = 0
   #isClosed = false
 
-  constructor({ service, access, clock, random }: EventFeedComponents, keptMax: number = LIMITS.eventsKeptMax) {
+  constructor(
+    { service, access, devices, clock, random }: EventFeedComponents,
+    keptMax: number = LIMITS.eventsKeptMax,
+  ) {
     this.#clock = clock
     this.#keptMax = keptMax
     this.#life = mintId('req', (length) => random.bytes(length)).slice(-LIFE_LENGTH)
-    const take = (event: MeshEvent | KeyEvent): void => this.#take(event)
-    this.#unwatch = [service.watch(take), access.watch(take)]
+    const take = (event: MeshEvent | KeyEvent | DeviceEvent): void => this.#take(event)
+    this.#unwatch = [service.watch(take), access.watch(take), ...(devices ? [devices.watch(take)] : [])]
   }
 
   /** Clients that follow. */
@@ -106,7 +111,7 @@ export class EventFeed {
     }
   }
 
-  #take(event: MeshEvent | KeyEvent): void {
+  #take(event: MeshEvent | KeyEvent | DeviceEvent): void {
     const told = toldOf(event)
     if (told === undefined) return
     if (told.view.type.startsWith('key.')) this.#keyChanges++

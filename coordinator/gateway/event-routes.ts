@@ -3,6 +3,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { pipe } from 'it-pipe'
 import { Type, type Static } from 'typebox'
 import { LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
+import { isWithin } from '../devices/index.ts'
+import { deviceLevelOf } from './device-callers.ts'
 import { shownKey } from './guards.ts'
 import { takeReply, toClient } from './client-writer.ts'
 import type { EventFeed } from './event-feed.ts'
@@ -48,6 +50,13 @@ export function eventRoutes(app: FastifyInstance, components: EventComponents): 
   )
 }
 
+/** Told to whoever may read devices: not who asks to be let in, nor what others call. */
+const isOfDevice = (type: EventType): boolean =>
+  type.startsWith('device.') && type !== 'device.claim' && type !== 'device.call'
+
+/** Told to whoever may read what the mesh is and does. */
+const isOfMesh = (type: EventType): boolean => type.startsWith('node.') || type.startsWith('replica.')
+
 /** `task,node.lost`: whole families, and single types. @throws SkeinError INVALID_REQUEST. */
 function typesOf(text: string | undefined): ReadonlySet<EventType> {
   if (text === undefined) return new Set(EVENT_TYPES)
@@ -73,7 +82,9 @@ async function follow(
   reply: FastifyReply,
   wanted: ReadonlySet<EventType>,
 ): Promise<void> {
-  const { tenant, isAdmin } = request.caller
+  const { tenant, isAdmin, grant } = request.caller
+  const mayReadMesh = grant.routes.includes('mesh')
+  const mayReadDevices = isWithin('read', deviceLevelOf(request.caller))
   const left = new AbortController()
   reply.raw.once('close', () => left.abort())
   const cut = (): void => {
@@ -92,7 +103,9 @@ async function follow(
   const { 'last-event-id': after } = request.headers
   const pieces = events.follow({
     ...(typeof after === 'string' && { after }),
-    isWanted: (type, owner) => wanted.has(type) && (isAdmin || owner === tenant),
+    isWanted: (type, owner) =>
+      wanted.has(type) &&
+      (isAdmin || owner === tenant || (mayReadMesh && isOfMesh(type)) || (mayReadDevices && isOfDevice(type))),
     signal: left.signal,
     keepaliveMs: limits.keepaliveMs,
     mayFollow,

@@ -1,9 +1,11 @@
 /**
  * What happens in the mesh as its clients are told of it: of tasks who, where, how and how much, and never a word of a prompt
- * or an answer. An event of a task or of work belongs to the key that asked for it; all others are the admin's.
+ * or an answer. An event of a task, of work or of a call belongs to the key that asked for it; those of nodes and replicas are
+ * for who may read the mesh, those of devices for who may read devices; all others are the admin's.
  */
 import type { ErrorCode, FinishReason, ModelDigest, Route, WorkKind } from '../../mesh/protocol/index.ts'
 import type { KeyEvent } from '../access/index.ts'
+import type { DeviceEvent } from '../devices/index.ts'
 import type { MeshEvent, NodeName, Priority, ReplicaOrder, TaskTiming } from '../admission/index.ts'
 
 interface OfTask {
@@ -52,6 +54,7 @@ type View =
       ReplicaOrder,
       'order' | 'digest' | 'node' | 'cause' | 'reason' | 'message'
     >)
+  | DeviceEvent
   | { readonly type: KeyEvent['type']; readonly id: string; readonly name: string }
   | {
       readonly type: 'budget.spent'
@@ -90,6 +93,14 @@ const TYPES: Readonly<Record<EventType, true>> = {
   'key.rotated': true,
   'key.revoked': true,
   'budget.spent': true,
+  'device.joined': true,
+  'device.changed': true,
+  'device.gone': true,
+  'device.state': true,
+  'device.bridge': true,
+  'device.reading': true,
+  'device.call': true,
+  'device.claim': true,
 }
 export const EVENT_TYPES = Object.keys(TYPES) as readonly EventType[]
 
@@ -105,7 +116,7 @@ const task = ({ taskId, tenant, model }: { taskId: string; tenant: string; model
   model,
 })
 
-export function toldOf(event: MeshEvent | KeyEvent): Told | undefined {
+export function toldOf(event: MeshEvent | KeyEvent | DeviceEvent): Told | undefined {
   switch (event.type) {
     case 'task.queued':
     case 'attempt.began':
@@ -133,6 +144,16 @@ export function toldOf(event: MeshEvent | KeyEvent): Told | undefined {
       return { view: { type: event.type, id: event.id, name: event.name } }
     case 'budget.spent':
       return { view: { type: event.type, costMicros: event.costMicros, ...event.budget } }
+    case 'device.call':
+      return { view: event, tenant: event.key }
+    case 'device.joined':
+    case 'device.changed':
+    case 'device.gone':
+    case 'device.state':
+    case 'device.bridge':
+    case 'device.reading':
+    case 'device.claim':
+      return { view: event }
     case 'attempt.ended':
     case 'ledger.answered':
       return undefined

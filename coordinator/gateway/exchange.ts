@@ -4,9 +4,11 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { pipe } from 'it-pipe'
-import { SkeinError, type ErrorCode, type TokenLogprob } from '../../mesh/protocol/index.ts'
+import { SkeinError, type ErrorCode, type Route, type TokenLogprob } from '../../mesh/protocol/index.ts'
 import type { Clock, Logger } from '../../mesh/runtime/index.ts'
-import type { MeshService, TaskHandle } from '../admission/index.ts'
+import type { Access } from '../access/index.ts'
+import type { MeshService, TaskHandle, TaskTiming } from '../admission/index.ts'
+import type { Devices } from '../devices/index.ts'
 import type { ActiveRequest, ActiveRequests } from './active-requests.ts'
 import type { StreamForm, WholeAnswer } from './answer-form.ts'
 import { takeReply, toClient, type ClientWriterInit } from './client-writer.ts'
@@ -16,7 +18,10 @@ import { sseComment } from './sse.ts'
 import { TaskInbox, weigh, type Batch, type EndEvent, type Started } from './task-inbox.ts'
 
 export interface GenerationComponents {
+  /** Devices that models may call, where there are some. */
+  readonly devices?: Devices | undefined
   readonly service: MeshService
+  readonly access: Access
   readonly clock: Clock
   readonly log: Logger
   readonly active: ActiveRequests
@@ -46,7 +51,7 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<
   })
 }
 
-function inboxOf(
+export function inboxOf(
   { components, handle, active }: Exchange,
   after: number,
   backlogBytesMax: number,
@@ -62,7 +67,11 @@ function inboxOf(
   })
 }
 
-function placeHeaders(reply: FastifyReply, started: Started, attempts: number): void {
+export function placeHeaders(
+  reply: FastifyReply,
+  started: { readonly node: { readonly name: string }; readonly route: Route },
+  attempts: number,
+): void {
   reply.headers({
     'x-skein-node': started.node.name,
     'x-skein-route': started.route,
@@ -75,11 +84,23 @@ const timing = (parts: Readonly<Record<string, number>>): string =>
     .map(([name, ms]) => `${name};dur=${ms.toFixed(1)}`)
     .join(', ')
 
-/** @throws SkeinError what ended the task, or kept it from being admitted. */
-export async function answerWhole(exchange: Exchange, form: (answer: WholeAnswer) => object): Promise<void> {
+/** A whole answer, and where it was made; an answer that was kept was made nowhere. */
+export interface Collected {
+  readonly answer: WholeAnswer
+  readonly started: Started | undefined
+  readonly attempts: number
+}
+
+/**
+ * Waits for the end of an answer.
+ *
+ * @param bytesMax memory that it may take.
+ * @throws SkeinError what ended the task, or kept it from being admitted; ENGINE_FAILED beyond `bytesMax`.
+ */
+export async function collect(exchange: Exchange, bytesMax = WHOLE_ANSWER_BYTES_MAX): Promise<Collected> {
   const { reply, active, handle } = exchange
   const tooLong = new SkeinError('ENGINE_FAILED', 'the answer is too long to be held; ask for a stream')
-  const inbox = inboxOf(exchange, 0, WHOLE_ANSWER_BYTES_MAX, () => active.abort(tooLong))
+  const inbox = inboxOf(exchange, 0, bytesMax, () => active.abort(tooLong))
   const admitted = orAborted(handle.admitted, active.signal)
   // heard below, when the answer is whole
   admitted.catch(() => undefined)
@@ -91,18 +112,40 @@ export async function answerWhole(exchange: Exchange, form: (answer: WholeAnswer
     text += batch.text
     logprobs.push(...batch.logprobs)
     bytes += weigh(batch.text, batch.logprobs)
-    if (bytes > WHOLE_ANSWER_BYTES_MAX) active.abort(tooLong)
+    if (bytes > bytesMax) active.abort(tooLong)
     if (batch.failure && inbox.started) placeHeaders(reply, inbox.started, inbox.started.attempt)
     if (batch.failure) throw batch.failure
     end = batch.end
   }
   await admitted
   if (!end) throw new SkeinError('INTERNAL', 'the answer ended without an end')
-  if (inbox.started) placeHeaders(reply, inbox.started, end.attempts)
-  const { queuedMs, firstTokenMs, decodeMs } = end.timing
-  reply.header('server-timing', timing({ queue: queuedMs, first_token: firstTokenMs, decode: decodeMs }))
-  await reply.send(form({ ...end, text, logprobs }))
+  return { answer: { ...end, text, logprobs }, started: inbox.started, attempts: end.attempts }
 }
+
+/** What a whole answer says of itself in headers. */
+export function timingHeader(reply: FastifyReply, { queuedMs, firstTokenMs, decodeMs }: TaskTiming): void {
+  reply.header('server-timing', timing({ queue: queuedMs, first_token: firstTokenMs, decode: decodeMs }))
+}
+
+/** @throws SkeinError as `collect`. */
+export async function answerWhole(exchange: Exchange, form: (answer: WholeAnswer) => object): Promise<void> {
+  const { reply } = exchange
+  const { answer, started, attempts } = await collect(exchange)
+  if (started) placeHeaders(reply, started, attempts)
+  timingHeader(reply, answer.timing)
+  await reply.send(form(answer))
+}
+
+/** Gives a client up that does not read. */
+export const cutting =
+  ({ components, request, reply, active }: Omit<Exchange, 'handle'>) =>
+  (): void => {
+    if (active.signal.aborted) return
+    components.counters.clientsStalled++
+    components.log.warn({ request: request.id }, 'a client does not read its answer; it is cut')
+    active.abort(new SkeinError('CLIENT_STALLED', 'the client does not read its answer'))
+    reply.raw.destroy()
+  }
 
 /**
  * @param after position in the answer that the client has it up to.
@@ -115,15 +158,9 @@ export async function answerStream(
   form: StreamForm,
   tellsFailure = false,
 ): Promise<void> {
-  const { components, request, reply, active, handle } = exchange
-  const { limits, clock, counters } = components
-  const cut = (): void => {
-    if (active.signal.aborted) return
-    counters.clientsStalled++
-    components.log.warn({ request: request.id }, 'a client does not read its answer; it is cut')
-    active.abort(new SkeinError('CLIENT_STALLED', 'the client does not read its answer'))
-    reply.raw.destroy()
-  }
+  const { components, reply, active, handle } = exchange
+  const { limits, clock } = components
+  const cut = cutting(exchange)
   const inbox = inboxOf(exchange, after, limits.clientBacklogBytesMax, cut)
   const admitted = orAborted(handle.admitted, active.signal)
   await Promise.all([admitted, inbox.opened(limits.headersHoldMs)])
@@ -134,9 +171,15 @@ export async function answerStream(
   await pipe(inbox.batches(), eventEncoder(form, active), toClient(reply.raw, writer))
 }
 
-const isBreak = (error: SkeinError, { signal }: ActiveRequest): boolean => signal.aborted || BREAKS.has(error.code)
+/** Whether only the stream ends, and the task may live on. */
+export const isBreak = (error: SkeinError, { signal }: ActiveRequest): boolean =>
+  signal.aborted || BREAKS.has(error.code)
 
-function sendStreamHeaders(reply: FastifyReply, started: Started | undefined, { contentType }: StreamForm): void {
+export function sendStreamHeaders(
+  reply: FastifyReply,
+  started: Started | undefined,
+  { contentType }: Pick<StreamForm, 'contentType'> = {},
+): void {
   if (started) {
     placeHeaders(reply, started, started.attempt)
     reply.header('server-timing', timing({ queue: started.queuedMs }))

@@ -4,6 +4,10 @@ import { BATCH_ENDPOINTS } from '../batches/index.ts'
 import { orNull } from './openai-tools.ts'
 import { jsonAnswer, type RouteDoc } from './route-doc.ts'
 
+const DAY_SECONDS = 86_400
+/** OpenAI's bounds of a file's life. */
+export const RETENTION_SECONDS = { minimum: 3600, maximum: 30 * DAY_SECONDS } as const
+
 const count = () => Type.Integer({ minimum: 0 })
 const moment = () => orNull(count())
 
@@ -90,11 +94,24 @@ const doc = (summary: string, schema: TSchema, errors: RouteDoc['errors'] = []):
   errors,
 })
 
-export const UPLOAD_DOC = doc('Upload a file for batches, as a form with `file` and `purpose`', FileSchema, [
-  'UNSUPPORTED_PARAMETER',
-  'FILE_STORE_FULL',
-  'LEDGER_UNAVAILABLE',
-])
+/** What the form has; its content is read as it streams, and held to this there. */
+const UploadSchema = Type.Object(
+  {
+    file: Type.String({ description: 'Lines of JSON.', contentMediaType: 'application/jsonl' }),
+    purpose: Type.Literal('batch'),
+    'expires_after[anchor]': Type.Optional(Type.Literal('created_at')),
+    'expires_after[seconds]': Type.Optional(Type.Integer(RETENTION_SECONDS)),
+  },
+  { title: 'FileUpload' },
+)
+export const UPLOAD_DOC: RouteDoc = {
+  ...doc('Upload a file for batches, as a form', FileSchema, [
+    'UNSUPPORTED_PARAMETER',
+    'FILE_STORE_FULL',
+    'LEDGER_UNAVAILABLE',
+  ]),
+  body: { 'multipart/form-data': { schema: UploadSchema } },
+}
 export const FILES_DOC = doc('The files of the caller', pageSchema(FileSchema))
 export const FILE_DOC = doc('One file, without its content', FileSchema)
 export const DELETE_FILE_DOC = doc(

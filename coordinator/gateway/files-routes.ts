@@ -5,7 +5,14 @@ import { LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
 import { pageOf, type Batches, type StoredFile, type Upload } from '../batches/index.ts'
 import { takeReply, toClient } from './client-writer.ts'
 import type { GenerationComponents } from './exchange.ts'
-import { CONTENT_DOC, DELETE_FILE_DOC, FILE_DOC, FILES_DOC, UPLOAD_DOC } from './files-answer-schemas.ts'
+import {
+  CONTENT_DOC,
+  DELETE_FILE_DOC,
+  FILE_DOC,
+  FILES_DOC,
+  RETENTION_SECONDS,
+  UPLOAD_DOC,
+} from './files-answer-schemas.ts'
 import { answering } from './generation.ts'
 import { checkBodyEncoding } from './json-body.ts'
 import { boundaryOf, readMultipart } from './multipart.ts'
@@ -13,10 +20,6 @@ import { boundaryOf, readMultipart } from './multipart.ts'
 export interface FilesComponents extends GenerationComponents {
   readonly batches: Batches
 }
-
-const DAY_SECONDS = 86_400
-/** OpenAI's bounds of a file's life. */
-export const RETENTION_SECONDS = { minimum: 3600, maximum: 30 * DAY_SECONDS } as const
 
 /** One field of the form that is no file. */
 const FIELD_BYTES_MAX = 1024

@@ -10,6 +10,7 @@ import type { Access } from '../access/index.ts'
 import type { MeshService } from '../admission/index.ts'
 import type { TlsSource } from '../trust/index.ts'
 import type { Batches } from '../batches/index.ts'
+import type { Devices } from '../devices/index.ts'
 import { ActiveRequests } from './active-requests.ts'
 import { BatchDesk, OpenLines } from './batch-lines.ts'
 import { createCounters, type GatewayCounters } from './counters.ts'
@@ -19,6 +20,7 @@ import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts'
 import type { GatewayFacts, GatewayMetrics } from './metrics-routes.ts'
 import { McpSessions } from './mcp-sessions.ts'
 import { createServer } from './server.ts'
+import type { RequestTraces } from './traced.ts'
 import { guardTls, isTlsServer, nameFor, TlsKeeper } from './tls.ts'
 import { OpenWork } from './work-routes.ts'
 
@@ -33,6 +35,10 @@ export interface GatewayComponents {
   readonly metrics?: (facts: GatewayFacts) => GatewayMetrics
   /** Files and batches; they are started before. */
   readonly batches?: Batches
+  /** What is behind bridges; it is started before. */
+  readonly devices?: Devices
+  /** Makes spans of requests; none are made without it. */
+  readonly traces?: RequestTraces
 }
 
 export interface ListenAddress {
@@ -115,7 +121,8 @@ export class HttpGateway implements Gateway {
     this.#batches = components.batches
     const lines = new OpenLines(random)
     const shared = {
-      ...{ events: this.#events, metrics: this.#metrics, batches: this.#batches, lines },
+      ...{ events: this.#events, metrics: this.#metrics, batches: this.#batches, lines, devices: components.devices },
+      traces: components.traces,
       ...{ service, access, clock, random, log: this.#log, active: this.#active, counters, limits },
       open: new OpenWork(),
       sessions: new McpSessions({ clock, random }),

@@ -21,6 +21,7 @@ import { CompletionStream, wholeCompletion } from './openai-answers.ts'
 import type { GenerationCall } from './openai-requests.ts'
 import { idempotencyOf, lastEventId, skeinOptions } from './request-options.ts'
 import { responseOfTask, wholeResponse, type ResponseHead } from './responses-answers.ts'
+import { LoopHandle, streamWithCalls, withCalls } from './tool-loop.ts'
 import { RESPONSE_PREAMBLE, ResponseStream } from './responses-stream.ts'
 import { ITEM_STEP, ResponseItemStream } from './responses-item-stream.ts'
 
@@ -30,7 +31,7 @@ const CLIENT_LEFT = new Set(['CLIENT_CLOSED', 'CLIENT_STALLED'])
 const isUnheard = ({ signal }: ActiveRequest): boolean =>
   signal.aborted && signal.reason instanceof SkeinError && CLIENT_LEFT.has(signal.reason.code)
 
-const seconds = (ms: number): number => Math.floor(ms / 1000)
+export const seconds = (ms: number): number => Math.floor(ms / 1000)
 
 /**
  * Runs `answer` as one of the requests that run.
@@ -72,7 +73,9 @@ export async function generate(
   const lastId = lastEventId(request.headers)
   checkResumable(call, task, lastId)
   await answering(components, request, reply, async (active) => {
-    const handle = await components.service.submit(task, active.signal)
+    const submitted = await components.service.submit(task, active.signal)
+    const { loop } = call
+    const handle: TaskHandle = loop ? new LoopHandle(components, request, { task, loop, first: submitted }) : submitted
     // it is heard where the answer is acknowledged; what fails before may never get there
     handle.admitted.catch(() => undefined)
     if (handle.isNew) components.counters.tasks++
@@ -87,15 +90,21 @@ export async function generate(
     }
     const view = handle.isNew ? undefined : await components.service.task(handle.taskId)
     const head = headOf(handle, call, view ? storedShape(view).created : created)
-    if (!call.stream) return answerWhole(exchange, wholeForm(call, head, endOf(exchange, view)))
-    if (handle.isNew && lastId !== undefined && lastId > 0) throw await unknownPast(components, handle)
+    if (!call.stream) return answerWhole(exchange, withCalls(handle, wholeForm(call, head, endOf(exchange, view))))
+    if (handle.isNew && lastId !== undefined && lastId > 0) {
+      await components.service.cancel(handle.taskId)
+      throw unknownPast()
+    }
     const place = resumption(call.shape, lastId, view, hasTools(call.task))
     const start = { ...head, ...place, hasIds: task.attachment !== 'attached', requestId: request.id }
-    await answerStream(exchange, place.after, streamForm(exchange, call, start, view))
+    const form = streamForm(exchange, call, start, view)
+    const isChat = call.shape === 'chat' && call.forms === undefined
+    await answerStream(exchange, place.after, streamWithCalls(handle, form, head, isChat))
   })
 }
 
-function taskOf(
+/** The task of `call`, with what the request says of it beside its body. @throws SkeinError INVALID_REQUEST, FORBIDDEN. */
+export function taskOf(
   { service }: GenerationComponents,
   request: FastifyRequest,
   call: GenerationCall,
@@ -126,11 +135,12 @@ function taskOf(
     shape: JSON.stringify(shape),
     ...(idempotency ? { idempotency } : {}),
     ...(cache && { cache }),
+    ...(request.trace && { trace: request.trace.task }),
   }
 }
 
 /** @throws SkeinError INVALID_REQUEST when the client names a place in an answer that it cannot come back to. */
-function checkResumable(call: GenerationCall, { idempotency }: TaskRequest, lastId: number | undefined): void {
+export function checkResumable(call: GenerationCall, { idempotency }: TaskRequest, lastId: number | undefined): void {
   if (lastId === undefined) return
   const param = 'last-event-id'
   if (call.forms)
@@ -146,10 +156,8 @@ function checkResumable(call: GenerationCall, { idempotency }: TaskRequest, last
 }
 
 /** The client holds the beginning of an answer that is not known here: a new one must not be joined to it. */
-async function unknownPast({ service }: GenerationComponents, { taskId }: TaskHandle): Promise<SkeinError> {
-  await service.cancel(taskId)
-  return new SkeinError('ANSWER_DIVERGED', 'the answer that this client began is not known any more; ask anew')
-}
+export const unknownPast = (): SkeinError =>
+  new SkeinError('ANSWER_DIVERGED', 'the answer that this client began is not known any more; ask anew')
 
 /** Events behind the last token, each with a number of its own: the text that the end released, and a response's last four. */
 const CLOSING_EVENTS = { chat: 1, text: 1, response: 5 } as const
@@ -172,7 +180,7 @@ function placeOf(shape: GenerationCall['shape'], lastId: number, hasItems: boole
   return hasItems ? Math.floor(lastId / ITEM_STEP) : Math.max(0, lastId - RESPONSE_PREAMBLE)
 }
 
-function headOf(
+export function headOf(
   { taskId, digest, thought }: TaskHandle,
   { task: { model } }: GenerationCall,
   created: number,
@@ -198,7 +206,8 @@ function wholeForm(
   return (answer) => wholeCompletion(init, answer)
 }
 
-const hasTools = ({ prompt }: GenerationCall['task']): boolean => prompt.kind === 'chat' && prompt.tools !== undefined
+export const hasTools = ({ prompt }: GenerationCall['task']): boolean =>
+  prompt.kind === 'chat' && prompt.tools !== undefined
 
 function streamForm(
   exchange: Exchange,

@@ -179,6 +179,9 @@ const TaskSchema = Type.Object(
             to: count(),
             observed: observed(),
             costMicros: optional(amount()),
+            energy: optional(
+              Type.Object({ joules: amount(), isEstimated: Type.Boolean(), costMicros: optional(amount()) }),
+            ),
           }),
         ),
       }),

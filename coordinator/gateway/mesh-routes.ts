@@ -146,7 +146,7 @@ export function taskRoutes(app: FastifyInstance, { service }: GenerationComponen
 }
 
 /** Without what only the gateway reads, and without the candidates, which `explain` tells. */
-function taskBody({ shape: _, attempts, ...view }: TaskView): object {
+function taskBody({ shape: _, logprobs: _logprobs, attempts, ...view }: TaskView): object {
   const withoutCandidates = attempts.map(({ assigned: { candidates: _candidates, ...assigned }, ended }) => ({
     assigned,
     ...(ended ? { ended } : {}),

@@ -2,7 +2,7 @@
 import { Type } from 'typebox'
 import { NDJSON } from './ollama-answers.ts'
 import { OllamaErrorSchema } from './ollama-errors.ts'
-import { generationDoc, streamable, workDoc } from './openai-answer-schemas.ts'
+import { CarriedCallsSchema, generationDoc, streamable, workDoc } from './openai-answer-schemas.ts'
 import { jsonAnswer, JSON_TYPE, type RouteDoc } from './route-doc.ts'
 
 const count = () => Type.Integer({ minimum: 0 })
@@ -37,6 +37,7 @@ const OllamaChatAnswerSchema = Type.Object(
         ),
       ),
     }),
+    skein: Type.Optional(CarriedCallsSchema),
   },
   { title: 'OllamaChatAnswer' },
 )

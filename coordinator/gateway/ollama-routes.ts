@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { SkeinError, type WorkResult } from '../../mesh/protocol/index.ts'
 import { checkModel, visibleTo } from './callers.ts'
 import { generate } from './generation.ts'
+import { chatTool, deviceLoopOf, withDeviceTools } from './tool-loop.ts'
 import { checkBodyEncoding, parseJsonBody, withoutNulls } from './json-body.ts'
 import { modelNamed } from './named-models.ts'
 import {
@@ -81,13 +82,15 @@ function answerRoutes(app: FastifyInstance, components: WorkComponents): void {
       checkModel(request.caller, service, body.model)
       const model = modelNamed(service.models(), body.model)
       if ((body.messages ?? []).length === 0) return loadBody('chat', body, clock.wallMs())
+      const loop = deviceLoopOf(components, request, body)
       const forms = ollamaForms(clock, {
         kind: 'chat',
-        hasTools: (body.tools ?? []).length > 0,
+        hasTools: loop !== undefined || (body.tools ?? []).length > 0,
         hasLogprobs: body.logprobs === true,
         beganAtMs: clock.nowMs(),
       })
-      await generate(components, request, reply, ollamaChatCall(body, model, forms))
+      const call = ollamaChatCall(withDeviceTools(body, loop, chatTool), model, forms)
+      await generate(components, request, reply, { ...call, ...(loop && { loop }) })
       return reply
     },
   )

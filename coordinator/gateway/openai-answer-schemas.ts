@@ -1,6 +1,6 @@
 /** Answers in OpenAI's form, as `/openapi.json` tells them. Members beyond OpenAI's own are in `modelBody` alone. */
 import { Type, type TProperties, type TSchema } from 'typebox'
-import { LIMITS } from '../../mesh/protocol/index.ts'
+import { CALL_OPS, CALL_OUTCOMES, LIMITS } from '../../mesh/protocol/index.ts'
 import { AnthropicModelSchema, AnthropicModelsSchema } from './anthropic-models.ts'
 import { ErrorBodySchema } from './openai-errors.ts'
 import { orNull } from './openai-tools.ts'
@@ -66,6 +66,28 @@ const head = {
   system_fingerprint: Type.Optional(Type.String()),
 }
 
+/** Of an answer with devices: the calls that were made for it. */
+export const CarriedCallsSchema = Type.Object(
+  {
+    calls: Type.Array(
+      Type.Object({
+        tool: Type.String(),
+        arguments: Type.String(),
+        call: Type.Optional(Type.String()),
+        op: Type.Enum([...CALL_OPS]),
+        outcome: Type.Enum([...CALL_OUTCOMES]),
+        value: Type.Optional(Type.Unknown()),
+        unit: Type.Optional(Type.String()),
+        fresh: Type.Optional(Type.Boolean()),
+        ageMs: Type.Optional(Type.Number({ minimum: 0 })),
+        error: Type.Optional(Type.String()),
+      }),
+    ),
+  },
+  { title: 'CarriedCalls' },
+)
+const carried = { skein: Type.Optional(CarriedCallsSchema) }
+
 const AnsweredCallSchema = Type.Object({
   id: Type.String(),
   type: Type.Literal('function'),
@@ -91,6 +113,7 @@ const ChatCompletionSchema = Type.Object(
       }),
     ),
     usage: CompletionUsageSchema,
+    ...carried,
   },
   { title: 'ChatCompletion' },
 )
@@ -104,6 +127,7 @@ const chunk = (title: string, object: string, choice: TProperties) =>
         object: Type.Literal(object),
         choices: Type.Array(Type.Object({ index: count(), ...choice, finish_reason: orNull(finishReason()) })),
         usage: Type.Optional(orNull(CompletionUsageSchema)),
+        ...carried,
       }),
       ErrorBodySchema,
     ],
@@ -254,6 +278,10 @@ export const COMPLETION_DOC = generationDoc(
   'Continues a text',
   streamable(TextCompletionSchema, TextChunkSchema),
 )
+/** Lists of models are in the form of whoever asks. */
+const FORM_HEADERS: NonNullable<RouteDoc['headers']> = {
+  'anthropic-version': { schema: Type.String(), description: "With any value: the answer is in Anthropic's form." },
+}
 export const MODELS_DOC: RouteDoc = {
   tag: 'OpenAI',
   summary: 'Lists the models that the caller may use',
@@ -263,6 +291,7 @@ export const MODELS_DOC: RouteDoc = {
       Type.Union([listSchema(ModelSchema), AnthropicModelsSchema]),
     ),
   },
+  headers: FORM_HEADERS,
 }
 export const MODEL_DOC: RouteDoc = {
   tag: 'OpenAI',
@@ -274,6 +303,7 @@ export const MODEL_DOC: RouteDoc = {
     ),
   },
   errors: ['MODEL_NOT_FOUND'],
+  headers: FORM_HEADERS,
 }
 export const EMBEDDINGS_DOC = workDoc('OpenAI', 'Makes a vector of each text', EmbeddingsSchema)
 export const CLASSIFY_DOC = workDoc('Mesh', "Finds a model's classes for each text", ClassesSchema)

@@ -2,7 +2,7 @@
  * OpenAI's answer shapes. A stream's envelope is the same for every chunk, so it is serialised once; what is left for each
  * chunk is the escaping of its text.
  */
-import type { FinishReason, ModelDigest, SkeinError, TokenLogprob, Usage } from '../../mesh/protocol/index.ts'
+import type { FinishReason, ModelDigest, SkeinError, TaskId, TokenLogprob, Usage } from '../../mesh/protocol/index.ts'
 import type { ModelView } from '../admission/index.ts'
 import type { AnswerHead, Resumption, StreamForm, WholeAnswer } from './answer-form.ts'
 import { AnswerReader, readWhole, textOf, type Reading, type ReadPart } from './answer-reader.ts'
@@ -17,6 +17,8 @@ export interface CompletionInit extends AnswerHead, Reading {
   readonly shape: 'chat' | 'text'
   /** Likeliest tokens beside each; absent when no log probabilities were asked for. */
   readonly logprobs?: number
+  /** Of one of several choices: its number, and the task of the first, by which the answer is known. */
+  readonly choice?: { readonly index: number; readonly first: TaskId }
 }
 
 export interface CompletionStreamInit extends CompletionInit, Resumption {
@@ -26,6 +28,8 @@ export interface CompletionStreamInit extends CompletionInit, Resumption {
   /** Whether the client may come back, by the ids of the events. */
   readonly hasIds: boolean
   readonly requestId: string
+  /** The `id` of a chunk, from the place behind it; the place itself when absent. */
+  readonly idOf?: (place: number) => string
 }
 
 const ID_PREFIX = { chat: 'chatcmpl-', text: 'cmpl-' } as const
@@ -36,10 +40,15 @@ const WHOLE_OBJECT = { chat: 'chat.completion', text: 'text_completion' } as con
 export const fingerprint = (digest: ModelDigest): string => `fp_${digest.slice('sha256:'.length).slice(0, 12)}`
 
 function head(init: CompletionInit, object: string): object {
-  const { shape, taskId, created, model, digest } = init
+  const { shape, created, model, digest, choice } = init
+  const taskId = choice?.first ?? init.taskId
   const id = ID_PREFIX[shape] + taskId.slice(taskId.indexOf('_') + 1)
   return { id, object, created, model, system_fingerprint: fingerprint(digest) }
 }
+
+/** What every chunk of a streamed chat has. */
+export const chatChunk = (init: AnswerHead): object =>
+  head({ ...init, shape: 'chat', hasTools: true }, CHUNK_OBJECT.chat)
 
 export function usageBody(usage: Usage): object {
   return {
@@ -80,13 +89,28 @@ function wholeMessage(init: CompletionInit, text: string): { message: object; ca
   return { message, calls: calls.length }
 }
 
-export function wholeCompletion(init: CompletionInit, { text, logprobs, finishReason, usage }: WholeAnswer): object {
+function wholeChoice(init: CompletionInit, { text, logprobs, finishReason }: WholeAnswer): object {
   const { message, calls } = wholeMessage(init, text)
   const content = init.shape === 'chat' ? { message } : { text }
   const finish_reason = finishOf(finishReason, calls)
-  const choice = { index: 0, ...content, logprobs: logprobsWriter(init)(logprobs), finish_reason }
-  return { ...head(init, WHOLE_OBJECT[init.shape]), choices: [choice], usage: usageBody(usage) }
+  return { index: init.choice?.index ?? 0, ...content, logprobs: logprobsWriter(init)(logprobs), finish_reason }
 }
+
+/** One of several choices, and how it is to be read. */
+export type ChoiceAnswer = readonly [CompletionInit, WholeAnswer]
+
+/** @param usage of all choices together. */
+export function wholeCompletions(choices: readonly ChoiceAnswer[], usage: Usage): object {
+  const [first] = choices[0]!
+  return {
+    ...head(first, WHOLE_OBJECT[first.shape]),
+    choices: choices.map(([init, answer]) => wholeChoice(init, answer)),
+    usage: usageBody(usage),
+  }
+}
+
+export const wholeCompletion = (init: CompletionInit, answer: WholeAnswer): object =>
+  wholeCompletions([[init, answer]], answer.usage)
 
 /**
  * The chunks of one completion. What one batch says is one chunk, thoughts and calls included: with an id between them a
@@ -134,14 +158,20 @@ export class CompletionStream implements StreamForm {
     return this.#event(this.#open + JSON.stringify(text) + this.#close, position)
   }
 
-  end({ finishReason, usage }: EndEvent): string {
+  end(end: EndEvent): string {
+    return this.finish(end) + this.close(end.usage)
+  }
+
+  /** Why this choice ended; others may go on. */
+  finish({ finishReason }: EndEvent): string {
     const content = this.#init.shape === 'chat' ? { delta: {} } : { text: '' }
+    return sseData(this.#chunk(content, null, finishOf(finishReason, this.#reader?.calls ?? 0)))
+  }
+
+  /** The end of the whole answer. @param usage of all its choices. */
+  close(usage: Usage): string {
     const usageChunk = { ...this.#head, choices: [], usage: usageBody(usage) }
-    return (
-      sseData(this.#chunk(content, null, finishOf(finishReason, this.#reader?.calls ?? 0))) +
-      (this.#init.includeUsage ? sseData(JSON.stringify(usageChunk)) : '') +
-      SSE_DONE
-    )
+    return (this.#init.includeUsage ? sseData(JSON.stringify(usageChunk)) : '') + SSE_DONE
   }
 
   failure(error: SkeinError): string {
@@ -180,8 +210,9 @@ export class CompletionStream implements StreamForm {
     return this.#chunk({ delta }, logprobs.length > 0 ? this.#logprobs(logprobs) : null)
   }
 
-  #event(json: string, id: number): string {
-    return sseData(json, this.#init.hasIds ? id : undefined)
+  #event(json: string, place: number): string {
+    const { hasIds, idOf } = this.#init
+    return sseData(json, hasIds ? (idOf?.(place) ?? place) : undefined)
   }
 
   #delta(text: string): object {
@@ -189,7 +220,8 @@ export class CompletionStream implements StreamForm {
   }
 
   #chunk(content: object, logprobs: object | null = null, finishReason: string | null = null): string {
-    const choice = { index: 0, ...content, logprobs, finish_reason: finishReason }
+    const { index } = this.#init.choice ?? { index: 0 }
+    const choice = { index, ...content, logprobs, finish_reason: finishReason }
     const usage = this.#init.includeUsage ? { usage: null } : {}
     return JSON.stringify({ ...this.#head, choices: [choice], ...usage })
   }

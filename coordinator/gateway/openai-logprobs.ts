@@ -14,9 +14,15 @@ const share = (token: TokenShare): object => ({
   bytes: [...token.bytes],
 })
 
+const brief = (token: TokenShare): object => ({ token: textOf(token), logprob: token.logprob })
+
 /** Each token with its likeliest neighbours. */
 export const tokenLogprobs = (tokens: readonly TokenLogprob[]): object[] =>
   tokens.map((token) => ({ ...share(token), top_logprobs: token.top.map(share) }))
+
+/** The same without their bytes, as the events of a response have them. */
+export const eventLogprobs = (tokens: readonly TokenLogprob[]): object[] =>
+  tokens.map((token) => ({ ...brief(token), top_logprobs: token.top.map(brief) }))
 
 /** `choices[].logprobs` of a chat. */
 export const chatLogprobs = (tokens: readonly TokenLogprob[]): object => ({

@@ -1,17 +1,21 @@
 /**
- * OpenAI's bodies as tasks. What is known and not served is refused by name, never dropped: an answer that ignores `n`
+ * OpenAI's bodies as tasks. What is known and not served is refused by name, never dropped: an answer that ignores `echo`
  * would look right and be wrong.
  */
 import { LIMITS, SkeinError, type ChatMessage, type JsonFormat, type ThinkingWish } from '../../mesh/protocol/index.ts'
 import type { Attachment, TaskRequest } from '../admission/index.ts'
 import type { AnswerForms, AnswerShape, StoredShape } from './answer-form.ts'
+import { checkChoices, choicesOf } from './openai-choices.ts'
 import type { ChatBody, CompletionBody, Effort, MessageBody } from './openai-schemas.ts'
+import type { DeviceLoop } from './tool-loop.ts'
 import { messageCalls, narrowed, toolFormat, toolsOf } from './openai-tools.ts'
 
 /** One generation call: the task that it becomes, and how its answer is to be written. */
 export interface GenerationCall {
   readonly shape: AnswerShape
   readonly task: Pick<TaskRequest, 'model' | 'prompt' | 'sampling' | 'stop' | 'maxTokens' | 'logprobs' | 'format'>
+  /** Of several choices: the task of each, the first of which is `task`, and how many belong to one prompt. */
+  readonly choices?: { readonly tasks: readonly GenerationCall['task'][]; readonly perPrompt: number }
   readonly stream: boolean
   readonly includeUsage: boolean
   /** Without an `Idempotency-Key`; with one, an attached task becomes a resumable one. */
@@ -21,6 +25,8 @@ export interface GenerationCall {
   readonly echo?: Readonly<Record<string, unknown>>
   /** What must be known of a response to read it again, and to go on from it. */
   readonly kept?: Pick<StoredShape, 'hasTools' | 'hasInstructions'>
+  /** Devices that the model may call. */
+  readonly loop?: DeviceLoop
   /** Those of OpenAI's APIs when absent. */
   readonly forms?: AnswerForms
 }
@@ -44,10 +50,7 @@ export const isOther =
   (value) =>
     !served.includes(value)
 
-const UNSERVED_COMMON: Readonly<Record<string, Asks>> = { n: isOther(1) }
-
 const UNSERVED_CHAT: Readonly<Record<string, Asks>> = {
-  ...UNSERVED_COMMON,
   functions: isFilled,
   function_call: isOther('none', 'auto'),
   audio: always,
@@ -57,9 +60,7 @@ const UNSERVED_CHAT: Readonly<Record<string, Asks>> = {
 }
 
 const UNSERVED_COMPLETION: Readonly<Record<string, Asks>> = {
-  ...UNSERVED_COMMON,
   echo: isOther(false),
-  best_of: isOther(1),
   suffix: isOther(''),
 }
 
@@ -259,11 +260,14 @@ function schemaText(holder: unknown, at: string): string {
   return text
 }
 
-/** @throws SkeinError INVALID_REQUEST when options of a stream are given for none. */
+/**
+ * @param prompts each as a task of one choice.
+ * @throws SkeinError INVALID_REQUEST when options of a stream are given for none.
+ */
 function completionOf(
   shape: 'chat' | 'text',
   body: ChatBody | CompletionBody,
-  task: GenerationCall['task'],
+  prompts: readonly GenerationCall['task'][],
 ): GenerationCall {
   const stream = body.stream ?? false
   if (body.stream_options !== undefined && !stream)
@@ -271,7 +275,10 @@ function completionOf(
       param: 'stream_options',
     })
   const includeUsage = body.stream_options?.include_usage ?? false
-  return { shape, task, stream, includeUsage, attachment: 'attached', stored: false }
+  const perPrompt = body.n ?? 1
+  const tasks = choicesOf(prompts, perPrompt)
+  const choices = tasks.length > 1 ? { choices: { tasks, perPrompt } } : {}
+  return { shape, task: tasks[0]!, ...choices, stream, includeUsage, attachment: 'attached', stored: false }
 }
 
 /** @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`. */
@@ -289,22 +296,25 @@ export function chatCall(body: ChatBody): GenerationCall {
   const messages = chatMessages(body.messages)
   const thinking = thinkingWish(body.reasoning_effort, templateSwitch(body.chat_template_kwargs))
   const prompt = { kind: 'chat' as const, messages, ...(tools.length > 0 ? { tools } : {}), ...thinking }
-  return completionOf('chat', body, {
+  const task = {
     ...commonTask(body, prompt, body.max_completion_tokens ?? body.max_tokens),
     ...(logprobs ? { logprobs: top_logprobs } : {}),
     ...(format ? { format } : {}),
-  })
+  }
+  return completionOf('chat', body, [task])
 }
 
 /** @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, each with its `param`. */
 export function completionCall(body: CompletionBody): GenerationCall {
-  refuseUnserved(body, UNSERVED_COMPLETION)
-  const only = typeof body.prompt === 'string' ? body.prompt : body.prompt[0]
-  if (typeof only !== 'string' || (Array.isArray(body.prompt) && body.prompt.length > 1)) throw unsupported('prompt')
-  const prompt = { kind: 'text' as const, text: only.toWellFormed() }
-  return completionOf('text', body, {
-    ...commonTask(body, prompt, body.max_tokens ?? COMPLETION_TOKENS_DEFAULT),
+  const { prompt, n = 1, best_of = n, logprobs } = body
+  refuseUnserved({ ...body, best_of }, { ...UNSERVED_COMPLETION, best_of: isOther(n) })
+  const texts = typeof prompt === 'string' ? [prompt] : prompt
+  if (!texts.every((text) => typeof text === 'string')) throw unsupported('prompt')
+  checkChoices(texts.length, n)
+  const tasks = texts.map((text) => ({
+    ...commonTask(body, { kind: 'text', text: text.toWellFormed() }, body.max_tokens ?? COMPLETION_TOKENS_DEFAULT),
     // 0 asks for the log probability of the chosen token alone
-    ...(body.logprobs === undefined ? {} : { logprobs: body.logprobs }),
-  })
+    ...(logprobs === undefined ? {} : { logprobs }),
+  }))
+  return completionOf('text', body, tasks)
 }

@@ -40,7 +40,7 @@ const common = {
   max_tokens: tokenCount(),
   /** 0 and -1 both keep all: OpenAI has no such member, and its imitators disagree. */
   top_k: Type.Optional(Type.Integer({ minimum: -1 })),
-  n: Type.Optional(Type.Integer({ minimum: 1 })),
+  n: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.choicesMax })),
   logit_bias: Type.Optional(
     Type.Record(Type.String({ pattern: '^[0-9]{1,10}$' }), Type.Number({ minimum: -100, maximum: 100 }), {
       additionalProperties: false,

@@ -114,6 +114,7 @@ function operationOf(operation: Operation, components: Components): Json {
     ...(config.isOpen === true && { security: [] }),
     ...(parameters.length > 0 && { parameters }),
     ...(schema.body !== undefined && { requestBody: bodyOf(schema.body, components) }),
+    ...(doc?.body && { requestBody: { required: true, content: contentOf(doc.body, components) } }),
     responses: { ...Object.fromEntries(told), ...failuresOf(operation, components) },
   }
 }
@@ -167,12 +168,18 @@ function withNulls(schema: ObjectSchema): object {
   return { ...schema, properties: Object.fromEntries(members) as Json }
 }
 
-function answerOf({ description, content = {} }: AnswerDoc, components: Components): Json {
-  const told = Object.entries(content).map(([type, { schema, items }]: [string, ContentDoc]) => [
+const answerOf = ({ description, content }: AnswerDoc, components: Components): Json => ({
+  description,
+  ...(content && { content: contentOf(content, components) }),
+})
+
+function contentOf(content: Readonly<Record<string, ContentDoc>>, components: Components): Json {
+  const told = Object.entries(content).map(([type, { schema, items }]) => [
     type,
-    { schema: components.of(schema), ...(items && { 'x-items': components.of(items) }) },
+    // whether the schema of a stream is one of the whole or of each event, tools read differently: it says nothing
+    items ? { schema: {}, 'x-items': components.of(items) } : { schema: components.of(schema) },
   ])
-  return { description, ...(told.length > 0 && { content: Object.fromEntries(told) as Json }) }
+  return Object.fromEntries(told) as Json
 }
 
 /** Errors, by their status; the description lists the codes. A defect (500) is none that is announced. */

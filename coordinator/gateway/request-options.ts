@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { Type, type Static } from 'typebox'
-import { LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
+import { DEVICE_LEVELS, LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
 import type { Priority, TaskRequest } from '../admission/index.ts'
 import { CACHE_MODES } from './cache-control.ts'
 
@@ -13,19 +13,24 @@ export type RequestHeaders = Readonly<Record<string, string | string[] | undefin
 /** `system` is known, so that asking for it is refused by its name. */
 const PRIORITIES = ['system', 'interactive', 'default', 'bulk'] as const satisfies readonly Priority[]
 
+/** In units of the owner's currency; nobody means more. */
+export const COST_MAX = 1_000_000
+
 /** A member that is misspelt must not be ignored: `localonly` would let a private prompt leave the house. */
 export const SkeinBodySchema = Type.Object(
   {
     priority: Type.Optional(Type.Enum([...PRIORITIES])),
     deadline_ms: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.taskMs })),
     local_only: Type.Optional(Type.Boolean()),
+    max_cost: Type.Optional(Type.Number({ minimum: 0, maximum: COST_MAX })),
     cache: Type.Optional(Type.Enum([...CACHE_MODES])),
+    devices: Type.Optional(Type.Enum([...DEVICE_LEVELS])),
   },
   { additionalProperties: false },
 )
 type SkeinBody = Static<typeof SkeinBodySchema>
 
-export type SkeinOptions = Pick<TaskRequest, 'priority' | 'deadlineMs' | 'localOnly'>
+export type SkeinOptions = Pick<TaskRequest, 'priority' | 'deadlineMs' | 'localOnly' | 'costMax'>
 
 const invalid = (param: string, message: string): SkeinError =>
   new SkeinError('INVALID_REQUEST', `${param} ${message}`, { param })
@@ -53,26 +58,34 @@ function headerOptions(headers: RequestHeaders): SkeinBody {
   const local_only = headerOf(headers, 'x-skein-local-only', 'true or false', (text) =>
     text === 'true' ? true : text === 'false' ? false : undefined,
   )
+  const max_cost = headerOf(
+    headers,
+    'x-skein-max-cost',
+    `0 to ${COST_MAX}, with a point as the decimal sign`,
+    (text) => (/^\d{1,7}(?:\.\d{1,9})?$/.test(text) && Number(text) <= COST_MAX ? Number(text) : undefined),
+  )
   return {
     ...(priority === undefined ? {} : { priority }),
     ...(deadline_ms === undefined ? {} : { deadline_ms }),
     ...(local_only === undefined ? {} : { local_only }),
+    ...(max_cost === undefined ? {} : { max_cost }),
   }
 }
 
 /** @throws SkeinError INVALID_REQUEST when a header is wrong or says other than the body; FORBIDDEN for `system`. */
 export function skeinOptions(body: SkeinBody | undefined, headers: RequestHeaders): SkeinOptions {
   const byHeader = headerOptions(headers)
-  for (const name of ['priority', 'deadline_ms', 'local_only'] as const)
+  for (const name of ['priority', 'deadline_ms', 'local_only', 'max_cost'] as const)
     if (body?.[name] !== undefined && byHeader[name] !== undefined && body[name] !== byHeader[name])
       throw invalid(`skein.${name}`, `says other than the header x-skein-${name.replace('_', '-')}`)
-  const { priority, deadline_ms, local_only } = { ...byHeader, ...body }
+  const { priority, deadline_ms, local_only, max_cost } = { ...byHeader, ...body }
   if (priority === 'system')
     throw new SkeinError('FORBIDDEN', 'the priority system is for the mesh itself', { param: 'skein.priority' })
   return {
     ...(priority === undefined ? {} : { priority }),
     ...(deadline_ms === undefined ? {} : { deadlineMs: deadline_ms }),
     ...(local_only === undefined ? {} : { localOnly: local_only }),
+    ...(max_cost === undefined ? {} : { costMax: max_cost }),
   }
 }
 
@@ -111,3 +124,14 @@ export const lastEventId = (headers: RequestHeaders): number | undefined =>
   headerOf(headers, 'last-event-id', 'the id of an event of this answer', (text) =>
     EVENT_ID.test(text) ? Number(text) : undefined,
   )
+
+/** Of several choices the place of each, `-` for one that has not begun. */
+const CHOICE_ID = /^(?:\d{1,15}|-)$/
+
+/** The same of an answer of `count` choices. @throws SkeinError INVALID_REQUEST. */
+export const lastEventIds = (headers: RequestHeaders, count: number): (number | undefined)[] | undefined =>
+  headerOf(headers, 'last-event-id', `the id of an event of this answer of ${count} choices`, (text) => {
+    const ids = text.split('.', count + 1)
+    if (ids.length !== count || !ids.every((id) => CHOICE_ID.test(id))) return undefined
+    return ids.map((id) => (id === '-' ? undefined : Number(id)))
+  })

@@ -93,12 +93,12 @@ export const headOf = (view: TaskView): ResponseHead => {
 
 /** A task as a response, at any time of its life. The text of one that was purged is gone. */
 export function responseOfTask(view: TaskView): object {
-  const { state, result, text, tokens, isPurged, endedAtMs } = view
+  const { state, result, text, logprobs, tokens, isPurged, endedAtMs } = view
   const hasText = !isPurged && (text !== '' || tokens > 0 || state === 'completed')
   const head = headOf(view)
   return responseObject(head, {
     status: state === 'completed' ? endStatus(result?.finishReason) : TASK_STATUS[state],
-    ...(hasText ? { items: itemsOf(head, text) } : {}),
+    ...(hasText ? { items: itemsOf(head, text, logprobs) } : {}),
     ...(result?.usage ? { usage: result.usage } : {}),
     ...(result?.error ? { error: result.error } : {}),
     ...(endedAtMs === undefined ? {} : { completedAt: Math.floor(endedAtMs / 1000) }),
@@ -106,6 +106,7 @@ export function responseOfTask(view: TaskView): object {
 }
 
 export function wholeResponse(head: ResponseHead, answer: WholeAnswer, completedAt: number): object {
-  const { text, finishReason, usage } = answer
-  return responseObject(head, { status: endStatus(finishReason), items: itemsOf(head, text), usage, completedAt })
+  const { text, logprobs, finishReason, usage } = answer
+  const items = itemsOf(head, text, logprobs)
+  return responseObject(head, { status: endStatus(finishReason), items, usage, completedAt })
 }

@@ -19,12 +19,14 @@ import { choiceBody, responseTools, toolBodies } from './responses-tools.ts'
 const UNSERVED: Readonly<Record<string, Asks>> = {
   conversation: () => true,
   prompt: () => true,
-  top_logprobs: isOther(0),
   truncation: isOther('disabled'),
   context_management: isFilled,
   moderation: isFilled,
   image: isFilled,
 }
+
+/** Asks for the log probabilities of all tokens of the message. */
+const LOGPROBS = 'message.output_text.logprobs'
 
 /** What may be asked to be included: of items that no response here can have, and thoughts, which are told openly. */
 const INCLUDABLE: ReadonlySet<string> = new Set([
@@ -35,6 +37,7 @@ const INCLUDABLE: ReadonlySet<string> = new Set([
   'computer_call_output.output.image_url',
   'code_interpreter_call.outputs',
   'reasoning.encrypted_content',
+  LOGPROBS,
 ])
 
 /** The response's members that repeat the request; the long ones are left out where they do not fit the ledger. */
@@ -51,6 +54,7 @@ function echoOf(body: ResponseBody, format: object): Record<string, unknown> {
     // null: the model's own
     temperature: body.temperature ?? null,
     tool_choice: choiceBody(body.tool_choice),
+    ...(body.top_logprobs !== undefined && { top_logprobs: body.top_logprobs }),
     top_p: body.top_p ?? null,
   }
   const full = { ...echo, instructions: body.instructions ?? null, text: { format }, tools: toolBodies(tools) }
@@ -93,6 +97,7 @@ export function responseCall(
     task: {
       ...commonTask(body, prompt, body.max_output_tokens),
       ...(format === undefined ? {} : { format }),
+      ...(asksLogprobs(body) ? { logprobs: body.top_logprobs ?? 0 } : {}),
     },
     stream: body.stream ?? false,
     includeUsage: false,
@@ -103,6 +108,8 @@ export function responseCall(
   }
 }
 
+export const asksLogprobs = ({ include = [] }: Pick<ResponseBody, 'include'>): boolean => include.includes(LOGPROBS)
+
 /** @throws SkeinError INVALID_REQUEST, UNSUPPORTED_PARAMETER, for what needs no look at the input. */
 function checkResponse(body: ResponseBody): void {
   refuseUnserved(body, UNSERVED)
@@ -112,6 +119,11 @@ function checkResponse(body: ResponseBody): void {
   for (const [name, asked] of Object.entries({ summary, generate_summary: older }))
     if (asked && asked !== 'auto') throw unsupported(`reasoning.${name}`)
   for (const [i, name] of include.entries()) if (!INCLUDABLE.has(name)) throw unsupported(`include[${i}]`)
+  if ((body.top_logprobs ?? 0) > 0 && !asksLogprobs(body))
+    throw new SkeinError('INVALID_REQUEST', `top_logprobs is only allowed when include has ${LOGPROBS}`, {
+      param: 'top_logprobs',
+    })
+  if (asksLogprobs(body) && (body.tools ?? []).length > 0) throw unsupported(`include[${include.indexOf(LOGPROBS)}]`)
   if (background && !store)
     throw new SkeinError('INVALID_REQUEST', 'a background response must be stored', { param: 'store' })
 }

@@ -1,10 +1,13 @@
 /** OpenAI's responses API: answers that outlive the connection, and that are found again by their id. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { SkeinError } from '../../mesh/protocol/index.ts'
+import { readingsOf, type MeshService } from '../admission/index.ts'
+import { visibleTo } from './callers.ts'
 import { answerStream, type GenerationComponents } from './exchange.ts'
 import { answering, generate, responseStream, resumption } from './generation.ts'
-import type { GenerationCall } from './openai-requests.ts'
+import { unsupported, type GenerationCall } from './openai-requests.ts'
 import { lastEventId } from './request-options.ts'
+import { deviceLoopOf, withDeviceTools, type DeviceLoop, type ToolForModel } from './tool-loop.ts'
 import {
   RESPONSE_CANCEL_DOC,
   RESPONSE_DELETE_DOC,
@@ -15,7 +18,8 @@ import {
 import { headOf, responseOfTask } from './responses-answers.ts'
 import { conversationOf, inputItems, ownResponse, withReferences } from './responses-chain.ts'
 import type { InputItemBody } from './responses-input.ts'
-import { responseCall } from './responses-requests.ts'
+import { asksLogprobs, responseCall } from './responses-requests.ts'
+import { toolBodies } from './responses-tools.ts'
 import {
   ITEMS_PAGE_DEFAULT,
   ITEMS_PAGE_MAX,
@@ -31,16 +35,46 @@ interface OneResponse {
   Params: { id: string }
 }
 
-/** @throws SkeinError as `responseCall`; NOT_FOUND for what it goes on from, or names. */
+const flatTool = ({ name, description, parameters }: ToolForModel): object => ({
+  type: 'function',
+  ...{ name, description, parameters },
+})
+
+/** @throws SkeinError as `responseCall` and `deviceLoopOf`; NOT_FOUND for what it goes on from, or names. */
 async function callOf(
-  { service }: GenerationComponents,
+  components: GenerationComponents,
   request: FastifyRequest<{ Body: ResponseBody }>,
 ): Promise<GenerationCall> {
+  const { service } = components
   const { body } = request
   const { input, previous_response_id: previous } = body
   const resolved = typeof input === 'string' ? input : await withReferences(service, request, input)
   const before = previous === undefined ? [] : await conversationOf(service, request, previous)
-  return responseCall(body, resolved, before)
+  const loop = deviceLoopOf(components, request, body)
+  const call = loop ? loopCall(loop, body, resolved, before) : responseCall(body, resolved, before)
+  if (asksLogprobs(body) && thinks(service, request)) throw unsupported('include')
+  return call
+}
+
+/** An answer of several rounds is not one task, by which it could be found again: it is not stored. */
+function loopCall(
+  loop: DeviceLoop,
+  given: ResponseBody,
+  ...[input, before]: [Parameters<typeof responseCall>[1], Parameters<typeof responseCall>[2]]
+): GenerationCall {
+  const body = { ...given, store: false }
+  const call = responseCall(withDeviceTools(body, loop, flatTool), input, before)
+  // the answer repeats the tools of its client alone
+  return { ...call, echo: { ...call.echo, tools: toolBodies(given.tools ?? []) }, loop }
+}
+
+/** Whether it is asked of a model whose answers have a thought: which tokens are of the message is not known there. */
+function thinks(service: MeshService, { caller, body }: FastifyRequest<{ Body: ResponseBody }>): boolean {
+  const names = readingsOf(body.model)
+  return visibleTo(caller, service.models()).some(
+    ({ digest, aliases, features }) =>
+      features.includes('thinking') && names.some((name) => name === digest || aliases.includes(name)),
+  )
 }
 
 /** @throws SkeinError INVALID_REQUEST for a page that there is none of. */

@@ -61,6 +61,7 @@ export const ResponseBodySchema = Type.Object({
   tool_choice: Type.Optional(Type.Unknown()),
   parallel_tool_calls: Type.Optional(Type.Boolean()),
   include: Type.Optional(Type.Array(Type.String())),
+  top_logprobs: Type.Optional(Type.Integer({ minimum: 0, maximum: LIMITS.topLogprobsMax })),
   truncation: Type.Optional(Type.Enum(['auto', 'disabled'])),
   stream: Type.Optional(Type.Boolean()),
   background: Type.Optional(Type.Boolean()),

@@ -10,10 +10,11 @@
  *
  * Responses that may think first, or call tools, have others: `responses-item-stream.ts`.
  */
-import type { SkeinError } from '../../mesh/protocol/index.ts'
+import type { SkeinError, TokenLogprob } from '../../mesh/protocol/index.ts'
 import type { TaskView } from '../admission/index.ts'
 import type { Resumption, StreamForm } from './answer-form.ts'
 import { errorBody } from './openai-errors.ts'
+import { eventLogprobs } from './openai-logprobs.ts'
 import { endStatus, itemStatus, responseObject, type ResponseHead } from './responses-answers.ts'
 import { itemBody, itemId, messageOf, textPart, type OutputItem } from './responses-items.ts'
 import { sseEvent } from './sse.ts'
@@ -103,6 +104,7 @@ export class ResponseStream implements StreamForm {
   readonly #place: { item_id: string; output_index: 0; content_index: 0 }
   /** Of the tokens that this stream saw. */
   #text = ''
+  readonly #logprobs: TokenLogprob[] = []
   #tokens: number
 
   constructor(init: ResponseStreamInit) {
@@ -127,25 +129,31 @@ export class ResponseStream implements StreamForm {
     )
   }
 
-  text({ text, tokens, position }: Batch): string {
+  text({ text, logprobs, tokens, position }: Batch): string {
     this.#tokens = tokens
+    // the last ones may have released no text: they are told at the end
+    for (const each of logprobs) this.#logprobs.push(each)
     if (text === '') return ''
     this.#text += text
-    const delta = { ...this.#place, delta: text, logprobs: [] }
+    const delta = { ...this.#place, delta: text, logprobs: eventLogprobs(logprobs) }
     return this.#events.event('response.output_text.delta', RESPONSE_PREAMBLE + position, delta)
   }
 
   async end({ finishReason, usage }: EndEvent, tokens: number): Promise<string> {
-    const text = this.#init.after === 0 ? this.#text : (await this.#init.view()).text
+    const { text, logprobs = [] } = await this.#said()
     const status = endStatus(finishReason)
     const completedAt = this.#init.now()
     const first = RESPONSE_PREAMBLE + tokens + 2
-    const said = messageOf(text)
+    const said = messageOf(text, logprobs)
     const item = itemBody(this.#init, said, itemStatus(status))
     const response = responseObject(this.#init, { status, items: [said], usage, completedAt })
     return (
-      this.#events.event('response.output_text.done', first, { ...this.#place, text, logprobs: [] }) +
-      this.#events.event('response.content_part.done', first + 1, { ...this.#place, part: textPart(text) }) +
+      this.#events.event('response.output_text.done', first, {
+        ...this.#place,
+        text,
+        logprobs: eventLogprobs(logprobs),
+      }) +
+      this.#events.event('response.content_part.done', first + 1, { ...this.#place, part: textPart(text, logprobs) }) +
       this.#events.event('response.output_item.done', first + 2, { output_index: 0, item }) +
       this.#events.last(`response.${status}`, first + 3, { response })
     )
@@ -156,7 +164,18 @@ export class ResponseStream implements StreamForm {
     if (isBreak) return this.#events.broken(error, number)
     return this.#events.failed(error, number + 1, (view) => {
       if (this.#tokens === 0) return undefined
-      return [messageOf(this.#init.after === 0 ? this.#text : (view?.text ?? ''))]
+      const { text, logprobs } = this.#init.after === 0 ? this.#seen : (view ?? this.#seen)
+      return [messageOf(text, logprobs)]
     })
+  }
+
+  /** Of the tokens that this stream saw. */
+  get #seen(): Pick<TaskView, 'text' | 'logprobs'> {
+    return { text: this.#text, logprobs: this.#logprobs }
+  }
+
+  /** The whole answer. */
+  async #said(): Promise<Pick<TaskView, 'text' | 'logprobs'>> {
+    return this.#init.after === 0 ? this.#seen : this.#init.view()
   }
 }

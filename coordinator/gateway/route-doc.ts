@@ -11,6 +11,7 @@ export const ROUTE_TAGS = {
   Ollama: "Ollama's own API.",
   MCP: 'Models of the mesh as tools of the Model Context Protocol.',
   Mesh: 'The mesh itself: members, models, tasks, and work that is no text.',
+  Devices: 'Devices behind bridges: what they say, and calls of them.',
   Access: 'Keys and what was used.',
   Service: 'The gateway itself: health, and this document.',
 } as const
@@ -33,6 +34,8 @@ export interface RouteDoc {
   readonly tag: RouteTag
   /** One line, as a sentence without its full stop. */
   readonly summary: string
+  /** Its body, where the route reads one that is no JSON: by media type. It must be there. */
+  readonly body?: Readonly<Record<string, ContentDoc>>
   /** By HTTP status; errors are told apart from these. */
   readonly answers: Readonly<Record<number, AnswerDoc>>
   /** Codes that it may answer with, beyond those that follow from what it is: a body, a parameter, a key. */

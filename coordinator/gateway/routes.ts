@@ -1,9 +1,10 @@
 /** The addresses of the gateway. Each handler translates and calls the mesh; none decides anything about it. */
 import type { FastifyInstance } from 'fastify'
 import { requestIdHeader, speaksAnthropic } from './anthropic-errors.ts'
-import { anthropicModel, anthropicModels, type PageQuery } from './anthropic-models.ts'
+import { anthropicModel, anthropicModels, PageQuerySchema, type PageQuery } from './anthropic-models.ts'
 import { visibleTo } from './callers.ts'
 import type { GenerationComponents } from './exchange.ts'
+import { generateChoices, hasChoices } from './choices.ts'
 import { generate } from './generation.ts'
 import { LIVE_DOC, READY_DOC } from './mesh-answer-schemas.ts'
 import { listOf } from './mesh-routes.ts'
@@ -11,6 +12,7 @@ import { identified, modelNamed } from './named-models.ts'
 import { CHAT_DOC, COMPLETION_DOC, MODEL_DOC, MODELS_DOC } from './openai-answer-schemas.ts'
 import { modelBody } from './openai-answers.ts'
 import { chatCall, completionCall } from './openai-requests.ts'
+import { chatTool, deviceLoopOf, withDeviceTools } from './tool-loop.ts'
 import { ChatBodySchema, CompletionBodySchema, type ChatBody, type CompletionBody } from './openai-schemas.ts'
 
 export function openAiRoutes(app: FastifyInstance, components: GenerationComponents): void {
@@ -19,7 +21,7 @@ export function openAiRoutes(app: FastifyInstance, components: GenerationCompone
 
   app.get<{ Querystring: PageQuery }>(
     '/v1/models',
-    { config: { doc: MODELS_DOC, isAnthropicsToo: true } },
+    { schema: { querystring: PageQuerySchema }, config: { doc: MODELS_DOC, isAnthropicsToo: true } },
     ({ caller, headers, query, id: requestId }, reply) => {
       const models = visibleTo(caller, service.models())
       if (speaksAnthropic(headers))
@@ -43,7 +45,9 @@ export function openAiRoutes(app: FastifyInstance, components: GenerationCompone
     '/v1/chat/completions',
     { schema: { body: ChatBodySchema }, config: { doc: CHAT_DOC } },
     async (request, reply) => {
-      await generate(components, request, reply, chatCall(request.body))
+      const loop = deviceLoopOf(components, request, request.body)
+      const call = chatCall(withDeviceTools(request.body, loop, chatTool))
+      await answerCall(components, request, reply, { ...call, ...(loop && { loop }) })
       return reply
     },
   )
@@ -52,11 +56,14 @@ export function openAiRoutes(app: FastifyInstance, components: GenerationCompone
     '/v1/completions',
     { schema: { body: CompletionBodySchema }, config: { doc: COMPLETION_DOC } },
     async (request, reply) => {
-      await generate(components, request, reply, completionCall(request.body))
+      await answerCall(components, request, reply, completionCall(request.body))
       return reply
     },
   )
 }
+
+const answerCall: typeof generate = (components, request, reply, call) =>
+  hasChoices(call) ? generateChoices(components, request, reply, call) : generate(components, request, reply, call)
 
 export function healthRoutes(app: FastifyInstance, { service, active }: GenerationComponents): void {
   app.get('/health/live', { config: { doc: LIVE_DOC, isOpen: true } }, () => ({ live: true }))

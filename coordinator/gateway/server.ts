@@ -5,7 +5,7 @@
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { STATUS_CODES, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { LIMITS, mintId, PROTOCOL_VERSION, SKEIN_HEADER, SkeinError } from '../../mesh/protocol/index.ts'
+import { LIMITS, mintId, PROTOCOL_VERSION, SKEIN_HEADER, SkeinError, traceIdOf } from '../../mesh/protocol/index.ts'
 import type { Random } from '../../mesh/runtime/index.ts'
 import type { Access } from '../access/index.ts'
 import type { Batches } from '../batches/index.ts'
@@ -18,6 +18,9 @@ import { cacheRoutes } from './cache-routes.ts'
 import { challengeOf, letIn } from './callers.ts'
 import { untilTaken } from './client-writer.ts'
 import { countAnswer, countRefusal } from './counters.ts'
+import type { Devices } from '../devices/index.ts'
+import { bridgeRoutes } from './device-bridge-routes.ts'
+import { deviceRoutes } from './device-routes.ts'
 import { docsRoutes } from './docs-routes.ts'
 import { errorFormOf } from './error-form.ts'
 import { filesRoutes } from './files-routes.ts'
@@ -34,6 +37,7 @@ import { errorBody, schemaError } from './openai-errors.ts'
 import { OperationTable } from './openapi.ts'
 import { responsesRoutes } from './responses-routes.ts'
 import { healthRoutes, openAiRoutes } from './routes.ts'
+import { traceOf, type RequestTraces } from './traced.ts'
 import { workRoutes, type WorkComponents } from './work-routes.ts'
 
 export interface ServerComponents extends WorkComponents, EventComponents {
@@ -44,7 +48,11 @@ export interface ServerComponents extends WorkComponents, EventComponents {
   readonly metrics?: GatewayMetrics | undefined
   /** Files and batches, which there are not without them. */
   readonly batches?: Batches | undefined
+  /** Makes spans; none are made without it. */
+  readonly traces?: RequestTraces | undefined
   readonly lines: OpenLines
+  /** Devices, which there are not without them. */
+  readonly devices?: Devices | undefined
 }
 
 export interface ServerInit {
@@ -100,6 +108,11 @@ export function createServer(components: ServerComponents, init: ServerInit): Fa
     filesRoutes(app, { ...components, batches })
     batchesRoutes(app, { ...components, batches })
   }
+  const { devices } = components
+  if (devices) {
+    deviceRoutes(app, { devices })
+    bridgeRoutes(app, { ...components, devices })
+  }
   ollamaRoutes(app, components)
   meshRoutes(app, components)
   taskRoutes(app, components)
@@ -148,23 +161,30 @@ function addHooks(
   init: ServerInit,
   routes: ReadonlyMap<string, Route>,
 ): void {
-  const { access, clock, limits, counters, log, lines } = components
+  const { clock, limits, counters, log, lines, traces } = components
   const isLocal = isLoopback(init.host)
   boundBodies(app, clock, limits.requestMs)
   app.addHook('onRequest', async (request, reply) => {
     counters.requests++
     const beganAtMs = clock.nowMs()
     reply.header('x-request-id', request.id).header(SKEIN_HEADER, String(PROTOCOL_VERSION))
+    const trace = traceOf(traces, request)
+    if (trace) {
+      request.trace = trace
+      reply.header('traceparent', trace.task.traceparent)
+    }
     reply.raw.once('close', () => {
       const ms = Math.round(clock.nowMs() - beganAtMs)
-      log.debug({ request: request.id, method: request.method, status: reply.raw.statusCode, ms }, 'answered')
+      const made = madeBy(reply)
+      log.debug({ ...logIdsOf(request, made), method: request.method, status: reply.raw.statusCode, ms }, 'answered')
       countAnswer(counters, request, reply)
+      trace?.ended({ ...(reply.raw.headersSent && { status: reply.raw.statusCode }), ...made })
     })
     const line = lines.of(request.headers)
     if (line) request.line = line
     checkNotUpstream(request)
     if (isLocal) checkSameSite(request, init.isTls ? 'https' : 'http')
-    if (request.routeOptions.config?.isOpen !== true) await letIn(access, request, reply)
+    if (request.routeOptions.config?.isOpen !== true) await letIn(components, request, reply)
     if (request.is404) refuseUnrouted(request, reply, routes)
   })
   app.addHook('onSend', (_request, reply, payload, done) => {
@@ -177,6 +197,19 @@ function addHooks(
     done(null, payload)
   })
 }
+
+/** The task that an answer is of, where it became one. */
+function madeBy(reply: FastifyReply): { taskId?: string } {
+  const taskId = reply.getHeader('x-skein-task')
+  return typeof taskId === 'string' ? { taskId } : {}
+}
+
+/** Ids by which this line is joined with those of dispatch and of nodes. */
+const logIdsOf = ({ id, trace }: FastifyRequest, { taskId: task }: { taskId?: string }): object => ({
+  request: id,
+  ...(task !== undefined && { task }),
+  ...(trace && { trace: traceIdOf(trace.task.traceparent) }),
+})
 
 function strictBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
@@ -220,7 +253,8 @@ async function sendError(
 ): Promise<FastifyReply> {
   const error = asRequestError(thrown, request)
   countRefusal(counters, error.code)
-  const fields = { request: request.id, code: error.code, param: error.param }
+  request.trace?.failed(error.code)
+  const fields = { ...logIdsOf(request, madeBy(reply)), code: error.code, param: error.param }
   // the cause of a refusal may quote the body, and prompts are kept out of logs
   if (error.code === 'INTERNAL') log.error({ ...fields, err: error.cause ?? error }, 'a request failed by a defect')
   else log.debug(fields, 'a request was refused')

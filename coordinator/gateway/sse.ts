@@ -5,7 +5,7 @@ export const SSE_DONE = 'data: [DONE]\n\n'
 const idLine = (id: number | string | undefined): string => (id === undefined ? '' : `id: ${id}\n`)
 
 /** @param id what a client that lost its connection sends back as `Last-Event-ID`. */
-export const sseData = (json: string, id?: number): string => `${idLine(id)}data: ${json}\n\n`
+export const sseData = (json: string, id?: number | string): string => `${idLine(id)}data: ${json}\n\n`
 
 /** An event with a name of its own. */
 export const sseEvent = (name: string, json: string, id?: number | string): string =>

@@ -101,13 +101,17 @@ export class TaskInbox {
   /**
    * Waits until an attempt began or the task ended, at most `holdMs`. Attempts that begin later are announced by a comment
    * `node NAME`, since the headers that name the node are gone by then.
+   *
+   * @param until when it resolves, nothing is waited for any more: another choice of the same answer has begun.
    */
-  async opened(holdMs: number): Promise<void> {
+  async opened(holdMs: number, until?: Promise<unknown>): Promise<void> {
     let isOver = false
-    const cancel = this.#clock.timer(holdMs, () => {
+    const stop = (): void => {
       isOver = true
       this.#wake?.()
-    })
+    }
+    const cancel = this.#clock.timer(holdMs, stop)
+    void until?.then(stop)
     while (!isOver && !this.#started && !this.#hasResult()) await this.#event()
     cancel()
     this.#isAnnouncing = true

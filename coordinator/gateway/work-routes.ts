@@ -111,7 +111,8 @@ export async function answerWork(
   const { open, service } = components
   const { model, skein } = request.body
   const options = granted(request.caller, service, model, 'default', skeinOptions(skein, request.headers))
-  const asked = { requestId: asRequestId(request.id), model, work, ...options }
+  const traced = request.trace && { trace: request.trace.task }
+  const asked = { requestId: asRequestId(request.id), model, work, ...options, ...traced }
   await open.whileOpen(work, () =>
     answering(components, request, reply, async (active) => {
       const done = await service.work(asked, active.signal)

@@ -22,44 +22,34 @@ export const histogram = <T extends string>(
   new Histogram({ name, help, labelNames: [...labelNames], buckets: [...buckets], registers: [registry] })
 
 /** What is counted elsewhere, and copied when somebody looks: a sum since the start. */
-export function copiedCounter(
-  registry: Registry,
-  name: string,
-  help: string,
-  labelNames: readonly string[],
-  read: () => Series,
-): void {
-  new Counter({
-    name,
-    help,
-    labelNames: [...labelNames],
-    registers: [registry],
-    collect() {
-      this.reset()
-      for (const [labels, value] of read()) this.inc({ ...labels }, value)
-    },
-  })
+export function copiedCounter(...copied: Copied): void {
+  new Counter(copying<Counter>(copied, (metric, labels, value) => metric.inc(labels, value)))
 }
 
 /** What is so just now. */
-export function gauge(
+export function gauge(...copied: Copied): void {
+  new Gauge(copying<Gauge>(copied, (metric, labels, value) => metric.set(labels, value)))
+}
+
+type Copied = readonly [
   registry: Registry,
   name: string,
   help: string,
   labelNames: readonly string[],
   read: () => Series,
-): void {
-  new Gauge({
-    name,
-    help,
-    labelNames: [...labelNames],
-    registers: [registry],
-    collect() {
-      this.reset()
-      for (const [labels, value] of read()) this.set({ ...labels }, value)
-    },
-  })
-}
+]
+
+/** A metric whose values are read, and `put`, each time that somebody looks. */
+const copying = <M extends Counter | Gauge>(
+  [registry, name, help, labelNames, read]: Copied,
+  put: (metric: M, labels: Record<string, string>, value: number) => void,
+) => ({
+  ...{ name, help, labelNames: [...labelNames], registers: [registry] },
+  collect(this: M) {
+    this.reset()
+    for (const [labels, value] of read()) put(this, { ...labels }, value)
+  },
+})
 
 /** A record of counts as series with one label. */
 export const seriesOf = (label: string, counts: Readonly<Record<string, number>>): Series =>

@@ -4,23 +4,37 @@
  * `docs/METRICS.md` says what each means.
  */
 import { Registry } from 'prom-client'
-import { SystemProcessMeter, type Clock, type ProcessMeter } from '../../mesh/runtime/index.ts'
+import { SystemProcessMeter, type Clock, type ProcessMeter, type SpanCounts } from '../../mesh/runtime/index.ts'
 import type { MeshService } from '../admission/index.ts'
+import type { Devices } from '../devices/index.ts'
 import type { GatewayFacts, GatewayMetrics } from '../gateway/index.ts'
 import { AnswerMetrics } from './answers.ts'
+import { deviceMetrics } from './devices.ts'
 import { ModelLabels } from './labels.ts'
-import { cacheMetrics, dispatchMetrics, gatewayMetrics, nodeMetrics, processMetrics, type Present } from './present.ts'
+import {
+  cacheMetrics,
+  dispatchMetrics,
+  gatewayMetrics,
+  nodeMetrics,
+  processMetrics,
+  spanMetrics,
+  type Present,
+} from './present.ts'
 
 export interface MetricsComponents {
   readonly clock: Clock
   readonly service: MeshService
+  /** What is behind bridges. */
+  readonly devices?: Pick<Devices, 'stats'>
   /** The machine's when absent. */
   readonly meter?: ProcessMeter
+  /** Absent where no spans are sent. */
+  readonly spans?: () => SpanCounts
 }
 
 /** @param facts of the gateway that shows them. */
 export function createMetrics(components: MetricsComponents, facts: GatewayFacts): GatewayMetrics {
-  const { clock, service, meter = new SystemProcessMeter() } = components
+  const { clock, service, meter = new SystemProcessMeter(), spans } = components
   const registry = new Registry()
   const labels = new ModelLabels(() => service.models())
   const answers = new AnswerMetrics(registry, labels)
@@ -32,6 +46,9 @@ export function createMetrics(components: MetricsComponents, facts: GatewayFacts
   cacheMetrics(registry, read)
   nodeMetrics(registry, read, labels)
   gatewayMetrics(registry, facts)
+  const { devices } = components
+  if (devices) deviceMetrics(registry, () => devices.stats())
+  spanMetrics(registry, spans)
   processMetrics(registry, read, clock.wallMs() / 1000)
   let looking: Promise<string> | undefined
   return {

@@ -1,6 +1,6 @@
 /** What the mesh, the gateway and the process say of themselves whenever somebody looks. */
 import type { Registry } from 'prom-client'
-import type { ProcessUsage } from '../../mesh/runtime/index.ts'
+import type { ProcessUsage, SpanCounts } from '../../mesh/runtime/index.ts'
 import type { MeshStats, NodeView } from '../admission/index.ts'
 import type { GatewayFacts } from '../gateway/index.ts'
 import { copiedCounter, gauge, seriesOf, single, type Series } from './instruments.ts'
@@ -168,6 +168,14 @@ export function gatewayMetrics(r: Registry, { counters, running, eventClients }:
   )
   gauge(r, 'skein_http_answers_running', 'Requests of answers and work that are open.', [], () => single(running()))
   gauge(r, 'skein_event_clients', 'Clients that read events.', [], () => single(eventClients()))
+}
+
+const NO_SPANS: SpanCounts = { sent: 0, dropped: 0, rejected: 0 }
+
+export function spanMetrics(r: Registry, read: () => SpanCounts = () => NO_SPANS): void {
+  copiedCounter(r, 'skein_spans_total', 'Spans by what became of them.', ['outcome'], () =>
+    seriesOf('outcome', { ...read() }),
+  )
 }
 
 export function processMetrics(r: Registry, read: Read, startedAtSeconds: number): void {

@@ -22,8 +22,12 @@ export function rejectionOf(node: NodeSnapshot, demand: TaskDemand): Rejection |
   if (!node.isConnected) return 'not connected'
   if (demand.localOnly && node.isCloud) return 'cloud, and the task is local-only'
   if (node.access !== undefined && !isServed(node.access, demand.tenant)) return 'does not serve this tenant'
-  // Written so that a budget that is no number allows nothing.
-  if (node.price !== undefined && !(costMaxOf(node.price, demand) <= demand.budget)) return 'over the budget'
+  if (node.price !== undefined) {
+    const cost = costMaxOf(node.price, demand)
+    // Written so that an amount that is no number allows nothing.
+    if (demand.costMax !== undefined && !(cost <= demand.costMax)) return 'costs more than the request allows'
+    if (!(cost <= demand.budget)) return 'over the budget'
+  }
   if (node.isDraining) return node.pausedBecause === undefined ? 'draining' : `paused: ${node.pausedBecause}`
   if (demand.prefillTokensMin >= model.capability.contextTokens) return 'context too small'
   if (node.peerId === demand.leaving) return 'the node it leaves'

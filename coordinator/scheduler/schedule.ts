@@ -199,7 +199,10 @@ function unschedulable(
     return say('LOCAL_ONLY', 'the task is local-only, and only rented machines could take it now')
   if (isAll('does not serve this tenant'))
     return say('NOT_SERVED', 'the owners of the nodes that have this model do not serve this tenant')
-  if (isAll('over the budget'))
+  if (isAll('costs more than the request allows'))
+    return say('BUDGET_EXCEEDED', 'only nodes with a price could take it now, and it may cost more than max_cost there')
+  const isMoney = (why: Rejection): boolean => why === 'over the budget' || why === 'costs more than the request allows'
+  if (here.length > 0 && here.every(({ why }) => isMoney(why)))
     return say('BUDGET_EXCEEDED', 'only nodes with a price could take it now, and the budget does not allow that')
   if (here.some(({ why }) => why === 'no free slot')) return say('SATURATED', 'all slots for this model are taken')
   const named = able.slice(0, NAMED_MAX).map(({ node, why }) => `${node.name}: ${why}`)

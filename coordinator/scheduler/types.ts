@@ -92,6 +92,8 @@ export interface TaskDemand {
   readonly tenant?: string
   /** What may still be spent on this task, in units of currency; 0 keeps it off nodes with a price. */
   readonly budget: number
+  /** What it may still cost by its client's own limit, in the same units; no limit when absent. */
+  readonly costMax?: number
   /** The most that it can take: by these a budget is checked, since an answer may become longer than expected. */
   readonly inputTokensMax: number
   readonly outputTokensMax: number
@@ -120,6 +122,7 @@ export type Rejection =
   | 'cloud, and the task is local-only'
   | 'does not serve this tenant'
   | 'over the budget'
+  | 'costs more than the request allows'
   | 'failed this task'
   | 'breaker open'
   | 'the node it leaves'

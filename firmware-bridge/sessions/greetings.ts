@@ -90,7 +90,7 @@ export class Greetings {
       ...{ id: device.id, name: device.name, policy: device.policy, door, origin, dialect, boot },
       ...{ format: 'json', charset: dialect === 'lines' ? 'ascii' : CHARSET, win: 255, sleeps: 0 },
       ...{ rx: LIMITS.deviceLineBytesMax, class: dialect, firmware: '', capabilities: [] },
-      former: this.#components.current(device.id),
+      rates: this.#components.current(device.id)?.rates,
     })
   }
 
@@ -116,7 +116,7 @@ export class Greetings {
     }
     const former = current(id)
     const session = new Session(clock, {
-      ...{ id, name, policy, former, door: sender.door, origin: sender.origin, dialect, format },
+      ...{ id, name, policy, rates: former?.rates, door: sender.door, origin: sender.origin, dialect, format },
       ...{ boot: hello.boot, rx: hello.rx, win: hello.win, sleeps: hello.sleep ?? 0, firmware: hello.fw },
       ...{ charset: hello.cs ?? CHARSET, class: hello.class ?? '', capabilities: capabilities.value },
     })

@@ -29,8 +29,13 @@ export interface SessionInit {
   readonly class: string
   readonly firmware: string
   readonly capabilities: readonly DeviceCapability[]
-  /** The device's session until now: who begins anew has no new share of what it may say. */
-  readonly former: Session | undefined
+  /** Of the device's session until now: who begins anew has no new share of what it may say. */
+  readonly rates: Rates | undefined
+}
+
+export interface Rates {
+  readonly messages: Bucket
+  readonly credits: Bucket
 }
 
 /** Credits answer chunks that were sent: they come as fast as a board reads, and are bounded by what it is sent. */
@@ -79,10 +84,13 @@ export class Session implements SessionView {
     this.grantsCredit = init.dialect !== 'lines' && init.dialect !== 'plain'
     this.#capabilities = init.capabilities
     this.heardMs = clock.nowMs()
-    const { former } = init
-    this.messages =
-      former?.messages ?? new Bucket(clock, LIMITS.deviceMessagesPerSecondMax, LIMITS.deviceMessagesBurstMax)
-    this.credits = former?.credits ?? new Bucket(clock, CREDITS_PER_SECOND, CREDITS_PER_SECOND)
+    const { messages, credits } = init.rates ?? {}
+    this.messages = messages ?? new Bucket(clock, LIMITS.deviceMessagesPerSecondMax, LIMITS.deviceMessagesBurstMax)
+    this.credits = credits ?? new Bucket(clock, CREDITS_PER_SECOND, CREDITS_PER_SECOND)
+  }
+
+  get rates(): Rates {
+    return { messages: this.messages, credits: this.credits }
   }
 
   get capabilities(): readonly DeviceCapability[] {

@@ -92,6 +92,7 @@ export const ERRORS = {
   FILE_IN_USE: row(409, false, 'caller', 2, 'A batch that has not ended reads the file.'),
   BATCHES_FULL: row(429, true, 'caller', 1, 'Too many batches of the key, or in all, have not ended.'),
   KEY_NAME_TAKEN: row(409, false, 'caller', 2, 'There is a key of that name; rotate or revoke it, or choose another.'),
+  BRIDGE_OFFLINE: row(503, true, 'owner', 1, 'No bridge of devices is connected, or not the one that is meant.'),
   PROVIDER_UNREACHABLE: row(
     503,
     true,
@@ -99,6 +100,7 @@ export const ERRORS = {
     1,
     'The keys of a provider of tokens cannot be had, to judge a token by.',
   ),
+  DEVICE_CALL_FAILED: row(502, true, 'owner', 1, 'A call of a device was not done; the message says how it ended.'),
   // The mesh
   NO_ELIGIBLE_NODE: row(
     503,

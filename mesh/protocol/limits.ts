@@ -3,6 +3,8 @@
  * `docs/LIMITS.md` lists each with the memory that it allows in the worst case; a test holds the two together.
  * Units end the names: Ms milliseconds, Bytes bytes, Max the largest accepted value.
  */
+import { DEVICE_LIMITS } from './device-limits.ts'
+
 export const LIMITS = {
   /** Largest frame on a control, hello or join stream. */
   controlFrameBytesMax: 256 * 1024,
@@ -40,6 +42,8 @@ export const LIMITS = {
   answerToolCallsMax: 128,
   /** Length of one tool call of an answer in UTF-16 code units; a longer one is text. */
   answerToolCallLengthMax: 256 * 1024,
+  /** Choices of one request, over all its prompts; each is a task (OpenAI allows 128). */
+  choicesMax: 16,
   /** Stop strings of one request (OpenAI allows 4). */
   stopStringsMax: 4,
   /** Length of one stop string in UTF-16 code units. */
@@ -90,12 +94,37 @@ export const LIMITS = {
   jwtKeysBytesMax: 262_144,
   /** Tenants of tokens whose rates are kept; the one that asked longest ago is forgotten. */
   jwtTenantsMax: 10_000,
+  ...DEVICE_LIMITS,
+  /** A bridge's database; what would not fit is told to devices as `storage_full`. */
+  bridgeStoreBytesMax: 536_870_912,
+  /** Messages with readings that wait at a bridge to be reported; further ones are `storage_full`. */
+  bridgeOutboxMax: 200_000,
+  /** Connections to a bridge's own broker. */
+  bridgeClientsMax: 2048,
+  /** One MQTT packet to a bridge's own broker, or of a device through another. */
+  bridgePacketBytesMax: 8192,
+  /** Serial ports that a bridge has open. */
+  serialPortsMax: 32,
   /** Events that are kept for those who follow them; who is farther behind has missed some. */
   eventsKeptMax: 4096,
   /** Clients that follow events. */
   eventClientsMax: 64,
   /** Sums of one answer about the usage. */
   usageSumsMax: 10_000,
+  /** Length of a request's id, the client's own included. */
+  requestIdLengthMax: 128,
+  /** Spans that wait to be sent to a collector; what comes on top is dropped and counted. */
+  spansWaitingMax: 8192,
+  /** Spans of one message to a collector. */
+  spansSentMax: 512,
+  /** Length of a text in a span. */
+  spanTextLengthMax: 256,
+  /** Answer of a collector, and the connection to it. */
+  spanExportMs: 10_000,
+  /** Requests whose spans are open; of further ones there is none. */
+  openTracesMax: 16_384,
+  /** Entries of a table of prices, those of the owner's own included. */
+  pricesMax: 1000,
   /** One uploaded file (OpenAI allows 200 MB for batches). */
   batchFileBytesMax: 200 * 1024 * 1024,
   /** Files that a coordinator keeps; further uploads are refused. */
@@ -299,6 +328,14 @@ export const LIMITS = {
   cachedAnswersMax: 65_536,
   /** What answers and work have used is kept this long: a year, and the month in which it is looked at. */
   usageRetentionMs: 400 * 24 * 3_600_000,
+  /** A client of a bridge's own broker that reads nothing is cut after this long. */
+  bridgeDrainMs: 2000,
+  /** A bridge waits at most this long before it tries a broker, or a serial port, again. */
+  bridgeReconnectMs: 30_000,
+  /** A broker answers a bridge within this long. */
+  bridgeConnectMs: 10_000,
+  /** A bridge looks for serial ports that were plugged in this often. */
+  serialScanMs: 2000,
   /** Files are kept this long, unless their client named another time. */
   fileRetentionMs: 30 * 24 * 3_600_000,
   /** What is known of a batch is kept this long after its end. */
@@ -410,6 +447,7 @@ const relations: readonly [boolean, string][] = [
   [LIMITS.workTextLengthMax <= LIMITS.promptBytesMax, 'a text to embed is no longer than a prompt'],
   [LIMITS.queuedTasksMax <= LIMITS.tasksMax, 'queued tasks are tasks'],
   [LIMITS.fruitlessAttemptsMax <= LIMITS.attemptsMax, 'fruitless attempts are attempts'],
+  [LIMITS.spansSentMax <= LIMITS.spansWaitingMax, 'a message of spans is made of those that wait'],
   [LIMITS.reattachMs < LIMITS.heldAttemptMs, 'a node holds an attempt for as long as a restart takes'],
   [LIMITS.checkpointMs < LIMITS.heldAttemptMs, 'what a checkpoint lacks is still held by the node'],
   [LIMITS.resultRetentionMs <= LIMITS.taskRetentionMs, 'a result is part of its task'],
@@ -425,5 +463,7 @@ const relations: readonly [boolean, string][] = [
   [LIMITS.kvStallMs < LIMITS.heartbeatIntervalMs, 'a KV state holds up answers for less than a heartbeat'],
   [LIMITS.shutdownGraceMs < LIMITS.shutdownMs, 'time is left to say why an answer was ended'],
   [LIMITS.helloMs < LIMITS.joinMs, 'a join takes longer than a hello'],
+  [LIMITS.deviceFrameBytesMax <= LIMITS.deviceMessageBytesMax, 'a frame of a serial line is a message'],
+  [LIMITS.deviceMessageBytesMax < LIMITS.bridgePacketBytesMax, 'a message of a device fits one packet'],
 ]
 for (const [holds, why] of relations) if (!holds) throw new RangeError(`limits contradict each other: ${why}`)

@@ -45,6 +45,11 @@ export class Announcer {
     return this.#newest
   }
 
+  /** Whether that says all that there is to say. */
+  get isCurrent(): boolean {
+    return this.#newest !== undefined && !this.#isDirty && !this.#isIssuing
+  }
+
   /**
    * The record that holds now, for one who is to be shown it. What the clock says is over or yet to come was made under
    * another clock, before it was set: who is shown it may refuse it, and a new one is on its way.

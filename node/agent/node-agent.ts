@@ -14,6 +14,7 @@ import {
   SkeinError,
   type Hardware,
   type LoadReport,
+  type ModelDigest,
   type PeerId,
 } from '../../mesh/protocol/index.ts'
 import { sleep, type CancelTimer, type Logger } from '../../mesh/runtime/index.ts'
@@ -33,7 +34,14 @@ import {
 } from '../capability/index.ts'
 import { probeDevices, type EngineDevices } from '../engines/index.ts'
 import { Executor } from '../executor/index.ts'
-import { Digests, ModelSet, type ModelProblem, type ModelSetComponents, type ModelSetInit } from '../models/index.ts'
+import {
+  Digests,
+  ModelSet,
+  storeDir,
+  type ModelProblem,
+  type ModelSetComponents,
+  type ModelSetInit,
+} from '../models/index.ts'
 import { watchOthers } from '../policy/index.ts'
 import { Announcer } from './announcer.ts'
 import type { ControlOrders, ControlSource, Directive } from './control-link.ts'
@@ -105,6 +113,7 @@ class Agent implements NodeAgent {
   readonly #energy: AgentEnergy
   #powerState: PowerState = 'unknown'
   #parts: Parts | undefined
+  #isScanned = false
   #cancelPower: CancelTimer = () => {}
   #unwatch: () => void = () => {}
   #stopping: Promise<void> | undefined
@@ -134,13 +143,25 @@ class Agent implements NodeAgent {
     await this.#readPower()
     const early = new AbortController()
     await Promise.race([
-      Promise.all([probe, models.scan().finally(() => this.#components.onModels?.())]),
+      Promise.all([probe, this.#scan(models)]),
       sleep(clock, FIRST_RECORD_MS, early.signal).catch(() => {}),
     ])
     early.abort()
     await announcer.start()
     links.start()
     this.#unwatch = transport.watch({ connected: () => announcer.republish() })
+  }
+
+  async #scan(models: ModelSet): Promise<void> {
+    await models.scan()
+    this.#isScanned = true
+    this.#components.onModels?.()
+  }
+
+  announced(): readonly ModelDigest[] | undefined {
+    const announcer = this.#parts?.announcer
+    if (!this.#isScanned || announcer?.isCurrent !== true) return undefined
+    return announcer.newest?.record.models.map(({ digest }) => digest)
   }
 
   status(): NodeStatus {
@@ -236,7 +257,7 @@ class Agent implements NodeAgent {
   }
 
   async #assemble(probe: Promise<void>): Promise<Parts> {
-    const { transport, discovery, clock, random, log, onRevocations = async () => {} } = this.#components
+    const { transport, discovery, clock, random, log, spans, onRevocations = async () => {} } = this.#components
     const kept = await this.#openKept()
     const { issuer, cordon } = kept
     const onLoad = (isUrgent: boolean): void => links.report(isUrgent)
@@ -257,6 +278,7 @@ class Agent implements NodeAgent {
       onHeld: () => links.tellHeld(),
       refusalOf: (member, tenant) => policy.refusalOf(member, tenant),
       onUse: (use) => policy.used(use),
+      spans,
     })
     const facts = {
       withoutPolicy: this.#init.replicas ?? 'load',
@@ -334,7 +356,7 @@ class Agent implements NodeAgent {
     const log = this.#log
     const path = (file: string): string => join(this.#init.dataDir, file)
     const [digests, measurements, issuer, cordon] = await Promise.all([
-      Digests.open(path('digests.json'), log),
+      Digests.open(path('digests.json'), log, storeDir(this.#init.dataDir)),
       Measurements.open(path('measurements.json'), log),
       RecordIssuer.open({ clock, log, sign }, path('capability.json')),
       KeptTable.open({ path: path('cordon.json'), isEntry: checker(Type.Boolean()), entriesMax: 1 }, log),

@@ -11,7 +11,7 @@ import type {
   SkeinError,
   Tier,
 } from '../../mesh/protocol/index.ts'
-import type { Clock, Logger, Random, Startable } from '../../mesh/runtime/index.ts'
+import type { Clock, Logger, Random, SpanSink, Startable } from '../../mesh/runtime/index.ts'
 import type { Discovery, PeerTransport } from '../../mesh/network/index.ts'
 import type { EnergyMeter, HostFacts, PowerSource, PowerState, RunCommand, WatchOthers } from '../capability/index.ts'
 import type { CreateEngine, EngineDevices } from '../engines/index.ts'
@@ -40,6 +40,8 @@ export interface NodeAgentComponents {
   readonly onPolicy?: () => void
   /** Brings a model into this machine's store, from members; gives its path. Absent where nothing can be fetched. */
   readonly fetchModel?: (digest: ModelDigest, signal: AbortSignal) => Promise<string>
+  /** Where spans of attempts go; there are none without it. */
+  readonly spans?: SpanSink | undefined
   /** Addresses at which this peer can be dialled, for the record. */
   readonly addresses?: () => readonly string[]
   /** For tests: other machines than this one. */
@@ -113,6 +115,8 @@ export interface NodeStatus {
 export interface NodeAgent extends Startable {
   status(): NodeStatus
   models(): ModelStatus[]
+  /** Models that coordinators are told of now; `undefined` while those that its owner named are still being looked at. */
+  announced(): readonly ModelDigest[] | undefined
   /** Models that cannot be used, and why. */
   problems(): ModelProblem[]
   /**

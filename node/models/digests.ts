@@ -1,16 +1,16 @@
 /**
  * Digests of model files. Hashing reads a whole file, so each is hashed once and remembered by what changes when the
  * file does. The hash runs on the main thread in slices of well under a millisecond, one for each read, so that
- * heartbeats and tokens pass between them; the cache makes it happen once in a file's life.
+ * heartbeats and tokens pass between them; the cache makes it happen once in a file's life. A file that a pull brought was
+ * hashed as it came.
  */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import type { BigIntStats } from 'node:fs'
-import { stat } from 'node:fs/promises'
 import { Type, type Static } from 'typebox'
 import { asModelDigest, asSkeinError, checker, SkeinError, type ModelDigest } from '../../mesh/protocol/index.ts'
 import type { Logger } from '../../mesh/runtime/index.ts'
 import { KeptTable } from '../capability/index.ts'
+import { FileIdentitySchema, hashedFile, identityOf, isSameFile, type FileIdentity } from './store/index.ts'
 
 const ENTRIES_MAX = 4096
 /** About 0.2 ms of SHA-256 on a slow core with SHA extensions, 0.6 ms without. */
@@ -18,9 +18,7 @@ const SLICE_BYTES = 128 * 1024
 
 const EntrySchema = Type.Object({
   digest: Type.String({ pattern: '^sha256:[0-9a-f]{64}$' }),
-  sizeBytes: Type.String(),
-  mtimeNs: Type.String(),
-  inode: Type.String(),
+  ...FileIdentitySchema.properties,
 })
 type Entry = Static<typeof EntrySchema>
 
@@ -32,13 +30,17 @@ export interface FileDigest {
 
 export class Digests {
   readonly #table: KeptTable<Entry>
+  readonly #storeDir: string | undefined
 
-  private constructor(table: KeptTable<Entry>) {
+  private constructor(table: KeptTable<Entry>, storeDir: string | undefined) {
     this.#table = table
+    this.#storeDir = storeDir
   }
 
-  static async open(path: string, log: Logger): Promise<Digests> {
-    return new Digests(await KeptTable.open({ path, isEntry: checker(EntrySchema), entriesMax: ENTRIES_MAX }, log))
+  /** @param storeDir the model store, whose pulls have hashed its files already. */
+  static async open(path: string, log: Logger, storeDir?: string): Promise<Digests> {
+    const table = await KeptTable.open({ path, isEntry: checker(EntrySchema), entriesMax: ENTRIES_MAX }, log)
+    return new Digests(table, storeDir)
   }
 
   /**
@@ -47,7 +49,12 @@ export class Digests {
   async of(path: string, signal: AbortSignal): Promise<FileDigest> {
     const before = await identify(path)
     const known = this.#table.get(path)
-    if (known && same(known, before)) return { digest: asModelDigest(known.digest), isHashed: false }
+    if (known && isSameFile(known, before)) return { digest: asModelDigest(known.digest), isHashed: false }
+    const pulled = await this.#pulled(path)
+    if (pulled && isSameFile(pulled.identity, before)) {
+      await this.#table.put(path, { digest: pulled.digest, ...before })
+      return { digest: pulled.digest, isHashed: false }
+    }
     const hash = createHash('sha256')
     try {
       for await (const slice of createReadStream(path, { highWaterMark: SLICE_BYTES, signal })) hash.update(slice)
@@ -56,25 +63,25 @@ export class Digests {
       throw unreadable(path, cause)
     }
     const digest = asModelDigest(`sha256:${hash.digest('hex')}`)
-    if (!same(before, await identify(path)))
+    if (!isSameFile(before, await identify(path)))
       throw new SkeinError('MODEL_FILE_INVALID', `${path}: it changed while it was read`)
     await this.#table.put(path, { digest, ...before })
     return { digest, isHashed: true }
   }
-}
 
-async function identify(path: string): Promise<Omit<Entry, 'digest'>> {
-  let found: BigIntStats
-  try {
-    found = await stat(path, { bigint: true })
-  } catch (cause) {
-    throw unreadable(path, cause)
+  /** What the store knows of the file. Without its index all files are read. */
+  async #pulled(path: string): ReturnType<typeof hashedFile> {
+    return this.#storeDir === undefined ? undefined : hashedFile(this.#storeDir, path).catch(() => undefined)
   }
-  return { sizeBytes: String(found.size), mtimeNs: String(found.mtimeNs), inode: String(found.ino) }
 }
 
-const same = (a: Omit<Entry, 'digest'>, b: Omit<Entry, 'digest'>): boolean =>
-  a.sizeBytes === b.sizeBytes && a.mtimeNs === b.mtimeNs && a.inode === b.inode
+async function identify(path: string): Promise<FileIdentity> {
+  try {
+    return await identityOf(path)
+  } catch (thrown) {
+    throw unreadable(path, thrown)
+  }
+}
 
 const unreadable = (path: string, cause: unknown): SkeinError =>
   new SkeinError('MODEL_FILE_INVALID', `${path}: ${asSkeinError(cause).message}`, { cause })

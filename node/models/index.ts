@@ -11,5 +11,5 @@ export {
   type UpstreamModelsComponents,
   type UpstreamModelsInit,
 } from './upstream-models.ts'
-export { defaultModels, type ModelParts } from './store/index.ts'
+export { defaultModels, storeDir, type ModelParts } from './store/index.ts'
 export type { EnergyOfModel } from './speed-keeper.ts'

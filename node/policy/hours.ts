@@ -97,8 +97,19 @@ export function isZone(zone: string): boolean {
   }
 }
 
+/** The newest answer: asked for again with each token, and the same for a minute, since zones are whole minutes apart. */
+let latest: { readonly zone: string; readonly minute: number; readonly time: LocalTime } | undefined
+
 /** @param zone IANA name, '' for that of the machine. */
 export function localTime(wallMs: number, zone: string): LocalTime {
+  const minute = Math.floor(wallMs / MINUTE_MS)
+  if (latest?.minute === minute && latest.zone === zone) return latest.time
+  const time = localTimeAnew(wallMs, zone)
+  latest = { zone, minute, time }
+  return time
+}
+
+function localTimeAnew(wallMs: number, zone: string): LocalTime {
   const parts: Record<string, string> = {}
   for (const { type, value } of formatOf(zone).formatToParts(wallMs)) parts[type] = value
   return {

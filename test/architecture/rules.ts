@@ -30,6 +30,11 @@ export const ZONES: readonly ZoneRule[] = [
     reason: 'It moves frames and knows members; what the frames mean to a coordinator or a node is theirs.',
   },
   {
+    folder: 'mesh/certificates',
+    imports: ['mesh/protocol', 'mesh/runtime'],
+    reason: 'It writes certificates for gateways and for the doors of nodes; neither may import the other.',
+  },
+  {
     folder: 'coordinator/scheduler',
     imports: ['mesh/protocol'],
     reason: 'A pure function of a snapshot: nothing that it could wait for, measure or call is within its reach.',
@@ -61,9 +66,14 @@ export const ZONES: readonly ZoneRule[] = [
     reason: 'It keeps files and goes through their lines; how a line is asked and answered is behind a port.',
   },
   {
-    folder: 'coordinator/trust',
+    folder: 'coordinator/devices',
     imports: ['mesh/protocol', 'mesh/runtime'],
-    reason: 'It makes and reads certificates; which server shows them, it does not know.',
+    reason: 'It keeps what bridges report and hands them calls; who asks, and over which protocol, it is told.',
+  },
+  {
+    folder: 'coordinator/trust',
+    imports: ['mesh/protocol', 'mesh/runtime', 'mesh/certificates'],
+    reason: 'It has certificates made, and reads certificates; which server shows them, it does not know.',
   },
   {
     folder: 'coordinator/dispatch',
@@ -95,25 +105,39 @@ export const ZONES: readonly ZoneRule[] = [
       'coordinator/access',
       'coordinator/admission',
       'coordinator/batches',
+      'coordinator/devices',
       'coordinator/trust',
     ],
     reason: 'HTTP ends here: it knows the service port, and no peer, attempt or plan.',
   },
   {
     folder: 'coordinator/metrics',
-    imports: ['mesh/protocol', 'mesh/runtime', 'coordinator/admission', 'coordinator/gateway'],
+    imports: ['mesh/protocol', 'mesh/runtime', 'coordinator/admission', 'coordinator/devices', 'coordinator/gateway'],
     reason: 'It reads what others count, and is told what happens; nobody who counts knows of it.',
+  },
+  {
+    folder: 'coordinator/traces',
+    imports: ['mesh/protocol', 'mesh/runtime', 'coordinator/admission', 'coordinator/gateway'],
+    reason: 'It makes spans of what it is told; nobody who tells knows of it, nor of where spans go.',
+  },
+  {
+    folder: 'coordinator/pricing',
+    imports: ['mesh/protocol', 'coordinator/dispatch'],
+    reason: 'It knows prices; what is done with a price, and where one is recorded, is behind the port of dispatch.',
   },
   {
     folder: 'coordinator',
     imports: [
       ...MESH,
+      'coordinator/traces',
+      'coordinator/pricing',
       'coordinator/metrics',
       'coordinator/gateway',
       'coordinator/access',
       'coordinator/trust',
       'coordinator/admission',
       'coordinator/batches',
+      'coordinator/devices',
       'coordinator/cache',
       'coordinator/dispatch',
       'coordinator/directory',
@@ -141,7 +165,7 @@ export const ZONES: readonly ZoneRule[] = [
   },
   {
     folder: 'node/models/share',
-    imports: [...MESH, 'node/models/store'],
+    imports: [...MESH, 'mesh/certificates', 'node/models/store'],
     reason: 'It gives files to members and fetches them from members; what a node runs, it is told from outside.',
   },
   {
@@ -170,8 +194,115 @@ export const ZONES: readonly ZoneRule[] = [
     reason: 'Composes the node of its parts. Never the coordinator: they meet in frames alone.',
   },
   {
+    folder: 'firmware-bridge/messages',
+    imports: ['mesh/protocol'],
+    reason: 'What devices and the bridge say to each other, as values and as bytes: pure, whoever carries it.',
+  },
+  {
+    folder: 'firmware-bridge/link',
+    imports: [],
+    reason: 'Bytes of a serial line become frames or lines; what is in them, it does not know.',
+  },
+  {
+    folder: 'firmware-bridge/asks',
+    imports: ['mesh/protocol', 'mesh/runtime', 'firmware-bridge/messages', 'firmware-bridge/ports'],
+    reason: 'Questions of devices and answers that fit them; who makes the answers is behind a port.',
+  },
+  {
+    folder: 'firmware-bridge/streams',
+    imports: ['mesh/protocol', 'mesh/runtime', 'firmware-bridge/messages', 'firmware-bridge/ports'],
+    reason: 'Windows of readings and what models say of them; who runs the models is behind a port.',
+  },
+  {
+    folder: 'firmware-bridge/coordinator',
+    imports: [
+      'mesh/protocol',
+      'mesh/runtime',
+      'firmware-bridge/ports',
+      'firmware-bridge/asks',
+      'firmware-bridge/streams',
+    ],
+    reason: 'The client of the gateway: it serves the ports of others over HTTP, and knows no device.',
+  },
+  {
+    folder: 'firmware-bridge/ports',
+    imports: ['mesh/protocol', 'mesh/runtime', 'firmware-bridge/messages'],
+    reason: 'What the parts of the bridge are to each other, so that none of them needs to know another.',
+  },
+  {
+    folder: 'firmware-bridge/store',
+    imports: ['mesh/protocol', 'mesh/runtime', 'firmware-bridge/ports'],
+    reason:
+      'It keeps what devices were told was accepted; how they said it, and to whom it is reported, it does not know.',
+  },
+  {
+    folder: 'firmware-bridge/doors',
+    imports: [
+      'mesh/protocol',
+      'mesh/runtime',
+      'firmware-bridge/ports',
+      'firmware-bridge/messages',
+      'firmware-bridge/link',
+    ],
+    reason: 'Bytes come in and go out; what a device may say, and what becomes of it, is decided behind them.',
+  },
+  {
+    folder: 'firmware-bridge/joining',
+    imports: [
+      'mesh/protocol',
+      'mesh/runtime',
+      'firmware-bridge/ports',
+      'firmware-bridge/messages',
+      'firmware-bridge/store',
+    ],
+    reason: 'It knows who is a device, and who may become one; what devices say it is not told.',
+  },
+  {
+    folder: 'firmware-bridge/sessions',
+    imports: [
+      'mesh/protocol',
+      'mesh/runtime',
+      'firmware-bridge/ports',
+      'firmware-bridge/messages',
+      'firmware-bridge/link',
+      'firmware-bridge/store',
+      'firmware-bridge/joining',
+    ],
+    reason: 'It holds devices to their protocol; it knows doors, questions and the coordinator as ports alone.',
+  },
+  {
+    folder: 'firmware-bridge/discovery',
+    imports: ['mesh/protocol', 'mesh/runtime', 'firmware-bridge/ports', 'firmware-bridge/messages'],
+    reason: 'It tells others in the house of devices; it is one more listener of the sessions.',
+  },
+  {
+    folder: 'firmware-bridge',
+    imports: [
+      'mesh/protocol',
+      'mesh/runtime',
+      'firmware-bridge/ports',
+      'firmware-bridge/store',
+      'firmware-bridge/doors',
+      'firmware-bridge/joining',
+      'firmware-bridge/sessions',
+      'firmware-bridge/discovery',
+      'firmware-bridge/asks',
+      'firmware-bridge/streams',
+      'firmware-bridge/coordinator',
+    ],
+    reason: 'Composes the bridge of its parts. A coordinator it knows as an HTTP API.',
+  },
+  {
     folder: 'clients/cli',
-    imports: [...MESH, 'coordinator', 'node', 'node/policy', 'node/models/store', 'node/models/share'],
+    imports: [
+      ...MESH,
+      'coordinator',
+      'node',
+      'node/policy',
+      'node/models/store',
+      'node/models/share',
+      'firmware-bridge',
+    ],
     reason:
       'The composition root: the one place that knows both a coordinator and a node. The store and the policy have doors of ' +
       'their own: their commands need not load a node.',
@@ -179,7 +310,7 @@ export const ZONES: readonly ZoneRule[] = [
 ]
 
 /** Zones whose files are read for the rules; below these, every folder of the second level needs a row of its own. */
-export const SOURCE_FOLDERS = ['mesh', 'coordinator', 'node', 'clients'] as const
+export const SOURCE_FOLDERS = ['mesh', 'coordinator', 'node', 'firmware-bridge', 'clients'] as const
 
 export interface PackageFence {
   /** A package, or a scope that ends with `/`. */
@@ -211,9 +342,14 @@ export const PACKAGE_FENCES: readonly PackageFence[] = [
     reason: 'Native code lives behind the engine port, in a child process.',
   },
   {
-    packages: ['commander', '@clack/prompts', 'eventsource-parser'],
+    packages: ['commander', '@clack/prompts'],
     allowedIn: ['clients/cli'],
     reason: 'The command line is a client: what it needs to talk to people and to the API is its own.',
+  },
+  {
+    packages: ['eventsource-parser'],
+    allowedIn: ['clients/cli', 'firmware-bridge/coordinator'],
+    reason: 'The clients of the gateway read its streams, each in its own process.',
   },
   {
     packages: ['jose'],
@@ -222,8 +358,13 @@ export const PACKAGE_FENCES: readonly PackageFence[] = [
   },
   {
     packages: ['pkijs', 'asn1js'],
-    allowedIn: ['coordinator/trust'],
+    allowedIn: ['mesh/certificates'],
     reason: 'Certificates are written in one place; all others have them as PEM.',
+  },
+  {
+    packages: ['mqtt', 'aedes', 'serialport'],
+    allowedIn: ['firmware-bridge/doors'],
+    reason: 'How devices come in is behind the Door port, so that a played door can stand in for it.',
   },
   { packages: ['cborg'], allowedIn: ['mesh/protocol'], reason: 'One codec decides what the bytes are.' },
   { packages: ['pino'], allowedIn: ['mesh/runtime'], reason: 'Others log through the Logger port.' },

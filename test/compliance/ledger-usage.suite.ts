@@ -76,7 +76,7 @@ export function usageSuite(at: () => UsageSuite): void {
           ...{ tenant: 'key_a', model: 'tiny', day: Math.floor((ADMITTED_MS + 1000) / USAGE_DAY_MS) },
           ...{ node: NODE.name, route: 'mesh', kind: 'answer', state: 'completed' },
           ...{ requests: 1, completed: 1, promptTokens: 9, cachedTokens: 0, completionTokens: 12 },
-          ...{ tookMs: 1000, costMicros: 0 },
+          ...{ tookMs: 1000, costMicros: 0, joules: 0, estimatedJoules: 0, energyMicros: 0, cloudMicros: 0 },
         },
       ])
     })
@@ -115,6 +115,27 @@ export function usageSuite(at: () => UsageSuite): void {
       expect(await usage()).toMatchObject([{ costMicros: 42.5 }])
     })
 
+    it('sums the energy of all attempts, tells what is a rule of thumb, and what a cloud would have charged', async () => {
+      const admission = admitted()
+      const { taskId } = admission.spec
+      const cloud = { micros: 7.25, price: 'fireworks:up-to-4b' }
+      await at().ledger.admit(admission)
+      await at().ledger.append([
+        assigned(taskId),
+        { ...attemptEnded(taskId, 1, 1), energy: { joules: 10.5, isEstimated: true } },
+        assigned(taskId, 2, 1),
+        { ...attemptEnded(taskId, 2, 1), energy: { joules: 4, isEstimated: false, costMicros: 0.5 }, costMicros: 40 },
+        { ...ended(taskId), cloud },
+      ])
+      await at().reopen()
+      const sums = { joules: 14.5, estimatedJoules: 10.5, energyMicros: 0.5, cloudMicros: 7.25, costMicros: 40.5 }
+      expect(await usage()).toMatchObject([sums])
+      // energy is nothing that anybody bills
+      expect(await at().ledger.billedMicros(0)).toBe(0)
+      const task = await at().ledger.task(taskId)
+      expect(task?.attempts.map((attempt) => attempt.ended?.energy?.joules)).toEqual([10.5, 4])
+    })
+
     it('has work, which has no task, once', async () => {
       const event = worked()
       await at().ledger.append([event, event])
@@ -124,6 +145,7 @@ export function usageSuite(at: () => UsageSuite): void {
         {
           ...{ kind: 'embed', node: NODE.name, requests: 1, completed: 1 },
           ...{ promptTokens: 30, cachedTokens: 0, completionTokens: 0, tookMs: 12.5, costMicros: 0 },
+          ...{ joules: 0, estimatedJoules: 0, energyMicros: 0, cloudMicros: 0 },
         },
       ])
       expect(await at().ledger.task(event.taskId)).toBeUndefined()
@@ -163,6 +185,10 @@ export function usageSuite(at: () => UsageSuite): void {
         promptTokens: fc.nat(1e6),
         atMs: fc.nat(10 * USAGE_DAY_MS),
         costMicros: fc.nat(1000),
+        joules: fc.nat(1000),
+        estimatedJoules: fc.nat(1000),
+        energyMicros: fc.nat(1000),
+        cloudMicros: fc.nat(1000),
       })
       await fc.assert(
         fc.asyncProperty(

@@ -330,7 +330,7 @@ export function ledgerSuite(name: string, makePlace: () => Promise<LedgerPlace>)
         await ledger.append([assigned(taskId), checkpointed(taskId, 0, 2)])
         const facts = await ledger.backup(place.path('copy'))
         const counts = { events: 3, tasks: 1, accessEvents: 0, usage: 0, batchEvents: 0 }
-        expect(facts).toEqual({ schemaVersion: 3, epoch: 1, ...counts })
+        expect(facts).toEqual({ schemaVersion: 4, epoch: 1, ...counts })
         const before = await ledger.task(taskId)
         await ledger.append([ended(taskId)])
         const copy = await place.openBackup('copy')

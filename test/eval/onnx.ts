@@ -15,6 +15,8 @@ export const share = (flags: readonly boolean[]): number => flags.filter(Boolean
 
 /** @param path from the root of the repository */
 export async function openModel(path: string): Promise<OnnxModel> {
+  // as `node/engines/onnx/runtime.ts` has it
+  process.env['ORT_DISABLE_TELEMETRY'] = '1'
   const bytes = readFileSync(pathOf(path))
   const session = await InferenceSession.create(bytes, {
     executionProviders: ['cpu'],

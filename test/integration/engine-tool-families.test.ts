@@ -140,6 +140,38 @@ describe.each<readonly [ModelName, mark: string]>([
   }, 60_000)
 })
 
+describe('a model whose template knows no tools', () => {
+  let engine: Engine
+  beforeAll(async () => {
+    engine = await load('tiny')
+  }, 120_000)
+  afterAll(() => engine.unload())
+
+  it('is told of them, and makes nothing but valid calls when it must', async () => {
+    const { usage } = await generate(engine, { prompt: { kind: 'chat', messages: [asked] }, maxTokens: 1 })
+    const answer = await generate(engine, { format: FORCED, sampling: sampling({ temperature: 1.4 }) })
+    expect(answer.usage.promptTokens).toBeGreaterThan(usage.promptTokens + 100)
+    expect(answer.finishReason, answer.text).toBe('stop')
+    const { calls, content } = read(answer.text)
+    expect(content).toBe('')
+    expect(calls.length).toBeGreaterThan(0)
+    for (const call of calls) expectFits(call)
+  }, 120_000)
+
+  it('is held to them from a mark on that it writes by itself', async () => {
+    const begun = 'So: <tool_call>'
+    const { text } = await generate(engine, { generated: bytes(begun), sampling: sampling({ temperature: 1.2 }) })
+    expectFits(read(begun + text).calls[0]!)
+  }, 60_000)
+
+  it('goes on wherever it is moved, to the same answer', async () => {
+    const whole = await generate(engine, { format: FORCED })
+    await expectSameWhereverMoved(whole, 5, (generated, maxTokens = 400) =>
+      generate(engine, { format: FORCED, generated, maxTokens }),
+    )
+  }, 240_000)
+})
+
 describe('a model that answers in channels', () => {
   let engine: Engine
   beforeAll(async () => {

@@ -281,8 +281,8 @@ describe('tools that cannot be held to', () => {
     await engine.unload()
   }, 60_000)
 
-  it('are refused by a model whose template shows none', async () => {
-    const { engine, model } = await load('tiny')
+  it('are refused by a model whose own way to call them is not known', async () => {
+    const { engine, model } = await load('tools-unknown')
     expect(model.features).not.toContain('tools')
     await expect(generate(engine, {})).rejects.toMatchObject({ code: 'INVALID_REQUEST', param: 'tools' })
     const toolCalls = [{ id: '1', name: 'x', arguments: '{}' }]

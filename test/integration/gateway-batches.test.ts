@@ -20,9 +20,9 @@ import {
   started,
   tokens,
   TWIN_DIGEST,
-  TWIN_NODE,
   TWIN_NODE_VIEW,
 } from '../fixtures/mesh-service-twin.ts'
+import { embedsTo } from '../fixtures/twin-answers.ts'
 import { ensureModel } from '../fixtures/models/index.ts'
 import { chat, create, ended, lineOf, results, until, upload } from './batches.harness.ts'
 import { engineScript } from './gateway.harness.ts'
@@ -227,14 +227,7 @@ describe('a batch', () => {
     ['/v1/embeddings', { model: 'tiny', input: ['a', 'b'] }, 'data'],
   ] as const)('may go to %s', async (endpoint, body, member) => {
     const vector = new Uint8Array(Float32Array.of(0.5, -0.25).buffer)
-    twin.worker = async () => ({
-      digest: TWIN_DIGEST,
-      result: { kind: 'embed', vectors: [vector, vector], promptTokens: 5 },
-      nodes: [TWIN_NODE],
-      route: 'mesh',
-      attempts: 1,
-      timing: { queuedMs: 0, workMs: 1 },
-    })
+    twin.worker = embedsTo(vector, vector)
     const batch = await ended(
       ada,
       await create(ada, [lineOf('a', body, endpoint), lineOf('b', body, endpoint)], endpoint),

@@ -1,7 +1,7 @@
 /** Embeddings by the official client, which asks for base64 unless it is told otherwise, through a real socket. */
 import OpenAI from 'openai'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { TWIN_DIGEST, TWIN_NODE } from '../fixtures/mesh-service-twin.ts'
+import { embedsTo } from '../fixtures/twin-answers.ts'
 import { strictFetch } from '../fixtures/openai/strict.ts'
 import { startGateway, type RunningGateway } from './gateway.harness.ts'
 
@@ -15,15 +15,8 @@ beforeEach(async () => {
 })
 afterEach(() => running.gateway.stop())
 
-const gives = (vectors: Uint8Array[]): void => {
-  running.twin.worker = async () => ({
-    digest: TWIN_DIGEST,
-    result: { kind: 'embed', vectors, promptTokens: 5 },
-    nodes: [TWIN_NODE],
-    route: 'mesh',
-    attempts: 1,
-    timing: { queuedMs: 0, workMs: 1 },
-  })
+const gives = (vectors: readonly Uint8Array[]): void => {
+  running.twin.worker = embedsTo(...vectors)
 }
 
 describe('the official client', () => {

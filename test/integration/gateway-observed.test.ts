@@ -115,12 +115,15 @@ describe('/metrics', () => {
 })
 
 describe('/mesh/v1/events', () => {
-  it('shows a key its own tasks, and an admin everything', async () => {
+  it('shows a key its own tasks, one that may read the mesh its nodes and replicas, and an admin everything', async () => {
     const { ada, bob, eve } = secrets
-    const [own, other, admin] = [
+    const watching = { name: 'watching', routes: ['mesh'] }
+    const { secret } = (await (await ask('POST', '/mesh/v1/keys', OWNER, watching)).json()) as { secret: string }
+    const [own, other, admin, watcher] = [
       await Listener.open(ada!.secret),
       await Listener.open(bob!.secret),
       await Listener.open(eve!.secret),
+      await Listener.open(secret),
     ]
     const tasks = lifeOf(taskOf({ tenant: ada!.id }))
     for (const event of [...tasks, ...MESH_EVENTS, ...lifeOf(taskOf({ tenant: bob!.id })).slice(0, 1)])
@@ -128,10 +131,14 @@ describe('/mesh/v1/events', () => {
     const mine = ['task.queued', 'task.started', 'task.moved', 'task.ended']
     const mesh = ['node.joined', 'node.lost', 'replica.sent', 'budget.spent']
     expect(await admin.types(9)).toEqual([...mine, ...mesh, 'task.queued'])
-    expect(await other.types(1)).toEqual(['task.queued'])
+    expect(await other.types(4)).toEqual(['node.joined', 'node.lost', 'replica.sent', 'task.queued'])
+    expect(await watcher.types(3)).toEqual(['node.joined', 'node.lost', 'replica.sent'])
+    expect((await ask('GET', '/mesh/v1/tasks', secret)).status).toBe(403)
     expect(await own.types(4)).toEqual(mine)
     expect(JSON.stringify(admin.heard)).not.toContain(SECRET_PROMPT)
-    for (const listener of [own, other, admin]) listener.leave()
+    for (const listener of [own, other, admin, watcher]) listener.leave()
+    expect(watcher.heard).toHaveLength(3)
+    expect((await ask('DELETE', '/mesh/v1/keys/watching', OWNER)).status).toBe(200)
   })
 
   it('goes on behind the last event, with those that are wanted', async () => {

@@ -6,16 +6,8 @@ import { asModelDigest, SkeinError } from '../../mesh/protocol/index.ts'
 import { silentLogger, SystemClock } from '../../mesh/runtime/index.ts'
 import { createEngine, echoDigest, UpstreamClient, type Engine } from '../../node/engines/index.ts'
 import { inspectUpstream } from '../../node/models/index.ts'
-import {
-  aborted,
-  end,
-  saysAndHangs,
-  started,
-  status,
-  tokens,
-  TWIN_DIGEST,
-  TWIN_NODE,
-} from '../fixtures/mesh-service-twin.ts'
+import { aborted, end, saysAndHangs, started, status, tokens } from '../fixtures/mesh-service-twin.ts'
+import { embedsTo } from '../fixtures/twin-answers.ts'
 import { ensureModel } from '../fixtures/models/index.ts'
 import { bytesOf, engineScript, RawClient, startGateway, type RunningGateway } from './gateway.harness.ts'
 
@@ -119,14 +111,7 @@ describe('the official client', () => {
 
   it('gets embeddings', async () => {
     const vector = new Uint8Array(Float32Array.from([0.5, -0.25]).buffer)
-    running.twin.worker = async () => ({
-      digest: TWIN_DIGEST,
-      result: { kind: 'embed', vectors: [vector, vector], promptTokens: 5 },
-      nodes: [TWIN_NODE],
-      route: 'mesh',
-      attempts: 1,
-      timing: { queuedMs: 0, workMs: 1 },
-    })
+    running.twin.worker = embedsTo(vector, vector)
     const answer = await client.embed({ model: 'tiny', input: ['a', 'b'] })
     expect(answer).toMatchObject({ model: 'tiny', prompt_eval_count: 5 })
     expect(answer.embeddings).toEqual([
@@ -296,7 +281,8 @@ describe('a node that looks for servers', () => {
     const upstream = new UpstreamClient(new SystemClock(), { url: open.gateway.url })
     const asking = async (): Promise<void> => {
       const body = { model: 'tiny', prompt: 'hi', raw: true }
-      for await (const _event of upstream.stream('/api/generate', body, 'lines', new AbortController().signal)) continue
+      const asked = { path: '/api/generate', body, framing: 'lines' as const }
+      for await (const _event of upstream.stream(asked, new AbortController().signal)) continue
     }
     await expect(asking()).rejects.toMatchObject({ message: expect.stringContaining('this is a Skein') })
     expect(open.twin.calls).toHaveLength(0)

@@ -2,10 +2,12 @@
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { asModelDigest } from '../../mesh/protocol/index.ts'
-import { silentLogger, SystemClock } from '../../mesh/runtime/index.ts'
+import { Devices, MemoryDeviceStore } from '../../coordinator/devices/index.ts'
+import { silentLogger, SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
 import { createEngine, type Engine } from '../../node/engines/index.ts'
 import { ensureModel } from '../fixtures/models/index.ts'
 import { strictFetch } from '../fixtures/openai/strict.ts'
+import { BridgeDouble, GREENHOUSE } from './devices.harness.ts'
 import { engineScript, startGateway, type RunningGateway } from './gateway.harness.ts'
 
 const TOOL: OpenAI.ChatCompletionFunctionTool = {
@@ -31,6 +33,8 @@ const BODY = {
 }
 
 let running: RunningGateway
+let devices: Devices
+let bridge: BridgeDouble
 let engine: Engine
 let client: OpenAI
 
@@ -38,13 +42,20 @@ beforeAll(async () => {
   engine = createEngine('llama', { clock: new SystemClock(), log: silentLogger })
   const digest = asModelDigest(`sha256:${'0'.repeat(64)}`)
   await engine.load({ path: await ensureModel('tools'), digest, slots: 2, contextTokens: 2048, threads: 1 })
-  running = await startGateway({ apiKey: 'sk-test' })
+  const components = { clock: new SystemClock(), random: new SystemRandom(), log: silentLogger }
+  devices = new Devices({ ...components, store: new MemoryDeviceStore() })
+  await devices.start()
+  running = await startGateway({ apiKey: 'sk-test', devices })
   running.twin.script = engineScript(engine)
+  bridge = new BridgeDouble(running.gateway.url, 'sk-test')
+  await bridge.connect()
   client = new OpenAI({ baseURL: `${running.gateway.url}/v1`, apiKey: 'sk-test', maxRetries: 0, fetch: strictFetch })
 }, 60_000)
 afterAll(async () => {
+  await bridge.leave()
   await running.gateway.stop()
   await engine.unload()
+  await devices.stop()
 })
 
 function expectCall(call: OpenAI.ChatCompletionMessageToolCall | undefined): void {
@@ -131,5 +142,27 @@ describe('the official client', () => {
     )
     await runner.done()
     expect(asked).toBe(1)
+  })
+})
+
+describe('a real model with devices', () => {
+  it('reads a sensor that it must read, and goes on with what it said', async () => {
+    bridge.answer = () => ({ outcome: 'done', value: 31.2 })
+    const state = { device: 'greenhouse', state: 'ready' as const, atMs: Date.now() }
+    await bridge.report({ devices: [GREENHOUSE], states: [state] })
+    const { tools: _tools, ...body } = BODY
+    const tool_choice = { type: 'function' as const, function: { name: 'greenhouse.temperature' } }
+    const skein = { devices: 'read' }
+    const asked = { ...body, tool_choice, max_tokens: 400, ...({ skein } as object) }
+    // what was called stands in a member that OpenAI's answers do not have
+    const plain = new OpenAI({ baseURL: `${running.gateway.url}/v1`, apiKey: 'sk-test', maxRetries: 0 })
+    const answer = await plain.chat.completions.create(asked)
+    const { calls } = (answer as never as { skein: { calls: { tool: string; value: number }[] } }).skein
+    expect(calls[0]).toMatchObject({ tool: 'greenhouse.temperature', outcome: 'done', value: 31.2, fresh: true })
+    expect(bridge.calls[0]).toMatchObject({ capability: 'temperature', op: 'read' })
+    expect(answer.choices[0]!.message.tool_calls).toBeUndefined()
+    expect(running.twin.calls.at(-1)!.request.prompt).toMatchObject({
+      messages: [{ role: 'user' }, { role: 'assistant' }, { role: 'tool' }],
+    })
   })
 })

@@ -9,6 +9,7 @@ import {
   type GatewayInit,
   type GatewayMetrics,
 } from '../../coordinator/gateway/index.ts'
+import type { Devices } from '../../coordinator/devices/index.ts'
 import { GREEDY, LIMITS } from '../../mesh/protocol/index.ts'
 import { silentLogger, SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
 import type { Engine } from '../../node/engines/index.ts'
@@ -26,18 +27,23 @@ export type StartInit = Partial<GatewayInit> & {
   readonly apiKey?: string
   readonly access?: Access
   readonly metrics?: (facts: GatewayFacts, service: MeshService) => GatewayMetrics
+  readonly devices?: Devices
 }
 
 export async function startGateway({
   apiKey,
   access = accessOf(apiKey),
   metrics,
+  devices,
   ...init
 }: StartInit = {}): Promise<RunningGateway> {
   const twin = new MeshServiceTwin()
   const components = { service: twin, access, clock: new SystemClock(), random: new SystemRandom(), log: silentLogger }
   const measured = metrics && { metrics: (facts: GatewayFacts) => metrics(facts, twin) }
-  const gateway = createGateway({ ...components, ...measured }, { host: '127.0.0.1', port: 0, ...init })
+  const gateway = createGateway(
+    { ...components, ...measured, ...(devices && { devices }) },
+    { host: '127.0.0.1', port: 0, ...init },
+  )
   await gateway.start()
   return { twin, gateway, port: Number(new URL(gateway.url).port) }
 }

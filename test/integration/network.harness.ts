@@ -1,28 +1,14 @@
 /** Real hosts on loopback in throw-away data directories. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterEach } from 'vitest'
 import { createPeerHost, openMembership, type PeerHost, type PeerTransport } from '../../mesh/network/index.ts'
 import type { PeerId, Role } from '../../mesh/protocol/index.ts'
 import { silentLogger, sleep, SystemClock, SystemRandom, type Clock } from '../../mesh/runtime/index.ts'
+import { after, temporaryDirectory } from '../fixtures/temporary.ts'
 
 export const LISTEN = ['/ip4/127.0.0.1/tcp/0']
 export const clock = new SystemClock(true)
 export const components = { clock, random: new SystemRandom(), log: silentLogger }
 
-const cleanups: (() => Promise<unknown>)[] = []
-/** Runs `work` when the test has ended, the latest first. */
-export const after = (work: () => Promise<unknown>): void => void cleanups.push(work)
-afterEach(async () => {
-  for (const work of cleanups.splice(0).reverse()) await work()
-})
-
-export async function temporaryDirectory(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'skein-network-'))
-  after(() => rm(path, { recursive: true, force: true }))
-  return path
-}
+export { after, temporaryDirectory }
 
 export interface HostInit {
   readonly dataDir?: string

@@ -17,13 +17,12 @@ import {
 } from '../../node/models/store/index.ts'
 import { writeAdapter } from '../fixtures/models/adapter.ts'
 import { ggufBytes } from '../unit/node/gguf-bytes.ts'
-import { after, inviteOf, until } from './network.harness.ts'
+import { after, inviteOf, temporaryDirectory, until } from './network.harness.ts'
 import { modelBytes, QuotaDisk } from './pull.harness.ts'
 import { HubDouble, sha256Of } from './pull.hub.ts'
 import {
   clock,
   digestOf,
-  folder,
   MIB,
   modelOf,
   random,
@@ -54,7 +53,7 @@ async function shared(
   files: readonly Buffer[],
   lies: Partial<SharedModel> & { readonly digests?: readonly ModelDigest[] } = {},
 ): Promise<SharedModel> {
-  const dir = await folder()
+  const dir = await temporaryDirectory()
   const { digests, ...rest } = lies
   const placed = files.map(async (bytes, i) => {
     const path = join(dir, String(i))
@@ -151,7 +150,7 @@ describe('an ONNX model that members have', () => {
 describe('a model with adapters that members have', () => {
   async function pair(): Promise<{ base: Buffer; adapter: Buffer; text: string; digest: ModelDigest }> {
     const base = Buffer.concat([ggufBytes({ name: 'model' }), Buffer.alloc(5 * MIB, 7)])
-    const path = join(await folder(), 'style.gguf')
+    const path = join(await temporaryDirectory(), 'style.gguf')
     await writeAdapter(path, { token: 3, tensor: 'token_embd.weight', width: 4, vocabulary: 32 })
     const adapter = await readFile(path)
     const manifest = adaptedManifest(digestOf(base), [{ digest: digestOf(adapter), scale: 0.5 }])
@@ -173,7 +172,7 @@ describe('a model with adapters that members have', () => {
 
   it('takes a base that is in the store already from there', async () => {
     const { base, adapter, text, digest } = await pair()
-    const alone = await modelOf(await folder(), { name: 'model', bytes: base })
+    const alone = await modelOf(await temporaryDirectory(), { name: 'model', bytes: base })
     const one = await sharerOf('one', [alone, await shared('poet', text, [base, adapter])])
     const puller = await startPuller([one])
     await puller.pull('model')

@@ -1,6 +1,5 @@
 /** Real hosts on loopback that share models, and one that pulls from them into a store. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { asModelDigest, type ModelDigest } from '../../mesh/protocol/index.ts'
 import { silentLogger, SystemClock, SystemRandom, type Clock } from '../../mesh/runtime/index.ts'
@@ -13,7 +12,7 @@ import {
   type SharedModel,
 } from '../../node/models/share/index.ts'
 import { ModelStore, pull, type Disk, type Pulled, type PullEvent } from '../../node/models/store/index.ts'
-import { after, inviteOf, startHost } from './network.harness.ts'
+import { after, inviteOf, startHost, temporaryDirectory } from './network.harness.ts'
 import { sha256Of } from './pull.hub.ts'
 
 export const MIB = 1024 ** 2
@@ -47,12 +46,6 @@ export interface ShareInit {
   readonly busyBytesPerSecond?: number
 }
 
-export async function folder(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'skein-transfer-'))
-  after(() => rm(path, { recursive: true, force: true, maxRetries: 5 }))
-  return path
-}
-
 export const digestOf = (bytes: Buffer): ModelDigest => asModelDigest(`sha256:${sha256Of(bytes)}`)
 
 export async function modelOf(dir: string, init: SharedFileInit): Promise<SharedModel> {
@@ -64,7 +57,7 @@ export async function modelOf(dir: string, init: SharedFileInit): Promise<Shared
 
 /** A member that shares `files`; the first one makes the mesh. */
 export async function startSharer(name: string, init: ShareInit = {}): Promise<Sharer> {
-  const dir = await folder()
+  const dir = await temporaryDirectory()
   const models = await Promise.all((init.files ?? []).map((file) => modelOf(dir, file)))
   const roles = init.invite === undefined ? (['coordinator', 'node'] as const) : (['node'] as const)
   const host = await startHost(name, { roles, ...(init.invite !== undefined && { invite: init.invite }) })
@@ -107,7 +100,7 @@ export async function startPuller(sharers: readonly Sharer[]): Promise<Puller> {
   const asker = new MeshAsker({ clock, log: silentLogger, transport: host, discovery: host })
   const members = new MeshMembers({ clock, asker })
   after(() => Promise.resolve(members.close()))
-  const store = new ModelStore({ clock, random }, await folder())
+  const store = new ModelStore({ clock, random }, await temporaryDirectory())
   const events: PullEvent[] = []
   return {
     host,

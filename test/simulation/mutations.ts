@@ -140,8 +140,8 @@ export const MUTATIONS: readonly Mutation[] = [
       },
       {
         file: FILTERS,
-        guard: '!(costMaxOf(node.price, demand) <= demand.budget)',
-        without: 'costMaxOf(node.price, demand) < 0',
+        guard: '!(cost <= demand.budget)',
+        without: 'cost < 0',
       },
     ],
   },
@@ -190,8 +190,9 @@ export const MUTATIONS: readonly Mutation[] = [
     patches: [
       {
         file: RUN,
-        guard: 'const durable = recorder.settled(event)',
-        without: 'void recorder.settled(event)\n    const durable = Promise.resolve()',
+        guard: 'const durable = recorder.settled(endOfTask(this.#components, this.task, ended))',
+        without:
+          'void recorder.settled(endOfTask(this.#components, this.task, ended))\n    const durable = Promise.resolve()',
       },
     ],
   },

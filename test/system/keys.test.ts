@@ -85,7 +85,7 @@ describe('skein keys', () => {
       )
     const csv = await run('usage', '--by', 'key,model', '--csv')
     expect(csv.split('\r\n')[0]).toBe(
-      'key,model,name,requests,completed,promptTokens,cachedTokens,completionTokens,tookMs,costMicros',
+      'key,model,name,requests,completed,promptTokens,cachedTokens,completionTokens,tookMs,costMicros,joules,estimatedJoules,energyMicros,cloudMicros',
     )
     expect(csv).toContain(`${issued.id},parrot,bob,3,3,`)
     expect(await run('usage', '--by', 'day')).toMatch(/DAY +REQUESTS.*\n\d{4}-\d\d-\d\d +4 +4/)

@@ -8,8 +8,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { trustFiles } from '../../clients/cli/trusted.ts'
 import { ManualClock } from '../../mesh/runtime/index.ts'
+import { OtlpCollector } from '../fixtures/otlp-collector.ts'
 import { LocalProvider, makeKey, type OwnKey } from '../fixtures/jwt-provider.ts'
-import { skein, SkeinProcess } from '../fixtures/skein-process.ts'
+import { eventually, skein, SkeinProcess } from '../fixtures/skein-process.ts'
 
 /** In prompts; the echo engine says it back, so that it is in answers too. */
 const SAID = 'canaryprompt'
@@ -20,6 +21,7 @@ let folder: string
 let up: SkeinProcess
 let key: string
 let token: string
+let collector: OtlpCollector
 const told: string[] = []
 
 const clock = new ManualClock()
@@ -35,7 +37,86 @@ const ask = async (path: string, body: unknown, headers: Record<string, string> 
   return answer.status
 }
 
+const owned = (path: string, init: RequestInit = {}): Promise<Response> =>
+  fetch(up.http + path, { ...init, headers: { authorization: `Bearer ${OWNER}`, ...init.headers } })
+
+/** Its text is among what is looked through. */
+async function look(path: string): Promise<void> {
+  const answer = await owned(path)
+  expect(answer.status, path).toBe(200)
+  told.push(await answer.text())
+}
+
+/** Asks through a tool; the answer is the asker's own. */
+async function askByTool(): Promise<void> {
+  const call = async (body: object, session?: string): Promise<Response> =>
+    owned('/mcp', {
+      method: 'POST',
+      body: JSON.stringify({ jsonrpc: '2.0', id: 1, ...body }),
+      headers: {
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        ...(session !== undefined && { 'mcp-session-id': session, 'mcp-protocol-version': '2025-11-25' }),
+      },
+    })
+  const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } }
+  const opened = await call({ method: 'initialize', params })
+  const session = opened.headers.get('mcp-session-id')!
+  await opened.text()
+  const good = await call(
+    { method: 'tools/call', params: { name: 'ask_model', arguments: { prompt: `${SAID} tool`, max_tokens: 3 } } },
+    session,
+  )
+  expect(await good.text()).toContain(SAID)
+  const wrong = { name: 'ask_model', arguments: { prompt: SAID, temperature: SAID } }
+  await (await call({ method: 'tools/call', params: wrong }, session)).text()
+}
+
+/** Asks by a batch of one good line and a wrong one, and deletes what it came to. */
+async function askByBatch(): Promise<void> {
+  const line = (id: string, body: object): string =>
+    JSON.stringify({ custom_id: id, method: 'POST', url: '/v1/chat/completions', body })
+  const messages = [{ role: 'user', content: `${SAID} line` }]
+  const form = new FormData()
+  const lines = [
+    line('good', { model: 'parrot', max_tokens: 3, messages }),
+    line('wrong', { model: SAID, max_tokens: 3, messages }),
+  ]
+  form.set('purpose', 'batch')
+  form.set('file', new Blob([lines.join('\n')]), 'in.jsonl')
+  const { id: input_file_id } = (await (await owned('/v1/files', { method: 'POST', body: form })).json()) as {
+    id: string
+  }
+  const body = JSON.stringify({ input_file_id, endpoint: '/v1/chat/completions', completion_window: '24h' })
+  const made = await owned('/v1/batches', { method: 'POST', body, headers: { 'content-type': 'application/json' } })
+  const { id } = (await made.json()) as { id: string }
+  const ended = await eventually('the batch has ended', async () => {
+    const batch = (await (await owned(`/v1/batches/${id}`)).json()) as { status: string; output_file_id: string }
+    return /completed|failed/.test(batch.status) ? batch : undefined
+  })
+  expect(ended.status).toBe('completed')
+  const output = await owned(`/v1/files/${ended.output_file_id}/content`)
+  expect(await output.text()).toContain(SAID)
+}
+
+/** Follows the events until it is told to stop; then what was told is among what is looked through. */
+async function followEvents(): Promise<() => Promise<void>> {
+  const leaving = new AbortController()
+  const response = await owned('/mesh/v1/events', { signal: leaving.signal })
+  let text = ''
+  const read = (async () => {
+    for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) text += chunk
+  })().catch(() => undefined)
+  return async () => {
+    await eventually('events were told', () => Promise.resolve(text.includes('task.ended') || undefined))
+    leaving.abort()
+    await read
+    told.push(text)
+  }
+}
+
 beforeAll(async () => {
+  collector = await OtlpCollector.start()
   folder = await mkdtemp(join(tmpdir(), 'skein-redaction-'))
   signing = await makeKey('EdDSA', 'one')
   provider = await LocalProvider.start([signing])
@@ -47,6 +128,7 @@ beforeAll(async () => {
     ...['up', '--name', 'first', '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0', '--upstream', 'off'],
     ...['--model', 'echo:parrot', '--http', '127.0.0.1:0', '--api-key', OWNER, '--tls', 'local'],
     ...['--jwt', join(folder, 'jwt.toml'), '--log-level', 'trace', '--log-file', join(folder, 'skein.log')],
+    ...['--otlp', collector.url],
   ]
   up = await SkeinProcess.start({ args, dataDir: join(folder, 'data'), readyMs: 110_000 })
   trustFiles([join(folder, 'data', 'trust-ca.crt')])
@@ -60,6 +142,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await up.kill()
   await provider.stop()
+  await collector.stop()
   await rm(folder, { recursive: true, force: true })
 })
 
@@ -94,6 +177,7 @@ describe('a process with TLS of its own authority', () => {
       ['/api/chat', { model: 'parrot', messages }],
       ['/api/generate', { model: 'parrot', prompt: SAID }],
     ]
+    const stopFollowing = await followEvents()
     for (const [path, body] of good) {
       expect(await ask(path, body), path).toBe(200)
       expect(await ask(path, body, { authorization: `Bearer ${token}` }), path).toBe(200)
@@ -107,7 +191,20 @@ describe('a process with TLS of its own authority', () => {
     }
     expect(await ask('/v1/embeddings', { model: 'parrot', input: SAID })).toBe(400)
     expect(await ask('/v1/chat/completions', { ...asked, response_format: { type: SAID } })).toBe(400)
+    await askByTool()
+    await askByBatch()
+    await stopFollowing()
+    for (const path of ['/metrics', '/mesh/v1/stats', '/mesh/v1/nodes']) await look(path)
+    await look('/mesh/v1/usage?by=key,model,node,day,kind,state')
     expect(await up.stop()).toBe(0)
+    // of each kind of request there was a span
+    for (const route of ['/v1/chat/completions', '/v1/messages', '/api/generate', '/mcp'])
+      expect(
+        collector.spans.some(({ attributes }) => attributes['http.route'] === route),
+        route,
+      ).toBe(true)
+    expect(collector.named('skein.node.attempt').length).toBeGreaterThan(20)
+    told.push(...collector.bodies)
 
     const files = await readdir(folder)
     const logs = await Promise.all(

@@ -8,7 +8,7 @@ describe('a mesh with a model that calls tools', () => {
   let up: SkeinProcess
   let client: OpenAI
   beforeAll(async () => {
-    const models = await Promise.all([ensureModel('tools'), ensureModel('tiny')])
+    const models = await Promise.all([ensureModel('tools'), ensureModel('tools-unknown')])
     up = await SkeinProcess.start({
       args: [
         ...['up', '--http', '127.0.0.1:0', '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0'],
@@ -53,9 +53,25 @@ describe('a mesh with a model that calls tools', () => {
     expect(ids[0]).not.toBe(call.id)
   })
 
+  it('has a call in each of two choices, and the same ones under the same key', async () => {
+    const key = { headers: { 'idempotency-key': 'three' } }
+    const asked = { ...body('tools'), n: 2, seed: 3 }
+    const { data, response } = await client.chat.completions.create(asked, key).withResponse()
+    const calls = data.choices.map(({ message }) => message.tool_calls![0]!)
+    expect(new Set(calls.map(({ id }) => id)).size).toBe(2)
+    const tasks = response.headers.get('x-skein-tasks')!.split(', ')
+    expect(tasks).toHaveLength(2)
+    expect(calls.map(({ id }) => id)).toEqual(tasks.map((id) => `call_${id.slice('task_'.length)}_0`))
+    expect((await client.chat.completions.create(asked, key)).choices).toEqual(data.choices)
+  })
+
   it('says so when the model cannot', async () => {
-    await client.chat.completions.create({ model: 'tiny', messages: [{ role: 'user', content: 'x' }], max_tokens: 1 })
-    await expect(client.chat.completions.create(body('tiny'))).rejects.toMatchObject({
+    await client.chat.completions.create({
+      model: 'tools-unknown',
+      messages: [{ role: 'user', content: 'x' }],
+      max_tokens: 1,
+    })
+    await expect(client.chat.completions.create(body('tools-unknown'))).rejects.toMatchObject({
       status: 400,
       code: 'unsupported_parameter',
       message: expect.stringContaining('tools') as string,

@@ -1,11 +1,13 @@
 /** `skein chat`: a conversation in the terminal. Ctrl-C stops the answer, Ctrl-D or /exit ends the chat. */
 import { createInterface, type Interface } from 'node:readline/promises'
-import { Argument, type Command } from 'commander'
-import { asSkeinError, SkeinError } from '../../../mesh/protocol/index.ts'
+import { Argument, Option, type Command } from 'commander'
+import { asSkeinError, DEVICE_LEVELS, SkeinError, type DeviceLevel } from '../../../mesh/protocol/index.ts'
 import { createContext, type Context } from '../context.ts'
 import type { ChatMessage, CoordinatorClient } from '../coordinator-client.ts'
 import { Interrupted } from '../interrupt.ts'
 import { ThoughtDisplay } from '../thoughts.ts'
+import { printable } from '../printable.ts'
+import { isYes } from '../yes-no.ts'
 import { addGenerateOptions, type GenerateOptions } from './run.ts'
 
 const HELP = `/model NAME  use another model    /clear  forget the conversation
@@ -18,13 +20,23 @@ export function registerChat(program: Command): void {
       .command('chat')
       .description('chat with a model of the mesh in the terminal')
       .addArgument(new Argument('[model]', 'name or digest; the first model of the mesh when absent')),
-  ).action(async (model: string | undefined, options: GenerateOptions) => {
-    const context = createContext(options)
-    const client = context.client()
-    const chat = new Chat(context, client, model ?? (await firstModel(client)), options)
-    await chat.run()
-  })
+  )
+    .addOption(
+      new Option(
+        '--devices <level>',
+        'what the model may do with devices (default: read, where there are some)',
+      ).choices([...DEVICE_LEVELS]),
+    )
+    .action(async (model: string | undefined, options: ChatOptions) => {
+      const context = createContext(options)
+      const client = context.client()
+      const chat = new Chat(context, client, model ?? (await firstModel(client)), options)
+      await chat.run()
+    })
 }
+
+const signalOf = (answer: AbortController | undefined): { signal?: AbortSignal } =>
+  answer ? { signal: answer.signal } : {}
 
 async function firstModel(client: CoordinatorClient): Promise<string> {
   const model = (await client.models()).find(({ features }) => features.includes('completion'))
@@ -33,15 +45,21 @@ async function firstModel(client: CoordinatorClient): Promise<string> {
   return model.aliases[0] ?? model.digest
 }
 
+interface ChatOptions extends GenerateOptions {
+  readonly devices?: DeviceLevel
+}
+
 class Chat {
   readonly #context: Context
   readonly #client: CoordinatorClient
-  readonly #options: GenerateOptions
+  readonly #options: ChatOptions
+  #devices: DeviceLevel = 'none'
+  #lines: Interface | undefined
   #model: string
   #messages: ChatMessage[] = []
   #answer: AbortController | undefined
 
-  constructor(context: Context, client: CoordinatorClient, model: string, options: GenerateOptions) {
+  constructor(context: Context, client: CoordinatorClient, model: string, options: ChatOptions) {
     this.#context = context
     this.#client = client
     this.#model = model
@@ -51,6 +69,8 @@ class Chat {
 
   async run(): Promise<void> {
     const { output } = this.#context
+    // asked for before anybody reads: lines that nobody waits for are lost
+    this.#devices = this.#options.devices ?? (await this.#usualDevices())
     const isTerminal = process.stdin.isTTY === true
     const lines = createInterface({
       input: process.stdin,
@@ -61,7 +81,9 @@ class Chat {
       if (this.#answer) this.#answer.abort(new Interrupted('stopped'))
       else lines.close()
     })
-    output.note(`${this.#model} · /help for commands`)
+    const devices = this.#devices === 'none' ? '' : ` · may ${this.#devices === 'act' ? 'set' : 'read'} devices`
+    output.note(`${this.#model}${devices} · /help for commands`)
+    if (isTerminal) this.#lines = lines
     try {
       await this.#loop(lines, isTerminal)
     } finally {
@@ -124,8 +146,8 @@ class Chat {
       thoughts.thought(piece)
     }
     try {
-      const init = { ...this.#options, model: this.#model, messages }
-      const listener = { text: take, thought: think, status: output.note }
+      const init = { ...this.#options, model: this.#model, messages, devices: this.#devices }
+      const listener = { text: take, thought: think, status: (text: string) => this.#status(text) }
       await this.#client.generate(init, listener, this.#answer.signal)
     } catch (thrown) {
       if (thrown instanceof Interrupted) output.note(' [stopped]')
@@ -138,6 +160,35 @@ class Chat {
     // A stopped or broken answer stays in the conversation as far as it came; one that never began leaves no trace.
     const thoughtOf = thought === '' ? {} : { reasoning_content: thought }
     if (answer !== '') this.#messages = [...messages, { role: 'assistant', content: answer, ...thoughtOf }]
+  }
+
+  /** Where there are devices that this key may read. */
+  async #usualDevices(): Promise<DeviceLevel> {
+    try {
+      return (await this.#client.devices.list()).length > 0 ? 'read' : 'none'
+    } catch {
+      // an older coordinator has none, and not every key may see them
+      return 'none'
+    }
+  }
+
+  #status(text: string): void {
+    const [word, call, ...what] = text.split(' ')
+    // that it is called is told with what came of it
+    if (word === 'call') return
+    if (word === 'confirm' && call !== undefined) return void this.#confirm(call, printable(what.join(' ')))
+    this.#context.output.note(printable(text))
+  }
+
+  /** Asks the person; where there is none, the answer is no. */
+  async #confirm(call: string, what: string): Promise<void> {
+    const { output } = this.#context
+    try {
+      const answer = (await this.#lines?.question(`\n${what}? [y/N] `, signalOf(this.#answer))) ?? ''
+      await this.#client.devices.confirm(call, isYes(answer))
+    } catch (error) {
+      if (this.#answer?.signal.aborted !== true) output.note(asSkeinError(error).message)
+    }
   }
 
   #clear(): void {

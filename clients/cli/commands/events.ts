@@ -69,6 +69,23 @@ function detail(event: ToldEvent): string {
     case 'key.rotated':
     case 'key.revoked':
       return `${event.name} (${event.id})`
+    case 'device.joined':
+      return `${event.device} (${event.class}) behind ${event.bridge}`
+    case 'device.changed':
+    case 'device.gone':
+      return `${event.device} behind ${event.bridge}`
+    case 'device.state':
+      return `${event.device} is ${event.state}`
+    case 'device.bridge':
+      return `${event.bridge} is ${event.isOnline ? 'there' : 'away'}`
+    case 'device.reading':
+      return `${event.device}.${event.name}: ${String(event.value)}`
+    case 'device.call': {
+      const how = event.error === undefined ? (event.outcome ?? event.state) : `${event.outcome ?? ''}: ${event.error}`
+      return `${event.op} ${event.device}.${event.capability} for ${event.key} (${event.origin}): ${how}`
+    }
+    case 'device.claim':
+      return `a ${event.class} at ${event.bridge} shows the code ${event.code}`
     case 'budget.spent':
       return `${event.costMicros} micro-units; ${event.leftMicros} of ${event.limitMicros} are left for ${event.day}`
     case 'events.missed':

@@ -1,6 +1,6 @@
 /** `skein keys`: who may ask the coordinator, for what, and how much. A key is shown once, when it is made. */
 import { InvalidArgumentError, Option, type Command } from 'commander'
-import { LIMITS } from '../../../mesh/protocol/index.ts'
+import { DEVICE_LEVELS, LIMITS } from '../../../mesh/protocol/index.ts'
 import type { IssuedKeyView, KeyView } from '../../../coordinator/index.ts'
 import { addClientOptions, createContext, type ClientOptions } from '../context.ts'
 import { formatDuration, parseDuration, table, type Output } from '../output.ts'
@@ -13,6 +13,7 @@ interface AddOptions extends ClientOptions {
   readonly localOnly?: boolean
   /** False: `--no-cache`. */
   readonly cache: boolean
+  readonly devices?: string
   readonly requests?: number
   readonly tokens?: number
   readonly tokensPerDay?: number
@@ -45,9 +46,10 @@ export function registerKeys(program: Command): void {
       ),
     )
     .addOption(
-      new Option('--route <class>', 'inference, mesh or admin (repeatable; default: inference and mesh)').argParser(
-        several,
-      ),
+      new Option(
+        '--route <class>',
+        'inference, mesh, bridge or admin (repeatable; default: inference and mesh)',
+      ).argParser(several),
     )
     .addOption(
       new Option('--priority <class>', 'the most urgent that it may ask for').choices([
@@ -58,6 +60,9 @@ export function registerKeys(program: Command): void {
     )
     .addOption(new Option('--local-only', "nothing that it asks leaves the owner's devices"))
     .addOption(new Option('--no-cache', 'none of its answers is kept, and it is given none that was'))
+    .addOption(
+      new Option('--devices <level>', 'what it may do with devices (default: none)').choices([...DEVICE_LEVELS]),
+    )
     .addOption(new Option('--requests <n>', 'requests in a minute').argParser(count))
     .addOption(new Option('--tokens <n>', 'tokens in a minute, of prompts and answers').argParser(count))
     .addOption(new Option('--tokens-per-day <n>', 'tokens in a day (UTC)').argParser(count))
@@ -106,6 +111,7 @@ const bodyOf = (name: string, options: AddOptions): Record<string, unknown> => (
   priority: options.priority,
   local_only: options.localOnly,
   ...(!options.cache && { no_cache: true }),
+  devices: options.devices,
   requests_per_minute: options.requests,
   tokens_per_minute: options.tokens,
   tokens_per_day: options.tokensPerDay,
@@ -127,12 +133,19 @@ export function renderKeys(keys: readonly KeyView[]): string {
     key.state,
     key.routes.join(' '),
     printable(key.models.join(' ')),
-    [key.priority, ...(key.localOnly ? ['local only'] : []), ...(key.noCache ? ['no cache'] : [])].join(', '),
+    [
+      key.priority,
+      ...(key.localOnly ? ['local only'] : []),
+      ...(key.noCache ? ['no cache'] : []),
+      ...devicesOf(key),
+    ].join(', '),
     limits(key),
     key.expiresAtMs === undefined ? '-' : new Date(key.expiresAtMs).toISOString().slice(0, 16),
   ])
   return table([['NAME', 'ID', 'KEY', 'STATE', 'ROUTES', 'MODELS', 'PRIORITY', 'LIMITS', 'UNTIL (UTC)'], ...rows])
 }
+
+const devicesOf = ({ devices = 'none' }: KeyView): string[] => (devices === 'none' ? [] : [`devices: ${devices}`])
 
 function limits({ requestsPerMinute, tokensPerMinute, tokensPerDay }: KeyView): string {
   const parts = [

@@ -44,29 +44,56 @@ const cellOf = (row: UsageView, axis: string): string => String(row[axis as keyo
 export function renderUsage(axes: readonly string[], rows: readonly UsageView[]): string {
   const heading = [
     ...axes.map((axis) => axis.toUpperCase()),
-    'REQUESTS',
-    'COMPLETED',
-    'IN',
-    'CACHED',
-    'OUT',
-    'TOOK',
-    'COST',
+    ...['REQUESTS', 'COMPLETED', 'IN', 'CACHED', 'OUT', 'TOOK', 'ENERGY', 'COST', 'CLOUD'],
   ]
   const lines = rows.map((row) => [
     ...axes.map((axis) => printable((axis === 'key' ? row.name : undefined) ?? cellOf(row, axis)) || '-'),
-    ...[row.requests, row.completed, row.promptTokens, row.cachedTokens, row.completionTokens].map(String),
-    formatDuration(row.tookMs),
-    row.costMicros === 0 ? '-' : (row.costMicros / MICROS).toFixed(4),
+    ...sumCells(row),
   ])
+  if (rows.length > 1 && axes.length > 0)
+    lines.push([...axes.map((_, index) => (index === 0 ? 'TOTAL' : '')), ...sumCells(totalOf(rows))])
   return table([heading, ...lines])
+}
+
+const SUMS = [
+  ...(['requests', 'completed', 'promptTokens', 'cachedTokens', 'completionTokens', 'tookMs', 'costMicros'] as const),
+  ...(['joules', 'estimatedJoules', 'energyMicros', 'cloudMicros'] as const),
+]
+type Sums = Pick<UsageView, (typeof SUMS)[number]>
+
+const totalOf = (rows: readonly UsageView[]): Sums =>
+  Object.fromEntries(SUMS.map((name) => [name, rows.reduce((sum, row) => sum + row[name], 0)])) as unknown as Sums
+
+const sumCells = (row: Sums): string[] => [
+  ...[row.requests, row.completed, row.promptTokens, row.cachedTokens, row.completionTokens].map(String),
+  formatDuration(row.tookMs),
+  energyText(row),
+  moneyText(row.costMicros),
+  moneyText(row.cloudMicros),
+]
+
+const JOULES_PER_WATT_HOUR = 3600
+
+/** With `~` where some of it is a rule of thumb. */
+function energyText({ joules, estimatedJoules }: Pick<Sums, 'joules' | 'estimatedJoules'>): string {
+  if (joules === 0) return '-'
+  const wattHours = joules / JOULES_PER_WATT_HOUR
+  const [value, unit] = wattHours < 1000 ? [wattHours, 'Wh'] : [wattHours / 1000, 'kWh']
+  return `${estimatedJoules > 0 ? '~' : ''}${value.toPrecision(3)} ${unit}`
+}
+
+/** In units of the owner's currency; small sums with as many digits as say something. */
+function moneyText(micros: number): string {
+  if (micros === 0) return '-'
+  const units = micros / MICROS
+  return units < 0.01 ? units.toPrecision(2) : units.toFixed(4)
 }
 
 /** RFC 4180, with one line for each row. */
 export function csvOf(axes: readonly string[], rows: readonly UsageView[]): string {
   const named = axes.includes('key') ? [...axes, 'name'] : axes
-  const sums = ['requests', 'completed', 'promptTokens', 'cachedTokens', 'completionTokens', 'tookMs', 'costMicros']
-  const lines = rows.map((row) => [...named, ...sums].map((column) => csvCell(cellOf(row, column))).join(','))
-  return [[...named, ...sums].join(','), ...lines].join('\r\n')
+  const lines = rows.map((row) => [...named, ...SUMS].map((column) => csvCell(cellOf(row, column))).join(','))
+  return [[...named, ...SUMS].join(','), ...lines].join('\r\n')
 }
 
 /** Names are others' words: one that a spreadsheet would take for a formula is made a text. */

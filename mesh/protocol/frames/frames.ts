@@ -18,6 +18,7 @@ import { LIMITS } from '../limits.ts'
 import { LoadReportSchema } from '../load.ts'
 import { RoleSchema } from '../membership.ts'
 import { bytes, count, list, memberName, modelDigest, peerId, taskId, text } from '../schema.ts'
+import { traceparent } from '../trace.ts'
 import { WorkResultSchema, WorkSchema } from '../work.ts'
 import { defineFrame, frameSet, type FrameOf } from './codec.ts'
 
@@ -166,6 +167,10 @@ export const AttemptStart = defineFrame(
     hold: Type.Optional(Type.Boolean()),
     /** Whose task it is, as its coordinator knows its clients. */
     tenant: Type.Optional(text(LIMITS.tenantLengthMax)),
+    /** For the node's log: the request that the task was made of. */
+    requestId: Type.Optional(text(LIMITS.requestIdLengthMax)),
+    /** Of the coordinator's span of this attempt, where its task belongs to a trace. */
+    traceparent: Type.Optional(traceparent()),
   }),
 )
 /** In place of `attempt.start`: goes on with an attempt whose stream was lost, from token `from` on. */

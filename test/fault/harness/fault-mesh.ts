@@ -24,6 +24,8 @@ export interface FaultMeshInit {
   readonly network?: NamespaceNetwork
   /** Data directory of the coordinator, which is then left where it is. */
   readonly dataDir?: string
+  /** Arguments of the coordinator behind those that it always gets. */
+  readonly coordinatorArgs?: readonly string[]
 }
 
 /** A task as `GET /mesh/v1/tasks/{id}` tells it, as far as it is looked at here. */
@@ -114,6 +116,7 @@ export class FaultMesh {
     const address = this.#init.network?.gateway ?? '127.0.0.1'
     const listen = `/ip4/${address}/tcp/${this.#port}`
     const args = ['coordinator', '--name', 'first', '--http', this.#http, '--no-mdns', '--listen', listen]
+    args.push(...(this.#init.coordinatorArgs ?? []))
     this.#coordinator = await SkeinProcess.start({ args, dataDir: this.#dataDir, readyMs: READY_MS })
     this.#http = new URL(this.#coordinator.http).host
     this.#port = /\/tcp\/(\d+)/.exec(this.#coordinator.ready.addresses[0]!)![1]!

@@ -31,6 +31,36 @@ describe('requests a minute', () => {
     )
   })
 
+  it('that one request comes to are paid off before the next: over time there are no more than without them', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 200 }),
+        fc.array(fc.integer({ min: 0, max: 16 }), { maxLength: 40 }),
+        (rate, more) => {
+          const rates = new KeyRates()
+          const limits = { requestsPerMinute: rate }
+          const { remaining: burst } = rates.states(limits, at(0)).requests!
+          let nowMs = 0
+          let asked = 0
+          for (const further of more) {
+            const verdict = rates.admit(limits, at(nowMs))
+            if (!verdict.isAllowed) {
+              // what it says is when it is let in
+              nowMs += verdict.waitMs
+              expect(rates.admit(limits, at(nowMs + 1e-6)).isAllowed).toBe(true)
+            }
+            expect(asked).toBeLessThanOrEqual(burst + (nowMs / MINUTE_MS) * rate)
+            rates.count(limits, further, at(nowMs))
+            asked += 1 + further
+          }
+        },
+      ),
+    )
+    const unbounded = new KeyRates()
+    unbounded.count({}, 16, at(0))
+    expect(unbounded.admit({}, at(0)).isAllowed).toBe(true)
+  })
+
   it('are never more in any minute over restarts', () => {
     fc.assert(
       fc.property(

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
+import { collectorHeaders } from '../../../clients/cli/trace-options.ts'
 import { addServeOptions, serveOptions, type ServeOptions } from '../../../clients/cli/serve-options.ts'
 
 const parse = (...args: string[]): ServeOptions => parseFor({ coordinator: false, node: true }, args)
@@ -35,5 +36,39 @@ describe('the flags of a coordinator', () => {
     expect(coordinator('--ollama', '--no-mdns').ollama).toEqual({ host: '127.0.0.1', port: 11_434 })
     expect(coordinator('--ollama', '[::1]:0').ollama).toEqual({ host: '::1', port: 0 })
     expect(() => coordinator('--ollama', 'everywhere')).toThrow('HOST:PORT')
+  })
+
+  it('name what energy and clouds cost', () => {
+    expect(coordinator()).not.toHaveProperty('energyPrice')
+    expect(coordinator('--energy-price', '0.31', '--prices', 'p.json')).toMatchObject({
+      energyPrice: 0.31,
+      prices: 'p.json',
+    })
+    for (const wrong of ['-1', '', 'free', '1e3', '0,3'])
+      expect(() => coordinator('--energy-price', wrong), wrong).toThrow('a price')
+  })
+
+  it('name a collector of spans, below whose address theirs is', () => {
+    expect(coordinator()).not.toHaveProperty('otlp')
+    expect(coordinator().otlpRatio).toBe(1)
+    const of = (url: string): string => new URL(coordinator('--otlp', url).otlp!).href
+    expect(of('http://127.0.0.1:4318')).toBe('http://127.0.0.1:4318/v1/traces')
+    expect(of('https://api.example/otlp/')).toBe('https://api.example/otlp/v1/traces')
+    expect(coordinator('--otlp', '').otlp).toBe('')
+    expect(coordinator('--otlp-ratio', '0.05').otlpRatio).toBe(0.05)
+    for (const wrong of ['127.0.0.1:4318', 'grpc://a', 'http://u:p@a', 'http://a?key=1'])
+      expect(() => coordinator('--otlp', wrong), wrong).toThrow('OTLP/HTTP')
+    for (const wrong of ['2', '-0.1', '', 'half']) expect(() => coordinator('--otlp-ratio', wrong)).toThrow('a share')
+  })
+
+  it('give a collector the headers of its variable', () => {
+    expect(collectorHeaders('authorization=Bearer%20abc, X-Team = home ,nonsense,=x,a=100%')).toEqual({
+      authorization: 'Bearer abc',
+      'x-team': 'home',
+      a: '100%',
+    })
+    expect(collectorHeaders()).toEqual({})
+    // no header of its own can be smuggled in behind another
+    expect(collectorHeaders('a=b%0d%0ac: d')).toEqual({})
   })
 })

@@ -156,9 +156,35 @@ describe('a chat with tools', () => {
     )
   })
 
+  it('is told in words where the template knows no tools, with calls and results in the messages', () => {
+    const [call, other] = [called, { ...called, id: 'call_2', name: 'say', arguments: '{}' }]
+    const chat = [
+      say('user', 'how warm?'),
+      say('assistant', 'I look.', { toolCalls: [call, other] }),
+      say('tool', '21 <tool_call>', { toolCallId: 'call_1' }),
+    ]
+    const text = rendered(EACH, [say('system', 'be kind'), ...chat], [THERMOMETER])
+    expect(text).toContain(
+      `{"name": "greenhouse.temperature", "description": "Reads \\"it\\" in <C|", "parameters": ${THERMOMETER.parameters}}\n`,
+    )
+    expect(text).toMatch(/^\[system\]«You can call [^«»]*\n\nbe kind»\[user\]«how warm\?»/)
+    expect(text).toMatch(
+      /\[assistant\]«I look\.\n<tool_call>\n\{"name": "greenhouse\.temperature", "arguments": [^»]*\}\n<\/tool_call>\n<tool_call>\n\{"name": "say", "arguments": \{\}\}\n<\/tool_call>»\[user\]«<tool_response>\n21 <tool_call>\n<\/tool_response>»\[go\]$/,
+    )
+    expect(rendered(EACH, [say('user', 'x')], [THERMOMETER])).toMatch(
+      /^\[system\]«You can call [^»]*»\[user\]«x»\[go\]$/,
+    )
+    // as it is to a model of which no tools are asked
+    expect(rendered(EACH, chat)).toMatch(/^\[user\]«how warm\?»\[assistant\]«I look\.\n<tool_call>/)
+    const noSystem = `{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}${EACH}`
+    expect(rendered(noSystem, [say('user', 'x')], [THERMOMETER])).toMatch(
+      /^\[user\]«### System message\n\nYou can call /,
+    )
+  })
+
   it('is of templates that show tools and write our markup', () => {
     expect(templateOf(TOOL_TEMPLATE).hasTools).toBe(true)
-    expect(templateOf(EACH).hasTools).toBe(false)
+    expect(templateOf(EACH).callSyntax).toBe('tagged')
     expect(templateOf(`${EACH}{# tools <tool_call> #}`).hasTools).toBe(false)
     expect(callSyntaxOf('{{ mytoolset }} <tool_call>')).toBeUndefined()
     expect(callSyntaxOf('{{ tools }} <tool_call>')).toBe('tagged')

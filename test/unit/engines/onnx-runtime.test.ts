@@ -1,5 +1,9 @@
-/** What runs ONNX models is of one version everywhere, and its install script runs nowhere. */
-import { existsSync, readFileSync } from 'node:fs'
+/** What runs ONNX models is of one version everywhere, its install script runs nowhere, and it tells nobody anything. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 import { ENGINE_BUILD } from '../../../node/engines/onnx/runtime.ts'
 
@@ -36,4 +40,20 @@ it('has for each system the files that a published package carries', () => {
         existsSync(new URL(`../../../node_modules/onnxruntime-node/bin/napi-v6/${machine}/${file}`, import.meta.url)),
         `${machine}/${file}`,
       ).toBe(true)
+})
+
+it('keeps nothing for its makers when it runs a model', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'skein-test-'))
+  try {
+    const runtime = new URL('../../../node/engines/onnx/runtime.ts', import.meta.url).href
+    const model = fileURLToPath(new URL('../../../node/models/bundled/sensor/model.onnx', import.meta.url))
+    const program = `const { InferenceSession } = await (await import('${runtime}')).openRuntime()
+      await (await InferenceSession.create('${model}')).release()`
+    const env = { ...process.env, TMPDIR: dir, HOME: dir, XDG_CACHE_HOME: dir, ORT_DISABLE_TELEMETRY: '' }
+    const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { env })
+    expect(status, stderr.toString()).toBe(0)
+    expect(readdirSync(dir)).toEqual([])
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
 })

@@ -187,6 +187,15 @@ describe('a model that is known by its server alone', () => {
     expect(server.asked.at(-1)!.body).toMatchObject({ raw: true, prompt: 'aone two' })
   })
 
+  it('is told of the trace that an answer belongs to, where there is one', async () => {
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+    const { server, engine } = await start(chatOf(WHOLE))
+    await ask(engine, { traceparent })
+    expect(server.asked.at(-1)!.headers['traceparent']).toBe(traceparent)
+    await ask(engine)
+    expect(server.asked.at(-1)!.headers).not.toHaveProperty('traceparent')
+  })
+
   it('is asked with its key, and without one where none is configured', async () => {
     for (const keys of [true, false]) {
       const { server, engine } = await start(chatOf(WHOLE), { keys })

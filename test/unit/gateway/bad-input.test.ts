@@ -161,6 +161,9 @@ describe.each(named(withBody))('%s', (_name, operation) => {
   })
 })
 
+/** The header that says something by being there. */
+const ANY_VALUE = 'anthropic-version'
+
 describe.each(named(document.operations))('%s', (_name, operation) => {
   it('has a key, if it needs one, before anything else is looked at', async () => {
     const isRefused = operation.needsKey
@@ -179,7 +182,7 @@ describe.each(named(document.operations))('%s', (_name, operation) => {
         headers: { [name]: '\u0001'.repeat(3) },
       })
       expectAnnounced(operation, response, name)
-      expect(response.statusCode, name).toBeGreaterThanOrEqual(400)
+      if (name !== ANY_VALUE) expect(response.statusCode, name).toBeGreaterThanOrEqual(400)
     }
   })
 })
@@ -220,7 +223,8 @@ describe.each(named(withName))('%s', (_name, operation) => {
       `${url(operation)}/../..`,
     ]) {
       const { statusCode } = await send(operation, undefined, { at })
-      expect(statusCode, at).toBe(404)
+      // what needs a body may miss that first
+      expect(operation.body?.isRequired ? [400, 404] : [404], at).toContain(statusCode)
     }
   })
 })

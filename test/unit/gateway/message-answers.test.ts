@@ -1,7 +1,8 @@
 /** Anthropic's messages API: how answers and their streams are written. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { LIMITS, SkeinError, type ThoughtMarks } from '../../../mesh/protocol/index.ts'
-import { end, started, status, tokens, TWIN_USAGE } from '../../fixtures/mesh-service-twin.ts'
+import { end, started, status, tokens } from '../../fixtures/mesh-service-twin.ts'
+import { saysInTurns } from '../../fixtures/twin-answers.ts'
 import { comments, createHarness, sent, turns, type Harness } from './harness.ts'
 
 const MARKS: ThoughtMarks = { open: '<think>', close: '</think>', isOpen: false }
@@ -18,16 +19,8 @@ afterEach(() => h.gateway.stop())
 const post = (extra: object = {}, headers: Record<string, string> = {}) =>
   h.post('/v1/messages', { ...ASK, ...extra }, headers)
 
-/** One token each, and what the end releases. */
-function says(pieces: readonly string[], tail = '', finishReason: 'stop' | 'length' = 'stop'): void {
-  h.twin.script = async function* () {
-    yield started()
-    for (const [index, piece] of pieces.entries()) {
-      yield tokens(index, piece)
-      await new Promise((resolve) => setImmediate(resolve))
-    }
-    yield end(tail, { ...TWIN_USAGE, completionTokens: pieces.length }, 1, finishReason)
-  }
+const says = (...said: Parameters<typeof saysInTurns>): void => {
+  h.twin.script = saysInTurns(...said)
 }
 
 describe('a whole message', () => {

@@ -104,6 +104,20 @@ describe('the document', () => {
     expect(await ask(null)).toBe(200)
   })
 
+  it('tells the form of an upload, and what lists of models can be asked', () => {
+    const { requestBody } = document.paths['/v1/files']!['post']!
+    expect(requestBody!.required).toBe(true)
+    expect(requestBody!.content['multipart/form-data']!.schema).toEqual({ $ref: '#/components/schemas/FileUpload' })
+    const { properties, required } = document.components.schemas['FileUpload'] as never as {
+      properties: object
+      required: string[]
+    }
+    expect(Object.keys(properties)).toEqual(['file', 'purpose', 'expires_after[anchor]', 'expires_after[seconds]'])
+    expect(required).toEqual(['file', 'purpose'])
+    const { parameters = [] } = document.paths['/v1/models']!['get']! as { parameters?: { name: string }[] }
+    expect(parameters.map(({ name }) => name)).toEqual(['limit', 'after_id', 'before_id', 'anthropic-version'])
+  })
+
   it('tells errors in the form of each API, and which may be left out', () => {
     const refOf = (path: string, method: string, status: number): unknown =>
       document.paths[path]![method]!.responses[String(status)]!.content!['application/json']!.schema

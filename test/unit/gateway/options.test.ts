@@ -31,9 +31,14 @@ describe('priority, deadline and place', () => {
     expect(h.twin.calls[0]!.request).not.toHaveProperty('localOnly')
   })
 
-  const WISH = { priority: 'bulk', deadlineMs: 5000, localOnly: true }
-  const HEADERS = { 'x-skein-priority': 'bulk', 'x-skein-deadline-ms': '5000', 'x-skein-local-only': 'true' }
-  const BODY = { skein: { priority: 'bulk', deadline_ms: 5000, local_only: true } }
+  const WISH = { priority: 'bulk', deadlineMs: 5000, localOnly: true, costMax: 0.25 }
+  const HEADERS = {
+    'x-skein-priority': 'bulk',
+    'x-skein-deadline-ms': '5000',
+    'x-skein-local-only': 'true',
+    'x-skein-max-cost': '0.25',
+  }
+  const BODY = { skein: { priority: 'bulk', deadline_ms: 5000, local_only: true, max_cost: 0.25 } }
   it.each<[string, object, Record<string, string>]>([
     ['in the body', BODY, {}],
     ['in headers', {}, HEADERS],
@@ -56,6 +61,13 @@ describe('priority, deadline and place', () => {
     ['x-skein-deadline-ms', {}, { 'x-skein-deadline-ms': '1e3' }],
     ['x-skein-deadline-ms', {}, { 'x-skein-deadline-ms': '3600001' }],
     ['x-skein-local-only', {}, { 'x-skein-local-only': 'yes' }],
+    ['skein.max_cost', BODY, { 'x-skein-max-cost': '0.3' }],
+    ['skein.max_cost', { skein: { max_cost: -1 } }, {}],
+    ['skein.max_cost', { skein: { max_cost: '1' } }, {}],
+    ['x-skein-max-cost', {}, { 'x-skein-max-cost': '-1' }],
+    ['x-skein-max-cost', {}, { 'x-skein-max-cost': '1e3' }],
+    ['x-skein-max-cost', {}, { 'x-skein-max-cost': '1000001' }],
+    ['x-skein-max-cost', {}, { 'x-skein-max-cost': 'Infinity' }],
   ])('%s is refused when it is wrong or contradicts', async (param, extra, headers) => {
     const answer = await chat(extra, headers)
     expect(answer.statusCode).toBe(400)

@@ -228,6 +228,7 @@ describe('wrong requests are refused by name', () => {
     ['presence_penalty', { presence_penalty: 3 }],
     ['frequency_penalty', { frequency_penalty: true }],
     ['n', { n: 0 }],
+    ['n', { n: LIMITS.choicesMax + 1 }],
     ['repetition_penalty', { repetition_penalty: 2.5 }],
     ['logit_bias', { logit_bias: { '4294967296': 1 } }],
     ['logit_bias[5]', { logit_bias: { 5: 101 } }],
@@ -247,7 +248,6 @@ describe('wrong requests are refused by name', () => {
   it.each<[string, object]>([
     ['functions', { functions: [{}] }],
     ['response_format.type', { response_format: { type: 'grammar' } }],
-    ['n', { n: 2 }],
     ['audio', { audio: { voice: 'x' } }],
     ['modalities', { modalities: ['text', 'audio'] }],
     ['moderation', { moderation: { model: 'x' } }],
@@ -262,7 +262,7 @@ describe('wrong requests are refused by name', () => {
   })
 
   it.each<[string, string, object]>([
-    ['prompt', 'unsupported_parameter', { prompt: ['a', 'b'] }],
+    ['prompt', 'unsupported_parameter', { prompt: ['a', 2] }],
     ['prompt', 'unsupported_parameter', { prompt: [1, 2] }],
     ['prompt', 'unsupported_parameter', { prompt: [[1], [2]] }],
     ['prompt', 'invalid_request', { prompt: [] }],

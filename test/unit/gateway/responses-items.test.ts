@@ -1,7 +1,7 @@
 /** Responses that call tools: what they are asked, their items, and their events, which are gone on with behind any. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { COUNTED_EVENTS_MAX, ITEM_STEP } from '../../../coordinator/gateway/responses-item-stream.ts'
-import { end, started, tokens, TWIN_USAGE } from '../../fixtures/mesh-service-twin.ts'
+import { saysInTurns } from '../../fixtures/twin-answers.ts'
 import { createHarness, sent, type Harness } from './harness.ts'
 
 let h: Harness
@@ -21,16 +21,8 @@ const create = (extra: object = {}, headers: Record<string, string> = {}) =>
 const call = (name: string, given = '{}'): string =>
   `<tool_call>\n{"name": "${name}", "arguments": ${given}}\n</tool_call>`
 
-/** One token each. */
-function says(pieces: readonly string[], tail = '', finishReason: 'stop' | 'length' = 'stop'): void {
-  h.twin.script = async function* () {
-    yield started()
-    for (const [index, piece] of pieces.entries()) {
-      yield tokens(index, piece)
-      await new Promise((resolve) => setImmediate(resolve))
-    }
-    yield end(tail, { ...TWIN_USAGE, completionTokens: pieces.length }, 1, finishReason)
-  }
+const says = (...said: Parameters<typeof saysInTurns>): void => {
+  h.twin.script = saysInTurns(...said)
 }
 
 interface Item {

@@ -1,7 +1,8 @@
 /** Thoughts in chats and responses: told apart, counted, resumed, and given back. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { taskIdOfResponse, type ThoughtMarks } from '../../../mesh/protocol/index.ts'
-import { end, started, tokens, TWIN_USAGE } from '../../fixtures/mesh-service-twin.ts'
+import { started, tokens } from '../../fixtures/mesh-service-twin.ts'
+import { saysInTurns } from '../../fixtures/twin-answers.ts'
 import { CHAT, createHarness, events, sent, type Harness } from './harness.ts'
 
 const MARKS: ThoughtMarks = { open: '<think>', close: '</think>', isOpen: false }
@@ -13,16 +14,8 @@ beforeEach(() => {
 })
 afterEach(() => h.gateway.stop())
 
-/** One token each, and what the end releases. */
-function says(pieces: readonly string[], tail = '', finishReason: 'stop' | 'length' = 'stop'): void {
-  h.twin.script = async function* () {
-    yield started()
-    for (const [index, piece] of pieces.entries()) {
-      yield tokens(index, piece)
-      await new Promise((resolve) => setImmediate(resolve))
-    }
-    yield end(tail, { ...TWIN_USAGE, completionTokens: pieces.length, thoughtTokens: 3 }, 1, finishReason)
-  }
+const says = (pieces: readonly string[], tail = '', finishReason: 'stop' | 'length' = 'stop'): void => {
+  h.twin.script = saysInTurns(pieces, tail, finishReason, { thoughtTokens: 3 })
 }
 const PIECES = ['<think>', '\nLet me', ' see.', '\n</thi', 'nk>\n', '\nHello', ' <thi', 'nk> there']
 

@@ -1,11 +1,25 @@
 /** The metrics of a twin of the mesh, and what Prometheus would read of them. */
 import { createMetrics } from '../../../coordinator/metrics/index.ts'
+import type { DeviceStats } from '../../../coordinator/devices/index.ts'
 import type { MeshStats } from '../../../coordinator/admission/index.ts'
 import type { GatewayFacts, GatewayMetrics } from '../../../coordinator/gateway/index.ts'
 import { createCounters } from '../../../coordinator/gateway/counters.ts'
 import { ManualClock, type ProcessUsage } from '../../../mesh/runtime/index.ts'
 import { expiryOf, lifeOf, MESH_EVENTS, taskOf, workOf } from '../../fixtures/mesh-events.ts'
 import { MeshServiceTwin, TWIN_DIGEST, TWIN_NODE_VIEW } from '../../fixtures/mesh-service-twin.ts'
+
+/** A mesh with devices. */
+const DEVICES = {
+  stats: (): DeviceStats => ({
+    byState: { init: 0, ready: 2, sleeping: 1, disconnected: 0, lost: 0 },
+    bridgesOnline: 1,
+    readings: 100,
+    reports: { applied: 9, repeated: 1, failed: 0 },
+    dropped: 3,
+    calls: new Map([['write done', 4]]),
+    waiting: 1,
+  }),
+}
 
 export interface Sample {
   readonly name: string
@@ -41,7 +55,10 @@ export class MetricsHarness {
   constructor() {
     const facts: GatewayFacts = { counters: this.counters, running: () => 3, eventClients: () => 2 }
     const meter = { read: () => this.usage, stop: () => void (this.isStopped = true) }
-    this.metrics = createMetrics({ clock: new ManualClock(1_800_000_000_000), service: this.twin, meter }, facts)
+    this.metrics = createMetrics(
+      { clock: new ManualClock(1_800_000_000_000), service: this.twin, devices: DEVICES, meter },
+      facts,
+    )
   }
 
   /** Something of everything, so that each metric has a series. */

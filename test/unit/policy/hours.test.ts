@@ -54,6 +54,15 @@ describe('a weekly window', () => {
       expect(isOpen(at('2026-03-29T00:00:00Z') + minute * 60_000, BERLIN, 'sun 02:00-03:00')).toBe(false)
   })
 
+  it('knows the time of each zone, also when they are asked in turn and minute by minute', () => {
+    const times = ['22:59:59', '23:00:00', '23:00:59', '23:01:00'].map((time) => at(`2026-11-21T${time}Z`))
+    const shown = (zone: string): unknown[] => times.map((each) => localTime(each, zone))
+    const inTurn = times.map((each) => [localTime(each, 'UTC'), localTime(each, BERLIN)])
+    expect(inTurn.map(([utc]) => utc)).toEqual(shown('UTC'))
+    expect(inTurn.map(([, berlin]) => berlin)).toEqual(shown(BERLIN))
+    expect(shown(BERLIN).map((each) => (each as { minute: number }).minute)).toEqual([1439, 0, 0, 1])
+  })
+
   it('is open twice in the hour that comes twice', () => {
     // 2026-10-25: 03:00 becomes 02:00
     const open = (iso: string): boolean => isOpen(at(iso), BERLIN, 'sun 02:00-03:00')
