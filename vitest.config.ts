@@ -33,7 +33,7 @@ const lane = (name: string, testTimeout: number, init: LaneInit = {}) => {
   }
 }
 
-const ENGINES = 'test/integration/{engine,avr}-*.test.ts'
+const UNHURRIED = 'test/integration/{avr,bridge,bundled,devices,engine,gateway,ledger}*.test.ts'
 const WAITING = 'test/system/{bridge,bridge-crash,policy,logs,service,doctor,keys,cache,redaction}.test.ts'
 
 export default defineConfig({
@@ -48,10 +48,10 @@ export default defineConfig({
       // hundreds of small files: each in a process of its own would load the same modules for half of the time
       lane('unit', 20 * SECOND, { isolate: false }),
       lane('compliance', 30 * SECOND),
-      // part of the integration lane: each file has engines of one thread, or boards with a time of their own, and no deadlines
-      lane('engines', 60 * SECOND, { include: ENGINES }),
+      // part of the integration lane: engines of one thread, gateways, boards with a time of their own; no deadlines
+      lane('integration-unhurried', 60 * SECOND, { include: UNHURRIED }),
       // nodes and sockets share the machine's few cores: one file at a time keeps their deadlines honest
-      lane('integration', 60 * SECOND, { alone: true, exclude: ENGINES }),
+      lane('integration', 60 * SECOND, { alone: true, exclude: UNHURRIED }),
       // part of the system lane: most of their time is waiting
       lane('system-waiting', 120 * SECOND, { include: WAITING }),
       lane('system', 120 * SECOND, { alone: true, exclude: WAITING }),

@@ -20,7 +20,7 @@ if (results !== undefined) {
 }
 /** Lanes of which a part runs otherwise (`vitest.config.ts`). */
 const PARTS: Readonly<Record<string, readonly string[]>> = {
-  integration: ['engines', 'integration'],
+  integration: ['integration-unhurried', 'integration'],
   system: ['system-waiting', 'system'],
 }
 const projects = lanes.flatMap((lane) => PARTS[lane] ?? [lane])
