@@ -15,6 +15,9 @@ export {
   type GatewayComponents,
   type IssuedKeyView,
   type KeyView,
+  type ModelAdministration,
+  type PulledModel,
+  type PullProgress,
   type TaskExplanation,
   type UsageView,
 } from './gateway/index.ts'

@@ -72,7 +72,7 @@ async function askedAgain<T>(clock: Clock, signal: AbortSignal, work: () => Prom
 }
 
 /** Marks models as those of the start are: `skein rm` does not take the file of a running node away unless forced to. */
-function servedMark(clock: Clock): (store: ModelStore, digest: ModelDigest) => Promise<void> {
+export function servedMark(clock: Clock): (store: ModelStore, digest: ModelDigest) => Promise<void> {
   // of a node that served nothing of its store: held to the end of the process
   let held: unknown
   return async (store, digest) => {

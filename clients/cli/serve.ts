@@ -51,6 +51,7 @@ import { stopRequested } from './interrupt.ts'
 import { AUTHORITY_CERT } from './coordinator-client.ts'
 import { jwtBook } from './jwt-settings.ts'
 import { modelsListed } from './listed.ts'
+import { LocalModels } from './local-models.ts'
 import { discoveryReport, hostMembership } from './membership.ts'
 import type { Output } from './output.ts'
 import { startModelSharing } from './model-sharing.ts'
@@ -180,9 +181,10 @@ async function start(
   const reportPolicy = createPolicyReport(() => agent, told)
   if (agent) await lifecycle.start(agent)
   const door = await startModelSharing({ host, agent }, options, base, lifecycle)
+  const models = agent && new LocalModels({ ...base, host, agent }, options)
   const gateway =
     coordinator && kept
-      ? await lifecycle.start(await gatewayOf(coordinator, { ...kept, spans }, options, base, lifecycle))
+      ? await lifecycle.start(await gatewayOf(coordinator, { ...kept, spans, models }, options, base, lifecycle))
       : undefined
   const running: Running = { host, coordinator, gateway, agent, apiKey }
   await base.data.announce({
@@ -332,9 +334,15 @@ function agentOf(
 const sensesOf = ({ senses }: ServeOptions, { clock }: Base): Senses =>
   senses === undefined ? new SystemSenses({ clock }) : new FileSenses(clock, resolve(senses))
 
+/** What the gateway has beside the coordinator, where it is there. */
+interface Aside {
+  readonly spans: SpanExporter | undefined
+  readonly models: LocalModels | undefined
+}
+
 async function gatewayOf(
   coordinator: Coordinator,
-  { access, ledger, spans }: Kept & { readonly spans: SpanExporter | undefined },
+  { access, ledger, spans, models }: Kept & Aside,
   options: ServeOptions,
   base: Base,
   lifecycle: Lifecycle,
@@ -350,7 +358,8 @@ async function gatewayOf(
   const metrics: GatewayComponents['metrics'] = (facts) =>
     createMetrics({ ...base, service, devices, ...(spans && { spans: () => spans.counts }) }, facts)
   const traces = spans && createTraces({ ...base, service, spans }, { ratio: options.otlpRatio ?? 1 })
-  return createGateway({ ...base, service, access, batches, devices, metrics, ...(traces && { traces }) }, init)
+  const aside = { ...(traces && { traces }), ...(models && { models }) }
+  return createGateway({ ...base, service, access, batches, devices, metrics, ...aside }, init)
 }
 
 /** Lets running answers end within their grace, then stops every part; the process ends in time whatever happens. */

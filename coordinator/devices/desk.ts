@@ -5,6 +5,7 @@
  */
 import {
   BRIDGE_DEVICE,
+  CALL_OUTCOMES,
   LIMITS,
   SkeinError,
   type CallOp,
@@ -29,6 +30,8 @@ export interface CallRequest {
   /** Of a call to a bridge itself: which, where there are several. */
   readonly bridge?: string
   readonly origin: CallOrigin
+  /** Which one wants it, of a call of the origin `rule`. */
+  readonly rule?: string
   readonly tenant: string
   readonly level: DeviceLevel
   readonly isAdmin: boolean
@@ -98,6 +101,8 @@ export class CallDesk {
   readonly #rates = new CallRates()
   /** Ended calls by operation and outcome. */
   readonly counts = new Map<string, number>()
+  /** Those of rules by outcome. */
+  readonly ruleCounts: Record<string, number> = Object.fromEntries(CALL_OUTCOMES.map((outcome) => [outcome, 0]))
 
   constructor(components: DeskComponents) {
     this.#components = components
@@ -221,14 +226,15 @@ export class CallDesk {
   /** @throws SkeinError as `begin`. */
   #callOf(request: CallRequest): StoredCall {
     const { clock, random } = this.#components
-    const { device, capability, origin, tenant } = request
+    const { device, capability, origin, rule, tenant } = request
     const isForBridge = device === BRIDGE_DEVICE
     const checked = isForBridge ? this.#bridgeCall(request) : this.#deviceCall(request)
     const atMs = clock.wallMs()
     const usualMs = isForBridge ? BRIDGE_TTL_MS : TTL_MS[checked.op]
     const expiresAtMs = atMs + Math.min(request.ttlMs ?? usualMs, LIMITS.deviceCallMs)
     const call = mintUuid(random.bytes(16))
-    return { call, device, capability, ...checked, origin, tenant, atMs, expiresAtMs }
+    const by = { origin, ...(rule !== undefined && { rule }), tenant }
+    return { call, device, capability, ...checked, ...by, atMs, expiresAtMs }
   }
 
   #deviceCall({ device: id, capability: name, op, value, level }: CallRequest) {
@@ -322,12 +328,14 @@ export class CallDesk {
   }
 
   #tellOf(call: StoredCall, state: 'confirm' | 'begun' | 'ended', end?: CallEnd): void {
-    const { call: id, device, capability, op, origin, tenant: key } = call
+    const { call: id, device, capability, op, origin, rule, tenant: key } = call
+    if (end && origin === 'rule') this.ruleCounts[end.outcome]!++
     if (end) this.counts.set(`${op} ${end.outcome}`, (this.counts.get(`${op} ${end.outcome}`) ?? 0) + 1)
     const value = end ? end.value : call.value
     this.#components.tell({
       type: 'device.call',
       ...{ call: id, device, capability, op, origin, key, state },
+      ...(rule !== undefined && { rule }),
       ...(value !== undefined && typeof value !== 'object' && { value }),
       ...(end && { outcome: end.outcome }),
       ...(end?.error !== undefined && { error: end.error }),

@@ -62,6 +62,8 @@ export interface DeviceStats {
   readonly dropped: number
   /** Ended calls by operation and outcome, with a space between. */
   readonly calls: ReadonlyMap<string, number>
+  /** Ended calls of rules by outcome. */
+  readonly ruleCalls: Readonly<Record<string, number>>
   readonly waiting: number
 }
 
@@ -255,7 +257,16 @@ export class Devices implements Startable {
     const [readings, dropped, reports] = [this.#readings, this.#dropped, { ...this.#reports }]
     const bridgesOnline = this.#links.online().length
     const waiting = this.#desk.waiting().length
-    return { byState, bridgesOnline, readings, reports, dropped, calls: this.#desk.counts, waiting }
+    return {
+      byState,
+      bridgesOnline,
+      readings,
+      reports,
+      dropped,
+      calls: this.#desk.counts,
+      ruleCalls: this.#desk.ruleCounts,
+      waiting,
+    }
   }
 
   async #report(report: BridgeReport): Promise<number> {

@@ -24,6 +24,7 @@ export type DeviceEvent =
       readonly capability: string
       readonly op: CallOp
       readonly origin: CallOrigin
+      readonly rule?: string
       readonly key: string
       readonly state: 'confirm' | 'begun' | 'ended'
       readonly value?: DeviceValue

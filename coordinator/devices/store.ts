@@ -34,8 +34,8 @@ export interface StoredDesire {
   readonly atMs: number
 }
 
-/** Who asks for calls: a client of the API, one of MCP, a model that answers, a device's shadow. */
-export type CallOrigin = 'api' | 'mcp' | 'chat' | 'shadow'
+/** Who asks for calls: a client of the API, one of MCP, a model that answers, a device's shadow, a rule of a bridge. */
+export type CallOrigin = 'api' | 'mcp' | 'chat' | 'shadow' | 'rule'
 
 export interface CallEnd {
   readonly outcome: CallOutcome
@@ -54,6 +54,8 @@ export interface StoredCall {
   readonly op: CallOp
   readonly value?: CallValue
   readonly origin: CallOrigin
+  /** Its name, as the bridge says. */
+  readonly rule?: string
   /** Whose it was. */
   readonly tenant: string
   readonly atMs: number

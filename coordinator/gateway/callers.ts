@@ -22,6 +22,8 @@ declare module 'fastify' {
 const OWN_ROUTES = /^\/mesh\/v1\/(calls|classify|devices|events|infer|tasks|usage)(\/|$)/
 /** Of these, what is told is a matter of the key: also who may but read the mesh finds something there. */
 const EVENTS_ROUTE = '/mesh/v1/events'
+/** Of these, what a bridge's rules use; whether its key may act is a matter of the key too. */
+const CALLS_ROUTE = '/mesh/v1/devices/:id/calls'
 /** Those of bridges. */
 const BRIDGE_ROUTES = /^\/mesh\/v1\/bridge\//
 /** Those that tell secrets, or of them. */
@@ -67,7 +69,10 @@ export async function letIn(
   const { url = '' } = request.routeOptions
   const needed = routeClassOf(request.method, url)
   const { routes } = caller.grant
-  const isFor = routes.includes(needed) || (url === EVENTS_ROUTE && routes.includes('mesh'))
+  const isFor =
+    routes.includes(needed) ||
+    (url === EVENTS_ROUTE && routes.includes('mesh')) ||
+    (url === CALLS_ROUTE && request.method === 'POST' && routes.includes('bridge'))
   if (!caller.isAdmin && !isFor)
     throw new SkeinError('FORBIDDEN', `this key is not for ${url}: it has no routes of the class '${needed}'`)
   if (!countsAsRequest(request.method, url, needed)) return

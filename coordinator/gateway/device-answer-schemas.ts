@@ -75,6 +75,8 @@ export const DeviceCallSchema = Type.Object(
     ageMs: Type.Optional(amount()),
     error: Type.Optional(Type.String()),
     origin: Type.Optional(Type.String()),
+    /** Of a call of the origin `rule`: which. */
+    rule: Type.Optional(Type.String()),
     key: Type.Optional(Type.String()),
     atMs: Type.Optional(amount()),
     endedAtMs: Type.Optional(amount()),

@@ -8,6 +8,7 @@ import {
   capabilityName,
   DeviceValueSchema,
   LIMITS,
+  RULE_NAME,
   SkeinError,
 } from '../../mesh/protocol/index.ts'
 import type { Devices, DeviceView } from '../devices/index.ts'
@@ -41,6 +42,8 @@ const CallBodySchema = Type.Object(
     op: Type.Optional(Type.Enum([...CALL_OPS])),
     ttl_ms: Type.Optional(Type.Integer({ minimum: 100, maximum: LIMITS.deviceCallMs })),
     bridge: Type.Optional(bridgeId()),
+    /** Which of an owner's rules wants it; for those who look at what was done. */
+    rule: Type.Optional(Type.String({ pattern: RULE_NAME })),
   },
   { additionalProperties: false },
 )
@@ -91,10 +94,11 @@ export function deviceRoutes(app: FastifyInstance, { devices }: DeviceRoutesComp
     { schema: { body: CallBodySchema }, config: { doc: CALL_DOC } },
     async (request, reply) => {
       const { params, body, caller } = request
-      const { capability, op, value, ttl_ms: ttlMs, bridge } = body
+      const { capability, op, value, ttl_ms: ttlMs, bridge, rule } = body
       checkBridgeValue(body)
       const asked = {
-        ...{ device: params.id, capability, origin: 'api' as const },
+        ...{ device: params.id, capability },
+        ...(rule === undefined ? { origin: 'api' as const } : { origin: 'rule' as const, rule }),
         ...{ tenant: caller.tenant, level: deviceLevelOf(caller), isAdmin: caller.isAdmin },
         ...(op !== undefined && { op }),
         ...(value !== undefined && { value }),

@@ -60,6 +60,7 @@ export interface DeviceCallView {
   readonly ageMs?: number
   readonly error?: string
   readonly origin?: string
+  readonly rule?: string
   readonly key?: string
   readonly atMs?: number
   readonly endedAtMs?: number
@@ -90,6 +91,7 @@ export function callView(call: StoredCall, state: 'confirm' | 'open' | 'ended', 
   const { call: id, device, capability, op, value, origin, tenant: key, atMs } = call
   return {
     ...{ call: id, device, capability, op, state, origin, key, atMs },
+    ...(call.rule !== undefined && { rule: call.rule }),
     ...(value !== undefined && { wanted: value }),
     ...end,
   }

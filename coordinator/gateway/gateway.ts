@@ -19,6 +19,7 @@ import { checkAccess, isLoopback } from './guards.ts'
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts'
 import type { GatewayFacts, GatewayMetrics } from './metrics-routes.ts'
 import { McpSessions } from './mcp-sessions.ts'
+import { OpenPulls, type ModelAdministration } from './ollama-pulls.ts'
 import { createServer } from './server.ts'
 import type { RequestTraces } from './traced.ts'
 import { guardTls, isTlsServer, nameFor, TlsKeeper } from './tls.ts'
@@ -39,6 +40,8 @@ export interface GatewayComponents {
   readonly devices?: Devices
   /** Makes spans of requests; none are made without it. */
   readonly traces?: RequestTraces
+  /** Models of this machine, where that has a node: clients may have them pulled and removed. */
+  readonly models?: ModelAdministration
 }
 
 export interface ListenAddress {
@@ -96,6 +99,7 @@ export class HttpGateway implements Gateway {
   readonly #events: EventFeed
   readonly #metrics: GatewayMetrics | undefined
   readonly #batches: Batches | undefined
+  readonly #pulls: OpenPulls | undefined
   readonly #desk: BatchDesk
   /** The first is that of `app`. */
   readonly #listeners: readonly Listener[]
@@ -119,10 +123,11 @@ export class HttpGateway implements Gateway {
     const facts = { counters, running: () => this.running, eventClients: () => this.#events.followers }
     this.#metrics = components.metrics?.(facts)
     this.#batches = components.batches
+    this.#pulls = components.models && new OpenPulls(components.models)
     const lines = new OpenLines(random)
     const shared = {
       ...{ events: this.#events, metrics: this.#metrics, batches: this.#batches, lines, devices: components.devices },
-      traces: components.traces,
+      ...{ traces: components.traces, pulls: this.#pulls },
       ...{ service, access, clock, random, log: this.#log, active: this.#active, counters, limits },
       open: new OpenWork(),
       sessions: new McpSessions({ clock, random }),
@@ -173,6 +178,7 @@ export class HttpGateway implements Gateway {
   async drain(): Promise<void> {
     // lines are tasks that go on without anybody who waits for them: the next start takes them up
     const resting = this.#batches?.rest()
+    this.#pulls?.end()
     this.#active.refuse()
     await this.#active.idle()
     await resting
@@ -204,6 +210,7 @@ export class HttpGateway implements Gateway {
 
   async #stop(): Promise<void> {
     void this.#batches?.rest()
+    this.#pulls?.end()
     this.#active.refuse()
     this.#events.close()
     this.#metrics?.close()

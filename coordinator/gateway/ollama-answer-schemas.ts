@@ -82,6 +82,16 @@ const ShownSchema = Type.Object(
   { title: 'OllamaModel' },
 )
 const PulledSchema = Type.Object({ status: Type.Literal('success') })
+const PullLineSchema = Type.Object(
+  {
+    /** The last is `success`. */
+    status: Type.String(),
+    digest: Type.Optional(Type.String()),
+    total: Type.Optional(count()),
+    completed: Type.Optional(count()),
+  },
+  { title: 'OllamaPullLine' },
+)
 const EmbedSchema = Type.Object(
   {
     model: Type.String(),
@@ -123,20 +133,25 @@ export const OLLAMA_VERSION_DOC = doc(
   jsonAnswer('The version.', Type.Object({ version: Type.String() })),
 )
 export const OLLAMA_PULL_DOC = doc(
-  'Says whether the mesh has a model; none is fetched',
+  'Has the node of this machine pull a model and serve it, for an admin; as lines of JSON unless `stream` is false',
   {
-    description: 'The mesh has it.',
-    content: { [JSON_TYPE]: { schema: PulledSchema }, [NDJSON]: { schema: Type.String(), items: PulledSchema } },
+    description: 'It is there.',
+    content: {
+      [JSON_TYPE]: { schema: PulledSchema },
+      [NDJSON]: { schema: Type.String(), items: line(PullLineSchema) },
+    },
   },
-  ['UNSUPPORTED_PARAMETER'],
+  [
+    ...(['UNSUPPORTED_PARAMETER', 'FORBIDDEN', 'MODEL_NOT_FOUND', 'SATURATED', 'SHUTTING_DOWN'] as const),
+    ...(['MODEL_REFERENCE_INVALID', 'MODEL_NAME_TAKEN', 'MODEL_SOURCE_REFUSED', 'MODEL_SOURCE_CHANGED'] as const),
+    ...(['MODEL_PULL_FAILED', 'MODEL_FILE_INVALID', 'MODEL_DIGEST_MISMATCH', 'DISK_FULL'] as const),
+  ],
 )
-/** It never succeeds: what a node keeps is for its owner to say. */
-export const OLLAMA_DELETE_DOC: RouteDoc = {
-  tag: 'Ollama',
-  summary: 'Refused, with the nodes that have the model: what a node keeps is for its owner to say',
-  answers: {},
-  errors: ['UNSUPPORTED_PARAMETER', 'MODEL_NOT_FOUND'],
-}
+export const OLLAMA_DELETE_DOC = doc(
+  'Removes a model from this machine, for an admin; what another node keeps is for its owner to say',
+  { description: 'It is removed.' },
+  ['UNSUPPORTED_PARAMETER', 'FORBIDDEN', 'MODEL_NOT_FOUND', 'MODEL_IN_USE'],
+)
 export const ROOT_DOC: RouteDoc = {
   tag: 'Ollama',
   summary: 'For tools that look whether somebody is there',

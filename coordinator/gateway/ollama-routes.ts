@@ -2,8 +2,10 @@
  * Ollama's API. Its clients do not agree on the type of their bodies (its own documents send JSON as a form), so that here
  * every body is read as JSON, whatever it is called; `Origin` keeps web pages out all the same.
  */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { SkeinError, type WorkResult } from '../../mesh/protocol/index.ts'
+import type { FastifyInstance } from 'fastify'
+import { asSkeinError, SkeinError, type WorkResult } from '../../mesh/protocol/index.ts'
+import type { Caller } from '../access/index.ts'
+import type { ModelView } from '../admission/index.ts'
 import { checkModel, visibleTo } from './callers.ts'
 import { generate } from './generation.ts'
 import { chatTool, deviceLoopOf, withDeviceTools } from './tool-loop.ts'
@@ -24,6 +26,7 @@ import {
 } from './ollama-answer-schemas.ts'
 import { emptyBody, line, nanoseconds, NDJSON, ollamaForms } from './ollama-answers.ts'
 import { runningBody, shownBody, tagsBody } from './ollama-models.ts'
+import { answerPull, pullReference, removeModel, type OpenPulls } from './ollama-pulls.ts'
 import { ollamaChatCall, ollamaGenerateCall } from './ollama-requests.ts'
 import {
   OllamaChatSchema,
@@ -45,7 +48,12 @@ import { answerWork, ofKind, type WorkComponents } from './work-routes.ts'
 /** The Ollama whose documents this API follows. Some tools want a certain one at least; alone, since they read it as digits. */
 const OLLAMA_VERSION = '0.32.0'
 
-export function ollamaRoutes(app: FastifyInstance, components: WorkComponents): void {
+export interface OllamaComponents extends WorkComponents {
+  /** Where the coordinator's machine has a node. */
+  readonly pulls?: OpenPulls | undefined
+}
+
+export function ollamaRoutes(app: FastifyInstance, components: OllamaComponents): void {
   // a scope of its own, for its own parser of bodies
   app.register((scope, _options, done) => {
     anyTypeOfBody(scope)
@@ -174,9 +182,9 @@ function* embedText(model: string, result: WorkResult, tookNs: () => number): Ge
   yield `],"total_duration":${tookNs()},"prompt_eval_count":${promptTokens}}`
 }
 
-function modelRoutes(app: FastifyInstance, { service, clock }: WorkComponents): void {
+function modelRoutes(app: FastifyInstance, components: OllamaComponents): void {
+  const { service, clock } = components
   const modifiedAt = new Date(clock.wallMs()).toISOString()
-  const named = (doc: RouteDoc) => ({ schema: { body: OllamaNamedSchema }, config: { doc } })
 
   app.get('/', { config: { doc: ROOT_DOC } }, (_request, reply) =>
     reply.type('text/plain; charset=utf-8').send('Skein is running'),
@@ -196,29 +204,61 @@ function modelRoutes(app: FastifyInstance, { service, clock }: WorkComponents): 
     shownBody(modelNamed(visibleTo(caller, service.models()), nameOf(body)), modifiedAt),
   )
 
-  app.post<{ Body: OllamaNamed }>('/api/pull', named(OLLAMA_PULL_DOC), pull)
+  storeRoutes(app, components)
+}
 
-  app.delete<{ Body: OllamaNamed }>('/api/delete', named(OLLAMA_DELETE_DOC), ({ body, caller }) => {
+const named = (doc: RouteDoc) => ({ schema: { body: OllamaNamedSchema }, config: { doc } })
+
+/** What changes the store of this machine, for the admin; with no node here, it is said where it can be done. */
+function storeRoutes(app: FastifyInstance, components: OllamaComponents): void {
+  const { service, pulls } = components
+
+  app.post<{ Body: OllamaNamed }>('/api/pull', named(OLLAMA_PULL_DOC), async (request, reply) => {
+    const { body, caller } = request
     const name = nameOf(body)
-    const { nodes } = modelNamed(visibleTo(caller, service.models()), name)
-    const where = nodes.map((node) => node.name).join(', ')
-    throw elsewhere(`no model is removed through the API; its owner removes it at ${where} with: skein rm ${name}`)
+    const isStream = body.stream !== false
+    const known = inMesh(caller, name)
+    // a model that the mesh has is there already, which is what tools that pull before they ask want to know
+    if (known && (!pulls || !caller.isAdmin || pulls.models.serves(known.digest))) {
+      const success = { status: 'success' }
+      return isStream ? reply.type(NDJSON).send(line(success)) : reply.send(success)
+    }
+    if (!pulls)
+      throw elsewhere(`no node has '${name}', and none is pulled through the API; on a node: skein pull ${name}`)
+    checkAdmin(caller, 'pulls')
+    const reference = known?.digest ?? pullReference(name)
+    await answerPull(components, request, reply, { pulls, name, reference, isInMesh: known !== undefined, isStream })
+    return reply
   })
 
-  /** A model that the mesh has is there already, which is what tools that pull before they ask want to know. */
-  async function pull(
-    { body, caller }: FastifyRequest<{ Body: OllamaNamed }>,
-    reply: FastifyReply,
-  ): Promise<FastifyReply> {
+  app.delete<{ Body: OllamaNamed }>('/api/delete', named(OLLAMA_DELETE_DOC), async ({ body, caller }, reply) => {
     const name = nameOf(body)
+    if (pulls) checkAdmin(caller, 'removes')
     try {
-      modelNamed(visibleTo(caller, service.models()), name)
-    } catch {
-      throw elsewhere(`no node has '${name}', and none is pulled through the API; on a node: skein pull ${name}`)
+      if (!pulls) throw new SkeinError('MODEL_NOT_STORED', 'there is no node here')
+      await removeModel(pulls.models, name)
+      return await reply.code(200).send()
+    } catch (thrown) {
+      if (asSkeinError(thrown).code !== 'MODEL_NOT_STORED') throw thrown
     }
-    const success = { status: 'success' }
-    return body.stream === false ? reply.send(success) : reply.type(NDJSON).send(line(success))
+    const { nodes } = modelNamed(visibleTo(caller, service.models()), name)
+    const where = nodes.map((node) => node.name).join(', ')
+    const here = pulls ? 'the store of this machine does not have it' : 'this machine has no node to remove it from'
+    throw elsewhere(`${here}; its owner removes it at ${where} with: skein rm ${name}`)
+  })
+
+  function inMesh(caller: Caller, name: string): ModelView | undefined {
+    try {
+      return modelNamed(visibleTo(caller, service.models()), name)
+    } catch {
+      return undefined
+    }
   }
+}
+
+/** Their addresses are everybody's, for what is asked of models that are there. @throws SkeinError FORBIDDEN. */
+function checkAdmin({ isAdmin }: Caller, does: string): void {
+  if (!isAdmin) throw new SkeinError('FORBIDDEN', `this key ${does} no models: it has no routes of the class 'admin'`)
 }
 
 /** @throws SkeinError INVALID_REQUEST. */

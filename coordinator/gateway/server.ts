@@ -32,6 +32,7 @@ import { mcpRoutes } from './mcp-routes.ts'
 import type { McpSessions } from './mcp-sessions.ts'
 import { meshRoutes, taskRoutes } from './mesh-routes.ts'
 import { metricsRoutes, type GatewayMetrics } from './metrics-routes.ts'
+import type { OpenPulls } from './ollama-pulls.ts'
 import { ollamaRoutes } from './ollama-routes.ts'
 import { errorBody, schemaError } from './openai-errors.ts'
 import { OperationTable } from './openapi.ts'
@@ -50,6 +51,8 @@ export interface ServerComponents extends WorkComponents, EventComponents {
   readonly batches?: Batches | undefined
   /** Makes spans; none are made without it. */
   readonly traces?: RequestTraces | undefined
+  /** What clients have pulled here, and removed; nothing without it. */
+  readonly pulls?: OpenPulls | undefined
   readonly lines: OpenLines
   /** Devices, which there are not without them. */
   readonly devices?: Devices | undefined

@@ -133,6 +133,10 @@ export function argumentsOf({ type }: DeviceCapability, text: string): { readonl
   }
 }
 
+/** A board's float has 7 digits; what a double shows beyond them was never measured, and confuses small models. */
+const rounded = <T>(value: T): T | number =>
+  typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(7)) : value
+
 /**
  * A call's end as the model is told: of a read the value, of an act that it was done, and what the device acknowledged where
  * that is not what was `wanted`. More than that small models read as something to tell.
@@ -145,7 +149,8 @@ export function resultText(
   if (outcome !== 'done')
     return JSON.stringify({ ok: false, error: error === undefined ? outcome : `${outcome}: ${error}` })
   const isTold = op === 'read' || (op === 'run' && value !== undefined) || (value !== undefined && value !== wanted)
-  const said = typeof value === 'string' ? { text_from_device: value } : typeof value === 'object' ? {} : { value }
+  const said =
+    typeof value === 'string' ? { text_from_device: value } : typeof value === 'object' ? {} : { value: rounded(value) }
   return JSON.stringify({
     ...(op !== 'read' && { ok: true }),
     ...(isTold && said),
@@ -159,7 +164,9 @@ export function resultLine(name: string, view: Parameters<typeof resultText>[0])
   const { op, outcome, value, unit = '', fresh, ageMs = 0, error } = view
   const verb = op === 'read' ? 'read' : op === 'write' ? 'set' : 'ran'
   const what =
-    value === undefined || typeof value === 'object' ? '' : `${String(value)}${unit === '' ? '' : ` ${plain(unit)}`}`
+    value === undefined || typeof value === 'object'
+      ? ''
+      : `${String(rounded(value))}${unit === '' ? '' : ` ${plain(unit)}`}`
   if (outcome !== 'done') return `${verb} ${name}: ${outcome ?? 'failed'}${error === undefined ? '' : ` (${error})`}`
   const age = fresh === false ? ` (${Math.round(ageMs / 1000)} s ago)` : ''
   return `${verb} ${name}: ${what === '' ? 'done' : what}${age}`

@@ -200,6 +200,14 @@ class Agent implements NodeAgent {
     return this.#parts?.models.problems() ?? []
   }
 
+  async include(path: string): Promise<void> {
+    await this.#parts?.models.include(path)
+  }
+
+  async exclude(digest: ModelDigest): Promise<void> {
+    await this.#parts?.models.exclude(digest)
+  }
+
   async drain(graceMs: number = LIMITS.shutdownGraceMs): Promise<void> {
     await this.#parts?.executor.drain(graceMs)
   }

@@ -119,6 +119,14 @@ export interface NodeAgent extends Startable {
   announced(): readonly ModelDigest[] | undefined
   /** Models that cannot be used, and why. */
   problems(): ModelProblem[]
+  /** A model has come into the store at `path`: it is served from now on. Does not throw; `problems()` has what was wrong. */
+  include(path: string): Promise<void>
+  /**
+   * A model is about to leave the store: it is unloaded, and served no more. Resolves when its engine has ended.
+   *
+   * @throws SkeinError MODEL_IN_USE while something runs on it.
+   */
+  exclude(digest: ModelDigest): Promise<void>
   /**
    * Before the node leaves; there is no way back. Refuses new attempts, lets coordinators move the running ones, or those
    * end, for `graceMs`, then ends them with NODE_DRAINING. Resolves as soon as nothing runs.

@@ -146,6 +146,11 @@ export class Inventory {
     }
   }
 
+  /** Its file is gone; should it come again, it is found again. */
+  forget(digest: ModelDigest): void {
+    this.#seen.delete(digest)
+  }
+
   /** The model of an echo label, unless it is malformed. */
   #echo(label: string): ModelFile[] {
     try {

@@ -99,6 +99,20 @@ export class ModelSet {
     for await (const file of this.#inventory.scan([path], this.#stopping.signal)) this.#found(file)
   }
 
+  /**
+   * A model is about to leave the store: it is unloaded, and one of this node's no more. Resolves when its engine has ended.
+   *
+   * @throws SkeinError MODEL_IN_USE while something runs on it.
+   */
+  async exclude(digest: ModelDigest): Promise<void> {
+    const host = this.#hosts.get(digest)
+    if (host === undefined) return
+    if (host.running > 0)
+      throw new SkeinError('MODEL_IN_USE', `${host.running} requests run on it; ask again when they have ended`)
+    this.#inventory.forget(digest)
+    await this.#drop(host)
+  }
+
   #found(file: ModelFile): void {
     if (this.#hosts.has(file.digest) || this.#hosts.size >= LIMITS.modelsPerNodeMax) return
     this.#add(file)
@@ -107,11 +121,16 @@ export class ModelSet {
   /** Attempts that still run there end with an error, and go on elsewhere. */
   #lost(file: ModelFile): void {
     const host = this.#hosts.get(file.digest)
-    if (host?.file !== file) return
-    this.#hosts.delete(file.digest)
+    if (host?.file === file) void this.#drop(host)
+  }
+
+  /** Bounded, does not throw. */
+  async #drop(host: ModelHost): Promise<void> {
+    this.#hosts.delete(host.file.digest)
     this.#residency.remove(host)
-    void host.stop()
+    const stopped = host.stop()
     this.#components.onCapability()
+    await stopped
   }
 
   host(digest: ModelDigest): ModelHost | undefined {

@@ -3,7 +3,12 @@ import type { LightMyRequestResponse } from 'fastify'
 import type { Access } from '../../../coordinator/access/index.ts'
 import { Batches } from '../../../coordinator/batches/index.ts'
 import { Devices, MemoryDeviceStore } from '../../../coordinator/devices/index.ts'
-import { createGateway, type GatewayInit, type RequestTraces } from '../../../coordinator/gateway/index.ts'
+import {
+  createGateway,
+  type GatewayInit,
+  type ModelAdministration,
+  type RequestTraces,
+} from '../../../coordinator/gateway/index.ts'
 import type { HttpGateway } from '../../../coordinator/gateway/gateway.ts'
 import { ManualClock, SeededRandom, silentLogger, type Logger } from '../../../mesh/runtime/index.ts'
 import { MemoryLedger } from '../../../coordinator/ledger/index.ts'
@@ -21,9 +26,16 @@ export interface Harness {
 }
 
 /** What a test says of its gateway; without `apiKey` it is open. */
-export type HarnessInit = Partial<GatewayInit> & { readonly apiKey?: string; readonly traces?: RequestTraces }
+export type HarnessInit = Partial<GatewayInit> & {
+  readonly apiKey?: string
+  readonly traces?: RequestTraces
+  readonly models?: ModelAdministration
+}
 
-export function createHarness({ apiKey, traces, ...rest }: HarnessInit = {}, log: Logger = silentLogger): Harness {
+export function createHarness(
+  { apiKey, traces, models, ...rest }: HarnessInit = {},
+  log: Logger = silentLogger,
+): Harness {
   const twin = new MeshServiceTwin()
   const clock = new ManualClock()
   const access = accessOf(apiKey, clock)
@@ -33,7 +45,17 @@ export function createHarness({ apiKey, traces, ...rest }: HarnessInit = {}, log
   const batches = new Batches({ clock, random, log, store }, { directory: '', diskBytesMax: 0 })
   const devices = new Devices({ clock, random, log, store: new MemoryDeviceStore() })
   const gateway = createGateway(
-    { service: twin, access, clock, random, log, batches, devices, ...(traces && { traces }) },
+    {
+      service: twin,
+      access,
+      clock,
+      random,
+      log,
+      batches,
+      devices,
+      ...(traces && { traces }),
+      ...(models && { models }),
+    },
     { host: '127.0.0.1', port: 0, ...rest },
   ) as HttpGateway
   const post: Harness['post'] = (url, body, headers = {}) =>
