@@ -6,11 +6,18 @@ import type { Duplex } from 'node:stream'
 import { LIMITS, type SkeinError } from '../mesh/protocol/index.ts'
 import { Lifecycle, type CancelTimer, type Clock, type Logger, type Random } from '../mesh/runtime/index.ts'
 import { AskDesk, ASKS_SCHEMA, SqlAskStore, type AskQuotas } from './asks/index.ts'
-import { CoordinatorAnswers, Endpoints, HttpCoordinatorLink, HttpSensorModels } from './coordinator/index.ts'
+import {
+  CoordinatorAnswers,
+  Endpoints,
+  HttpCoordinatorLink,
+  HttpSensorModels,
+  RuleClient,
+} from './coordinator/index.ts'
 import { HomeAssistant } from './discovery/index.ts'
 import { BrokerDoor, EmbeddedDoor, SerialDoor, systemSerialPorts, type SerialPorts } from './doors/index.ts'
 import { DynamicSecurity, manage, Register, type BrokerAddress, type ClaimView } from './joining/index.ts'
 import type { Announcer, Door, Tally } from './ports/index.ts'
+import { readRules, Rules, RULES_SCHEMA, SqlRuleStore } from './rules/index.ts'
 import { Sessions } from './sessions/index.ts'
 import { DEVICE_SCHEMA, openDatabase, openDeviceStore } from './store/index.ts'
 import { readStreamRules, SensorStreams } from './streams/index.ts'
@@ -58,6 +65,8 @@ export interface BridgeInit {
   readonly quotas: AskQuotas
   /** Path of the rules by which models look at sensors. */
   readonly streams?: string
+  /** Path of the rules by which readings make devices act. */
+  readonly rules?: string
 }
 
 /** What a bridge tells its owner while it runs. */
@@ -137,7 +146,7 @@ export class Bridge {
     const init = this.#init
     const database = await openDatabase(
       { log },
-      { path: init.database, parts: [DEVICE_SCHEMA, ASKS_SCHEMA], bytesMax: LIMITS.bridgeStoreBytesMax },
+      { path: init.database, parts: [DEVICE_SCHEMA, ASKS_SCHEMA, RULES_SCHEMA], bytesMax: LIMITS.bridgeStoreBytesMax },
     )
     await this.#lifecycle.start({ name: 'database', start: () => Promise.resolve(), stop: () => database.close() })
     const store = await openDeviceStore(database)
@@ -163,6 +172,11 @@ export class Bridge {
     if (init.streams !== undefined) {
       const models = new HttpSensorModels(clock, endpoints)
       await this.#lifecycle.start(new SensorStreams({ ...parts, sessions, models }, readStreamRules(init.streams)))
+    }
+    if (init.rules !== undefined) {
+      const client = new RuleClient({ ...parts, endpoints, source }, init)
+      const around = { ...parts, sessions, models: client, desk: client, store: new SqlRuleStore(database) }
+      await this.#lifecycle.start(new Rules(around, readRules(init.rules)))
     }
     if (broker) await this.#startDiscovery(broker, sessions, register)
     this.#link = new HttpCoordinatorLink({ ...parts, outbox: store, calls: sessions.calls, endpoints }, init)

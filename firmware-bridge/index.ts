@@ -7,3 +7,4 @@ export {
   type BrokerSettings,
   type EmbeddedSettings,
 } from './bridge.ts'
+export { dryRun, readRules, type DryRunRow, type RecordedReading, type Rule } from './rules/index.ts'

@@ -15,6 +15,8 @@ export interface BridgeOptions {
   readonly serialTrust?: boolean
   /** Path. */
   readonly sensorStreams?: string
+  /** Path. */
+  readonly rules?: string
 }
 
 export const DEFAULT_MQTT = '127.0.0.1:1883'
@@ -82,12 +84,13 @@ export function addBridgeOptions(command: Command): Command {
     .addOption(
       new Option('--sensor-streams <file>', 'rules by which models look at sensors (TOML)').env('SKEIN_SENSOR_STREAMS'),
     )
+    .addOption(new Option('--rules <file>', 'rules by which readings make devices act (TOML)').env('SKEIN_RULES'))
 }
 
 /** What the bridge is started with; `undefined` when every door is off. */
 export function bridgeDoors(
   options: BridgeOptions,
-): Pick<BridgeInit, 'mqtt' | 'serial' | 'baud' | 'isSerialTrusted' | 'quotas' | 'streams'> | undefined {
+): Pick<BridgeInit, 'mqtt' | 'serial' | 'baud' | 'isSerialTrusted' | 'quotas' | 'streams' | 'rules'> | undefined {
   const mqttChoice = mqttOf(options)
   const paths = (options.serial ?? []).filter((path) => path !== 'off')
   const serial = paths.length === 0 ? 'off' : paths.includes('auto') ? 'auto' : paths
@@ -99,6 +102,7 @@ export function bridgeDoors(
     isSerialTrusted: options.serialTrust ?? false,
     quotas: QUOTAS,
     ...(options.sensorStreams !== undefined && { streams: options.sensorStreams }),
+    ...(options.rules !== undefined && { rules: options.rules }),
   }
 }
 

@@ -29,7 +29,12 @@ export function incomingOf(publish: Publish): { readonly origin: Origin; readonl
     case 'value':
       return {
         origin: { of: 'device', device: topic.device },
-        incoming: { of: 'value', capability: topic.capability, body },
+        incoming: {
+          of: 'value',
+          capability: topic.capability,
+          body,
+          ...(publish.isRetained === true && { isRetained: true }),
+        },
       }
     case 'claim':
       if (topic.direction !== 'up') return undefined

@@ -21,7 +21,7 @@ export type Incoming =
       readonly isRetained?: boolean
     }
   /** A plain value that any MQTT library publishes. */
-  | { readonly of: 'value'; readonly capability: string; readonly body: Uint8Array }
+  | { readonly of: 'value'; readonly capability: string; readonly body: Uint8Array; readonly isRetained?: boolean }
   | { readonly of: 'line'; readonly text: string }
   /** The link is closed. */
   | { readonly of: 'closed' }

@@ -236,6 +236,8 @@ export class Sessions implements DeviceSessions, DoorListener, BridgePart {
 
   #plain(sender: Sender, session: Session | undefined, incoming: Extract<Incoming, { of: 'value' }>): void {
     const { tally } = this.#components
+    // what the broker kept was recorded when it came, and comes again with each connection
+    if (incoming.isRetained === true) return tally.count('retained')
     const value = plainValue(incoming.body)
     if (value === undefined) return tally.count('too_large')
     if (session !== undefined && session.dialect !== 'plain') return tally.count('unexpected')

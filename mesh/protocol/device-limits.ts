@@ -90,4 +90,14 @@ export const DEVICE_LIMITS = {
   deviceClaimMs: 600_000,
   /** A device's question and its answer are kept this long, to be given again. */
   askRetentionMs: 3_600_000,
+  /** Rules of one bridge. */
+  rulesMax: 64,
+  /** A file of rules. */
+  rulesFileBytesMax: 256 * 1024,
+  /** Rules whose condition is met, and that wait for others which ask and act; one more does nothing. */
+  rulesWaitingMax: 64,
+  /** Rules that ask or act at once. */
+  rulesRunningMax: 8,
+  /** From the reading that meets a rule's condition to the answer of the model that it asks. */
+  ruleMs: 60_000,
 } as const

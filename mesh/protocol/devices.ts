@@ -8,6 +8,8 @@ import { LIMITS } from './limits.ts'
 import { count, list, parser, text } from './schema.ts'
 
 export const DEVICE_ID = '^[a-z0-9][a-z0-9-]{0,22}$'
+/** Of an owner's rule. */
+export const RULE_NAME = '^[a-z0-9][a-z0-9-]{0,31}$'
 export const CAPABILITY_NAME = '^[a-z][a-z0-9_]{0,30}$'
 /** Calls to this device are for the bridge itself: `add`, `approve`, `revoke`, `claims`, `policy`. */
 export const BRIDGE_DEVICE = '$bridge'

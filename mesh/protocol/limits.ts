@@ -109,6 +109,8 @@ export const LIMITS = {
   eventsKeptMax: 4096,
   /** Clients that follow events. */
   eventClientsMax: 64,
+  /** Models that are pulled for clients of Ollama's API at once. */
+  apiPullsMax: 4,
   /** Sums of one answer about the usage. */
   usageSumsMax: 10_000,
   /** Length of a request's id, the client's own included. */

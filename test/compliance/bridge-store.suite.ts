@@ -95,6 +95,19 @@ export function bridgeStoreSuite(open: () => Promise<DeviceStore>): void {
     })
   })
 
+  describe('readings that the bridge makes', () => {
+    it('are reported in their order, and count for no boot', async () => {
+      const store = await open()
+      await store.add(newDevice('a'))
+      await store.hello(descriptorOf('a'), 7)
+      await store.tele('a', 7, 5, [reading('a', 5)])
+      await store.derived([reading('a', 0)])
+      await store.derived([reading('a', 0)])
+      expect((await store.next())!.readings.map(({ n }) => n)).toEqual([5, 0, 0])
+      expect((await store.devices())[0]).toMatchObject({ tele: 5 })
+    })
+  })
+
   describe('the outbox', () => {
     it('numbers what is not recorded behind parts that it never made', async () => {
       const store = await open()

@@ -82,19 +82,21 @@ describe('at Mosquitto', () => {
     const a = await device(own('a'))
     await a.client.publishAsync('skein/v1/dev/a/up/state', 'lost', { qos: 1, retain: true })
     await a.client.publishAsync('skein/v1/dev/a/up/tele', '{"n":9}', { qos: 1, retain: true })
+    await a.client.publishAsync('skein/v1/dev/a/up/v/temp', '21.5', { qos: 1, retain: true })
     const second = new Told()
     // in the place of the first, whose user is the same
     const other = doorTo(broker.port, counts)
     other.listen(second)
     await other.start()
-    await until(() => second.incoming.length >= 2)
-    expect(second.incoming.map(({ incoming }) => incoming.of === 'message' && incoming.isRetained)).toEqual([
+    await until(() => second.incoming.length >= 3)
+    expect(second.incoming.map(({ incoming }) => 'isRetained' in incoming && incoming.isRetained)).toEqual([
+      true,
       true,
       true,
     ])
     await other.stop()
     await until(() => door.isUp)
-    for (const kind of ['state', 'tele'])
+    for (const kind of ['state', 'tele', 'v/temp'])
       await a.client.publishAsync(`skein/v1/dev/a/up/${kind}`, '', { qos: 1, retain: true })
   })
 

@@ -7,6 +7,7 @@ import { addClientOptions, createContext, type ClientOptions } from '../context.
 import type { BridgeAnswer, DevicesClient } from '../devices-client.ts'
 import { formatDuration, parseDuration, table, type Output } from '../output.ts'
 import { printable } from '../printable.ts'
+import { registerRules } from './device-rules.ts'
 import { askYesNo } from '../yes-no.ts'
 
 interface BridgeOptions extends ClientOptions {
@@ -33,6 +34,7 @@ const HISTORY_LIMIT = 50
 export function registerDevices(program: Command): void {
   const devices = program.command('devices').description('devices behind bridges: show, read and set them')
   showCommands(devices)
+  registerRules(devices)
   callCommands(devices)
   bridgeCommands(devices)
 }

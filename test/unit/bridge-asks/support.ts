@@ -281,3 +281,37 @@ export async function startDesk(
   }
   return { clock, sessions, source, store, counts, desk, restart }
 }
+
+export const LONG =
+  'The vent opens when it is warmer than thirty degrees, and closes again when it is cooler than twenty.'
+
+/** Lets everything settle that needs no time. */
+export async function settle({ clock }: AskBench): Promise<void> {
+  for (let i = 0; i < 10; i++) await clock.advance(0)
+}
+
+/** What is under way settles, then time passes. */
+export async function later(bench: AskBench, ms: number): Promise<void> {
+  await settle(bench)
+  await bench.clock.advance(ms)
+  await settle(bench)
+}
+
+/** A device that takes every chunk and says so. */
+export function taking(bench: AskBench, device: string): void {
+  bench.sessions.onSent = (to, message) => {
+    if (to === device && message.kind === 'chunk')
+      queueMicrotask(() => bench.sessions.says(device, { kind: 'credit', id: message.id, next: message.i + 1, n: 1 }))
+  }
+}
+
+export const textOf = (chunks: readonly Chunk[]): string => chunks.map(({ t }) => t).join('')
+export const kinds = (messages: readonly DownMessage[]): string[] => messages.map(({ kind }) => kind)
+export const ask = (extra: object = {}) =>
+  ({ kind: 'infer', id: 7, q: 'Is it warm?', ttl: 30, max: 200, ...extra }) as const
+
+export async function joined(session = sessionOf('uno'), quotas = {}): Promise<AskBench> {
+  const bench = await startDesk(quotas)
+  bench.sessions.join(session)
+  return bench
+}

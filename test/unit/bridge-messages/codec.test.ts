@@ -90,6 +90,7 @@ describe('messages', () => {
     ['another version', 'hello', '{"v":2,"fw":"1","rx":128,"win":1,"boot":1,"n":0}', 'malformed: hello: v is wrong'],
     ['a missing field', 'infer', '{"id":1,"ttl":5}', 'malformed: infer: q is missing'],
     ['a number too large', 'cancel', '{"id":65536}', 'malformed: cancel: id is wrong'],
+    ['the id of no question', 'infer', '{"id":0,"q":"x","ttl":5}', 'malformed: infer: id is wrong'],
     ['a fraction', 'cancel', '{"id":1.5}', 'malformed: cancel: id is wrong'],
     ['what is no object', 'cancel', '[1]', 'malformed: cancel: no object'],
     ['what is no JSON', 'cancel', '{"id":1', 'malformed: cancel: not JSON'],

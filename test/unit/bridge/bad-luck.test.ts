@@ -52,6 +52,24 @@ describe('what comes twice or in the wrong order', () => {
     expect(counts.all()).toEqual({ duplicate: 2 })
   })
 
+  it('a plain value that a broker kept is from another time, and no reading', async () => {
+    const { sessions, door, store, settle, counts } = await house()
+    const value = (isRetained: boolean): void =>
+      sessions.onIncoming(
+        door,
+        { of: 'device', device: 'a' },
+        { of: 'value', capability: 'temp', body: Buffer.from('21.5'), ...(isRetained && { isRetained }) },
+      )
+    value(true)
+    await settle()
+    expect(sessions.session('a')).toBeUndefined()
+    value(false)
+    value(true)
+    await settle()
+    expect((await store.next())!.readings).toHaveLength(1)
+    expect(counts.all()).toEqual({ retained: 2 })
+  })
+
   it('a result ends its call once, and one of a call that there is not ends none', async () => {
     const made = await joined()
     made.sessions.calls.call(callFor(made, 1))

@@ -151,6 +151,55 @@ describe('readings', () => {
   })
 })
 
+describe('sensors that the bridge makes', () => {
+  const SCORE = { name: 'temp_anomaly', dir: 'sensor', type: 'number', min: 0, max: 1 } as const
+
+  it('stand behind those of the device, and are recorded and heard like them', async () => {
+    const { sessions, store, settle } = await joined()
+    const heard: unknown[] = []
+    sessions.onReadings((_session, readings) => heard.push(...readings.map(({ name, value }) => [name, value])))
+    sessions.derive('a', [SCORE, { ...SCORE, name: 'temp' }])
+    sessions.derive('a', [SCORE])
+    sessions.record('a', [
+      ['temp_anomaly', 0.9],
+      // no score, a sensor of the device itself, one that there is not
+      ['temp_anomaly', 7],
+      ['temp', 99],
+      ['fog', 1],
+    ])
+    sessions.record('b', [['temp_anomaly', 0.1]])
+    await settle()
+    const part = (await store.next())!
+    expect(part.devices.map(({ capabilities }) => capabilities.map(({ name }) => name))).toEqual([
+      ['temp', 'vent', 'temp_anomaly'],
+    ])
+    expect(part.readings).toMatchObject([{ device: 'a', name: 'temp_anomaly', value: 0.9, boot: 7, n: 0 }])
+    expect(heard).toEqual([['temp_anomaly', 0.9]])
+  })
+
+  it('have no index: a device that counts its own is not asked for them', async () => {
+    const { say, heard, sessions } = await joined({ fmt: 'cbor' })
+    sessions.derive('a', [SCORE])
+    await say('a', { kind: 'tele', n: 1, a: true, r: [[2, 0.5]] }, 'cbor')
+    expect(heard('a')).toEqual([{ kind: 'ack', n: 1 }])
+    const call = {
+      call: '00000000-0000-4000-8000-000000000009',
+      device: 'a',
+      capability: SCORE.name,
+      op: 'read',
+    } as const
+    const { outcome, error } = await sessions.calls.carryOut({ ...call, expiresAtMs: 1_800_000_010_000 })
+    expect({ outcome, error }).toEqual({ outcome: 'refused', error: 'unknown_capability' })
+  })
+
+  it('are no more than there is room for', async () => {
+    const { sessions } = await joined()
+    const many = Array.from({ length: LIMITS.deviceCapabilitiesMax }, (_, i) => ({ ...SCORE, name: `s${i}` }))
+    sessions.derive('a', many)
+    expect(sessions.session('a')!.descriptor.capabilities).toHaveLength(LIMITS.deviceCapabilitiesMax)
+  })
+})
+
 describe('a flood', () => {
   it('of one device is told so, counted, and harms no other', async () => {
     const made = await house(['a', 'b'])
