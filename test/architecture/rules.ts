@@ -214,6 +214,11 @@ export const ZONES: readonly ZoneRule[] = [
     reason: 'Windows of readings and what models say of them; who runs the models is behind a port.',
   },
   {
+    folder: 'firmware-bridge/rules',
+    imports: ['mesh/protocol', 'mesh/runtime', 'firmware-bridge/ports'],
+    reason: 'When a rule is met, and what it does then; models and the desk of calls are behind ports.',
+  },
+  {
     folder: 'firmware-bridge/coordinator',
     imports: [
       'mesh/protocol',
@@ -221,6 +226,7 @@ export const ZONES: readonly ZoneRule[] = [
       'firmware-bridge/ports',
       'firmware-bridge/asks',
       'firmware-bridge/streams',
+      'firmware-bridge/rules',
     ],
     reason: 'The client of the gateway: it serves the ports of others over HTTP, and knows no device.',
   },
@@ -288,6 +294,7 @@ export const ZONES: readonly ZoneRule[] = [
       'firmware-bridge/discovery',
       'firmware-bridge/asks',
       'firmware-bridge/streams',
+      'firmware-bridge/rules',
       'firmware-bridge/coordinator',
     ],
     reason: 'Composes the bridge of its parts. A coordinator it knows as an HTTP API.',

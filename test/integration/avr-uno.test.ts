@@ -25,6 +25,8 @@ function exam(noise?: { rate: number; seed: number }): Desk {
   return new Desk(uno, noise && { noise: { rate: noise.rate, random: new SeededRandom(noise.seed) } })
 }
 const [CRC, BYTES, ERROR, COUNT, ECHO, ASK] = [0, 1, 2, 3, 4, 5] as const
+/** What `ERROR` is while a question is open, and of an answer that was cut: `SKEIN_CUT`. */
+const [ASKING, CUT] = [254, 255]
 
 describe('the greenhouse on a Uno', () => {
   it('joins, says hello until it is welcome, and tells its capabilities', () => {
@@ -195,7 +197,7 @@ describe('a board that is examined', () => {
     const desk = exam()
     desk.join()
     desk.command(1, ASK, 3)
-    expect(desk.command(2, ERROR).value).toBe(255)
+    expect(desk.command(2, ERROR).value).toBe(ASKING)
     desk.step(4000)
     expect(desk.said.filter(({ kind }) => kind === 'infer').length).toBe(3)
     desk.step(2000)
@@ -213,6 +215,38 @@ describe('a board that is examined', () => {
     desk.send({ kind: 'fail', id: 1, c: 'no_model' })
     desk.step(50)
     expect(COMPACT_ERRORS[Number(desk.command(2, ERROR).value) - 1]).toBe('no_model')
+  })
+
+  it('takes no part of an answer for the whole', () => {
+    for (const [fin, error] of [
+      ['length', CUT],
+      ['shaped', 0],
+      ['stop', 0],
+    ] as const) {
+      const desk = exam()
+      desk.join()
+      desk.command(1, ASK, 30)
+      desk.send({ kind: 'chunk', id: 1, i: 0, l: false, t: 'one ' })
+      desk.step(50)
+      expect(desk.command(2, ERROR).value).toBe(ASKING)
+      desk.send({ kind: 'chunk', id: 1, i: 1, l: true, t: '', fin })
+      desk.step(50)
+      expect(desk.command(3, ERROR).value).toBe(error)
+    }
+  })
+
+  it('asks under odd ids, none of which is 0', () => {
+    const desk = exam()
+    desk.join()
+    for (const [at, id] of [1, 3, 5].entries()) {
+      desk.command(at + 1, ASK, 30)
+      expect(desk.last('infer')!.id).toBe(id)
+      // of no question: it ends none
+      desk.send({ kind: 'fail', id: 0, c: 'rate_limited' })
+      desk.send({ kind: 'chunk', id, i: 0, l: true, t: 'yes' })
+      desk.step(50)
+    }
+    expect(desk.command(9, ERROR).value).toBe(0)
   })
 
   it('gives back values as they were, of the precision that it has', () => {

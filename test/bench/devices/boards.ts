@@ -4,11 +4,48 @@
  */
 import mqtt, { type MqttClient } from 'mqtt'
 import type { KnownDevice } from '../../fixtures/bridge-devices.ts'
-import type { LoadInit, LoadOrder, LoadReport } from './messages.ts'
+
+export interface LoadInit {
+  readonly port: number
+  readonly devices: readonly KnownDevice[]
+  /** How many of them ask, too, from the first. */
+  readonly asking: number
+}
+
+/** Orders to it; each is answered by one report of that name. */
+export type LoadOrder =
+  | ({ readonly order: 'connect' } & LoadInit)
+  /** Every device sends to who answers at the bare broker. */
+  | { readonly order: 'bare'; readonly seconds: number }
+  /** Every device says hello to the bridge. */
+  | { readonly order: 'greet' }
+  /** Every device tells a reading each second; each fifth time it sends to the bare broker and pings the bridge as well. */
+  | { readonly order: 'bridge'; readonly seconds: number }
+
+export interface Figures {
+  readonly sent: number
+  /** Of those that were answered. */
+  readonly ms: readonly number[]
+}
+
+export interface LoadReport {
+  readonly order: LoadOrder['order']
+  readonly bare: Figures
+  readonly readings: Figures
+  /** Answered by the bridge without its disk. */
+  readonly pings: Figures
+  readonly asks: Figures
+  /** To `accept`. */
+  readonly acceptMs: readonly number[]
+  /** Compact errors of questions that failed. */
+  readonly failed: readonly number[]
+  /** Readings that each device was told are recorded. */
+  readonly acknowledged: Readonly<Record<string, number>>
+}
 
 const SECOND = 1000
 const CONNECTING_AT_ONCE = 50
-/** Of its messages, each so manieth goes to the bare broker as well. */
+/** With each so manieth of its messages a device sends one to the bare broker, and with another a ping to the bridge. */
 const BARE_EACH = 5
 const ASK_EACH_MS = 8000
 const ASK_TTL_S = 30
@@ -48,10 +85,11 @@ class Timed {
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-let boards: Board[] = []
+const boards: Board[] = []
 let asking = 0
 let bare = new Timed()
 let readings = new Timed()
+let pings = new Timed()
 let asks = new Timed()
 let accepts = new Timed()
 let failed: number[] = []
@@ -80,6 +118,8 @@ function onMessage(board: Board, topic: string, payload: Buffer): void {
       readings.answer(`${board.id}/${n}`)
       acknowledged[board.id] = (acknowledged[board.id] ?? 0) + 1
       return
+    case 'ping':
+      return pings.answer(`${board.id}/${n}`)
     case 'accept':
       return accepts.answer(`${board.id}/${id}`)
     case 'chunk':
@@ -140,7 +180,7 @@ async function eachSecond(seconds: number, work: (board: Board, second: number) 
     await pause(1)
   }
   for (let looks = 0; looks < LAST_MS / 50; looks++) {
-    if (bare.open + readings.open + asks.open === 0) return
+    if (bare.open + readings.open + pings.open + asks.open === 0) return
     await pause(50)
   }
 }
@@ -153,6 +193,11 @@ const sendBare = (board: Board, second: number): void => {
 function tell(board: Board): void {
   readings.send(`${board.id}/${++board.n}`)
   say(board, 'tele', { n: board.n, a: 1, r: { temp: board.n } })
+}
+
+function ping(board: Board, second: number): void {
+  pings.send(`${board.id}/${second}`)
+  say(board, 'ping', { n: second })
 }
 
 function ask(board: Board): void {
@@ -169,6 +214,8 @@ async function bridged(seconds: number): Promise<void> {
     tell(board)
     const at = boards.indexOf(board)
     if ((second + at) % BARE_EACH === 0) sendBare(board, second)
+    // at another second, so that none of the two waits for the other
+    if ((second + at) % BARE_EACH === 2) ping(board, second)
     // those that would still wait at the end are not asked
     if (asker.has(board) && (second + at) % each === 0 && second + 2 < seconds) ask(board)
   })
@@ -177,6 +224,7 @@ async function bridged(seconds: number): Promise<void> {
 async function obey(order: LoadOrder): Promise<void> {
   bare = new Timed()
   readings = new Timed()
+  pings = new Timed()
   asks = new Timed()
   accepts = new Timed()
   failed = []
@@ -186,8 +234,8 @@ async function obey(order: LoadOrder): Promise<void> {
   else await bridged(order.seconds)
   const figures = ({ sent, ms }: Timed): { sent: number; ms: number[] } => ({ sent, ms })
   const report: LoadReport = {
-    ...{ order: order.order, bare: figures(bare), readings: figures(readings), asks: figures(asks) },
-    ...{ acceptMs: accepts.ms, failed, acknowledged },
+    ...{ order: order.order, bare: figures(bare), readings: figures(readings) },
+    ...{ pings: figures(pings), asks: figures(asks), acceptMs: accepts.ms, failed, acknowledged },
   }
   process.send!(report)
 }

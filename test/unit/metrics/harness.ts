@@ -17,6 +17,7 @@ const DEVICES = {
     reports: { applied: 9, repeated: 1, failed: 0 },
     dropped: 3,
     calls: new Map([['write done', 4]]),
+    ruleCalls: { done: 2 },
     waiting: 1,
   }),
 }
