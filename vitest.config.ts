@@ -13,13 +13,15 @@ interface LaneInit {
   readonly isolate?: boolean
   readonly include?: string
   readonly exclude?: string
+  /** Files at a time. */
+  readonly workers?: number
 }
 
 /** Lanes that are run together come one behind the other, so that those that are alone are. */
 let order = 0
 
 const lane = (name: string, testTimeout: number, init: LaneInit = {}) => {
-  const { alone = false, isolate = true, include = `test/${name}/**/*.test.ts`, exclude } = init
+  const { alone = false, isolate = true, include = `test/${name}/**/*.test.ts`, exclude, workers } = init
   return {
     test: {
       ...{ name, testTimeout, isolate },
@@ -27,6 +29,7 @@ const lane = (name: string, testTimeout: number, init: LaneInit = {}) => {
       exclude: exclude === undefined ? [] : [exclude],
       hookTimeout: testTimeout,
       fileParallelism: !alone,
+      ...(workers !== undefined && { maxWorkers: workers }),
       pool: 'forks' as const,
       sequence: { groupOrder: order++ },
     },
@@ -34,7 +37,10 @@ const lane = (name: string, testTimeout: number, init: LaneInit = {}) => {
 }
 
 const UNHURRIED = 'test/integration/{avr,bridge,bundled,devices,engine,gateway,ledger}*.test.ts'
-const WAITING = 'test/system/{bridge,bridge-crash,policy,logs,service,doctor,keys,cache,redaction}.test.ts'
+/** In the lane of whole processes, those in which no time is held to a bound. */
+const WAITING =
+  'test/system/{bridge,bridge-crash,bundled,cache,clients,devices,doctor,keys,logs,ollama-pull,onnx,policy,redaction,replicas,service,tools}.test.ts'
+const LASTING = 'test/fault/{batches,devices,traces,upstream}.test.ts'
 
 export default defineConfig({
   test: {
@@ -53,10 +59,12 @@ export default defineConfig({
       // nodes and sockets share the machine's few cores: one file at a time keeps their deadlines honest
       lane('integration', 60 * SECOND, { alone: true, exclude: UNHURRIED }),
       // part of the system lane: most of their time is waiting
-      lane('system-waiting', 120 * SECOND, { include: WAITING }),
+      lane('system-waiting', 120 * SECOND, { include: WAITING, workers: 3 }),
       lane('system', 120 * SECOND, { alone: true, exclude: WAITING }),
       lane('simulation', 120 * SECOND, { alone: true }),
-      lane('fault', 120 * SECOND, { alone: true }),
+      // part of the fault lane: what is held to times is alone
+      lane('fault-lasting', 120 * SECOND, { include: LASTING }),
+      lane('fault', 120 * SECOND, { alone: true, exclude: LASTING }),
     ],
   },
 })

@@ -22,6 +22,7 @@ if (results !== undefined) {
 const PARTS: Readonly<Record<string, readonly string[]>> = {
   integration: ['integration-unhurried', 'integration'],
   system: ['system-waiting', 'system'],
+  fault: ['fault-lasting', 'fault'],
 }
 const projects = lanes.flatMap((lane) => PARTS[lane] ?? [lane])
 process.exitCode = runNode(TOOLS.vitest, ['run', ...projects.flatMap((name) => ['--project', name]), ...others])

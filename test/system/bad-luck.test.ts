@@ -46,7 +46,8 @@ describe('bad luck', () => {
     const { port } = server.address() as { port: number }
     const result = await skein(['up', '--http', `127.0.0.1:${port}`, '--no-mdns', '--data', await scratch()])
     expect(result.code).toBe(1)
-    expect(result.stderr.trim().split('\n')).toHaveLength(1)
+    const lines = result.stderr.trim().split('\n')
+    expect(lines.filter((line) => !line.endsWith('is loading'))).toHaveLength(1)
     expect(result.stderr).toContain(`127.0.0.1:${port}`)
     expect(result.stderr).toContain('--http')
   })
