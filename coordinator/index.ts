@@ -9,6 +9,8 @@ export {
   type CacheView,
   type DeviceCallView,
   type DeviceReadingView,
+  type DeviceTaskCallView,
+  type DeviceTaskView,
   type DeviceView,
   type EventView,
   type Gateway,
@@ -18,6 +20,7 @@ export {
   type ModelAdministration,
   type PulledModel,
   type PullProgress,
+  standingOf,
   type TaskExplanation,
   type UsageView,
 } from './gateway/index.ts'

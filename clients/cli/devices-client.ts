@@ -1,5 +1,5 @@
 /** The part of a coordinator's API that is about devices. */
-import type { DeviceCallView, DeviceReadingView, DeviceView } from '../../coordinator/index.ts'
+import type { DeviceCallView, DeviceReadingView, DeviceTaskView, DeviceView } from '../../coordinator/index.ts'
 
 export type Caller = (method: string, path: string, body?: unknown) => Promise<unknown>
 
@@ -44,9 +44,27 @@ export class DevicesClient {
     return this.#call('POST', path, { approve }) as Promise<DeviceCallView>
   }
 
+  /** Newest first. */
+  async tasks(): Promise<DeviceTaskView[]> {
+    return ((await this.#call('GET', TASKS)) as { data: DeviceTaskView[] }).data
+  }
+
+  task(id: string): Promise<DeviceTaskView> {
+    return this.#call('GET', `${TASKS}/${encodeURIComponent(id)}`) as Promise<DeviceTaskView>
+  }
+
+  makeTask(task: Readonly<Record<string, unknown>>): Promise<DeviceTaskView> {
+    return this.#call('POST', TASKS, task) as Promise<DeviceTaskView>
+  }
+
+  cancelTask(id: string): Promise<DeviceTaskView> {
+    return this.#call('DELETE', `${TASKS}/${encodeURIComponent(id)}`) as Promise<DeviceTaskView>
+  }
+
   desire(id: string, values: Readonly<Record<string, unknown>>, confirmed: boolean): Promise<DeviceView> {
     return this.#call('PUT', `${pathOf(id)}/desired`, { values, confirmed }) as Promise<DeviceView>
   }
 }
 
+const TASKS = '/mesh/v1/device-tasks'
 const pathOf = (id: string): string => `/mesh/v1/devices/${encodeURIComponent(id)}`

@@ -27,6 +27,7 @@ import {
   openDeviceStore,
   openLedger,
   ownersOf,
+  standingOf,
   type Coordinator,
   type CoordinatorComponents,
   type Gateway,
@@ -354,7 +355,7 @@ async function gatewayOf(
   const store = { directory: base.data.file(FILES_DIR), diskBytesMax }
   const batches = await lifecycle.start(new Batches({ ...base, store: ledger }, store))
   const deviceStore = await openDeviceStore({ path: base.data.file(DEVICES_FILE) })
-  const devices = await lifecycle.start(new Devices({ ...base, store: deviceStore }))
+  const devices = await lifecycle.start(new Devices({ ...base, store: deviceStore, standing: standingOf(access) }))
   const metrics: GatewayComponents['metrics'] = (facts) =>
     createMetrics({ ...base, service, devices, ...(spans && { spans: () => spans.counts }) }, facts)
   const traces = spans && createTraces({ ...base, service, spans }, { ratio: options.otlpRatio ?? 1 })

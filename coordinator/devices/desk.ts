@@ -20,6 +20,8 @@ import type { BridgeLinks } from './links.ts'
 import type { CallEnd, CallOrigin, CallValue, DeviceStore, StoredCall } from './store.ts'
 
 export interface CallRequest {
+  /** Its id, a UUID that was recorded before; a new one when absent. */
+  readonly call?: string
   readonly device: string
   readonly capability: string
   /** By what the capability is, when absent. */
@@ -32,6 +34,8 @@ export interface CallRequest {
   readonly origin: CallOrigin
   /** Which one wants it, of a call of the origin `rule`. */
   readonly rule?: string
+  /** Which one wants it, of a call of the origin `task`. */
+  readonly task?: string
   readonly tenant: string
   readonly level: DeviceLevel
   readonly isAdmin: boolean
@@ -45,6 +49,8 @@ export interface CallHandle {
   readonly waitsForConfirm: boolean
   /** Its end. @throws SkeinError LEDGER_UNAVAILABLE when it could not be recorded, and was not sent. */
   readonly ended: Promise<CallEnd>
+  /** Whether it may have left for its bridge. */
+  readonly isSent: () => boolean
 }
 
 export interface DeskComponents {
@@ -55,11 +61,15 @@ export interface DeskComponents {
   readonly book: DeviceBook
   readonly links: BridgeLinks
   readonly tell: (event: DeviceEvent) => void
+  /** A call has ended; `tookMs` from its sending, where that is known. */
+  readonly onEnded: (call: StoredCall, end: CallEnd, tookMs?: number) => void
 }
 
 interface OpenCall {
   readonly call: StoredCall
   stage: 'confirm' | 'recording' | 'held' | 'sent'
+  /** On the clock for intervals; absent of what a former process sent. */
+  goneAtMs?: number
   cancelTimer: CancelTimer
   readonly end: PromiseWithResolvers<CallEnd>
 }
@@ -93,6 +103,11 @@ export function keptCall({ value, end, ...call }: StoredCall): StoredCall {
 export function keptEnd(call: StoredCall, { value, ...end }: CallEnd): CallEnd {
   return { ...end, ...(value !== undefined && !isSecret(call) && { value }) }
 }
+
+const handleOf = (open: OpenCall, waitsForConfirm: boolean): CallHandle => ({
+  ...{ call: open.call, waitsForConfirm, ended: open.end.promise },
+  isSent: () => open.stage === 'sent',
+})
 
 export class CallDesk {
   readonly #components: DeskComponents
@@ -155,7 +170,7 @@ export class CallDesk {
       )
       this.#tell(open, 'confirm')
     } else void this.#go(open)
-    return { call, waitsForConfirm, ended: open.end.promise }
+    return handleOf(open, waitsForConfirm)
   }
 
   /**
@@ -178,9 +193,17 @@ export class CallDesk {
         stage: 'recording',
       }
       this.#open.set(id, confirmed)
+      // for whoever began it: from now on it may have left
+      open.stage = 'sent'
       void this.#go(confirmed)
     } else this.#end(open, { outcome: 'refused', error: 'it was not approved' })
-    return { call: open.call, waitsForConfirm: false, ended: open.end.promise }
+    return handleOf(open, false)
+  }
+
+  /** A call that has not ended; one of a former process may have been sent. */
+  follow(id: string): CallHandle | undefined {
+    const open = this.#open.get(id)
+    return open && handleOf(open, open.stage === 'confirm')
   }
 
   /** Nobody waits for it any more. What was sent may be carried out all the same. */
@@ -226,14 +249,14 @@ export class CallDesk {
   /** @throws SkeinError as `begin`. */
   #callOf(request: CallRequest): StoredCall {
     const { clock, random } = this.#components
-    const { device, capability, origin, rule, tenant } = request
+    const { device, capability, origin, rule, task, tenant } = request
     const isForBridge = device === BRIDGE_DEVICE
     const checked = isForBridge ? this.#bridgeCall(request) : this.#deviceCall(request)
     const atMs = clock.wallMs()
     const usualMs = isForBridge ? BRIDGE_TTL_MS : TTL_MS[checked.op]
     const expiresAtMs = atMs + Math.min(request.ttlMs ?? usualMs, LIMITS.deviceCallMs)
-    const call = mintUuid(random.bytes(16))
-    const by = { origin, ...(rule !== undefined && { rule }), tenant }
+    const call = request.call ?? mintUuid(random.bytes(16))
+    const by = { origin, ...(rule !== undefined && { rule }), ...(task !== undefined && { task }), tenant }
     return { call, device, capability, ...checked, ...by, atMs, expiresAtMs }
   }
 
@@ -277,6 +300,7 @@ export class CallDesk {
       if (clock.wallMs() >= call.expiresAtMs) return this.#end(open, { outcome: 'expired' })
       const { call: id, device, capability, op, value, expiresAtMs } = call
       const sent = { call: id, device, capability, op, ...(value !== undefined && { value }), expiresAtMs }
+      open.goneAtMs = clock.nowMs()
       open.stage = links.send(call.bridge, sent)
       this.#expireAt(open)
     } catch (error) {
@@ -319,6 +343,8 @@ export class CallDesk {
   #settle(open: OpenCall, end: CallEnd): void {
     if (!this.#open.delete(open.call.call)) return
     open.cancelTimer()
+    const { clock, onEnded } = this.#components
+    onEnded(open.call, end, open.goneAtMs === undefined ? undefined : clock.nowMs() - open.goneAtMs)
     this.#tell(open, 'ended', end)
     open.end.resolve(end)
   }

@@ -14,6 +14,7 @@ import {
 import type { CancelTimer, Clock, Logger, Random, Startable } from '../../mesh/runtime/index.ts'
 import { DeviceBook } from './book.ts'
 import { checkAllowed, fitting } from './checks.ts'
+import { CallRecords } from './call-records.ts'
 import { CallDesk, keptEnd, type CallHandle, type CallRequest } from './desk.ts'
 import { ReadingThinner, type DeviceEvent } from './events.ts'
 import { BridgeLinks, type LinkSink } from './links.ts'
@@ -27,12 +28,15 @@ import type {
   StoredDesire,
   StoredReading,
 } from './store.ts'
+import { DeviceTasks } from './tasks.ts'
 
 export interface DevicesComponents {
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
   readonly store: DeviceStore
+  /** What a tenant that was let do `level` may do now: keys are revoked, and run out. As it was, when absent. */
+  readonly standing?: (tenant: string, level: DeviceLevel) => DeviceLevel
 }
 
 export interface DeviceView {
@@ -65,9 +69,13 @@ export interface DeviceStats {
   /** Ended calls of rules by outcome. */
   readonly ruleCalls: Readonly<Record<string, number>>
   readonly waiting: number
+  /** Active device tasks. */
+  readonly tasks: number
 }
 
 const SWEEP_MS = 600_000
+/** At the start, to know which devices fail. */
+const CALLS_LOOKED_BACK_AT = 1000
 
 export class Devices implements Startable {
   readonly name = 'devices'
@@ -76,6 +84,8 @@ export class Devices implements Startable {
   readonly #links: BridgeLinks
   readonly #desk: CallDesk
   readonly #shadow: Shadow
+  readonly #records = new CallRecords()
+  readonly tasks: DeviceTasks
   readonly #listeners = new Set<(event: DeviceEvent) => void>()
   readonly #thinner = new ReadingThinner()
   readonly #reports = { applied: 0, repeated: 0, failed: 0 }
@@ -95,7 +105,16 @@ export class Devices implements Startable {
       onSent: (call) => this.#desk.sent(call),
     })
     const tell = (event: DeviceEvent): void => this.#tell(event)
-    this.#desk = new CallDesk({ ...this.#components, book: this.#book, links: this.#links, tell })
+    const [book, links, records] = [this.#book, this.#links, this.#records]
+    this.#desk = new CallDesk({
+      ...{ ...this.#components, book, links, tell },
+      onEnded: (call, end, tookMs) => records.note(call, end, tookMs),
+    })
+    this.tasks = new DeviceTasks({
+      ...{ ...this.#components, book, records, desk: this.#desk, tell },
+      isOnline: (bridge) => links.isOnline(bridge),
+      standing: components.standing ?? ((_tenant, level) => level),
+    })
     this.#shadow = new Shadow({
       log: this.#components.log,
       book: this.#book,
@@ -109,12 +128,16 @@ export class Devices implements Startable {
     const snapshot = await this.#components.store.load()
     this.#book.load(snapshot)
     this.#desk.restore(snapshot.open)
+    const ended = await this.#components.store.calls({ limit: CALLS_LOOKED_BACK_AT })
+    for (const call of ended.reverse()) if (call.end) this.#records.note(call, call.end)
+    await this.tasks.start()
     await this.#sweep()
     this.#scheduleSweep()
   }
 
   async stop(): Promise<void> {
     this.#cancelSweep()
+    this.tasks.close()
     this.#links.close()
     this.#desk.close()
     await this.#reporting
@@ -266,6 +289,7 @@ export class Devices implements Startable {
       calls: this.#desk.counts,
       ruleCalls: this.#desk.ruleCounts,
       waiting,
+      tasks: this.tasks.size,
     }
   }
 
@@ -319,6 +343,7 @@ export class Devices implements Startable {
       if (isChanged) this.#version++
       if (known === undefined) this.#tell({ type: 'device.joined', device: id, bridge, class: descriptor.class })
       else if (isChanged) this.#tell({ type: 'device.changed', device: id, bridge })
+      if (isChanged || known?.state !== state) this.tasks.stir()
       if (known?.state === state) continue
       this.#tell({ type: 'device.state', device: id, bridge, state })
       this.#shadow.changed(id)
@@ -326,6 +351,7 @@ export class Devices implements Startable {
     for (const id of gone) {
       this.#version++
       this.#desk.forget(id)
+      this.#records.forget(id)
       this.#thinner.forget(id)
       this.#shadow.forget(id)
       this.#tell({ type: 'device.gone', device: id, bridge })
@@ -339,6 +365,7 @@ export class Devices implements Startable {
 
   #turn(bridge: string, isOnline: boolean): void {
     this.#tell({ type: 'device.bridge', bridge, isOnline })
+    this.tasks.stir()
     if (!isOnline) return
     for (const device of this.#book.all()) if (device.bridge === bridge) this.#shadow.changed(device.descriptor.id)
   }

@@ -1,6 +1,7 @@
 /** What happens to devices, in the past tense, as far as others are told. Nothing that a bridge is asked or answers is in it. */
 import type { CallOp, CallOutcome, DeviceState, DeviceValue } from '../../mesh/protocol/index.ts'
 import type { CallOrigin } from './store.ts'
+import type { TaskOutcome } from './task-types.ts'
 
 export type DeviceEvent =
   | { readonly type: 'device.joined'; readonly device: string; readonly bridge: string; readonly class: string }
@@ -29,6 +30,18 @@ export type DeviceEvent =
       readonly state: 'confirm' | 'begun' | 'ended'
       readonly value?: DeviceValue
       readonly outcome?: CallOutcome
+      readonly error?: string
+    }
+  /** A device task: it was made, a pass of it has ended, or all of it has. */
+  | {
+      readonly type: 'device.task'
+      readonly task: string
+      readonly capability: string
+      readonly op: CallOp
+      readonly key: string
+      readonly state: 'made' | 'passed' | 'ended'
+      readonly pass: number
+      readonly outcome?: TaskOutcome
       readonly error?: string
     }
   /** A board that nobody has let in yet shows this code. */

@@ -16,3 +16,14 @@ export type {
   StoredCall,
   StoredReading,
 } from './store.ts'
+export {
+  TASK_OUTCOMES,
+  type StoredTask,
+  type StoredTaskCall,
+  type TaskAndCalls,
+  type TaskCallEnd,
+  type TaskOutcome,
+  type TaskSelect,
+  type TaskSpec,
+} from './task-types.ts'
+export type { TaskCaller, TaskRequest } from './tasks.ts'

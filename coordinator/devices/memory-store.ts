@@ -12,11 +12,14 @@ import type {
   StoredDevice,
   StoredReading,
 } from './store.ts'
+import type { StoredTask, StoredTaskCall, TaskAndCalls, TasksQuery } from './task-types.ts'
 
 export const DEVICE_BOUNDS: DeviceBounds = {
   readingsPerDeviceMax: LIMITS.deviceReadingsPerDeviceMax,
   readingsMax: LIMITS.deviceReadingsMax,
   callsMax: LIMITS.deviceCallsKeptMax,
+  tasksMax: LIMITS.deviceTasksKeptMax,
+  taskCallsMax: LIMITS.deviceTaskCallsKeptMax,
 }
 
 export class MemoryDeviceStore implements DeviceStore {
@@ -27,6 +30,8 @@ export class MemoryDeviceStore implements DeviceStore {
   readonly #desired = new Map<string, readonly StoredDesire[]>()
   /** In the order of their making. */
   readonly #calls = new Map<string, StoredCall>()
+  /** In the order of their making. */
+  readonly #tasks = new Map<string, TaskAndCalls>()
   #readings: StoredReading[] = []
 
   constructor(bounds: DeviceBounds = DEVICE_BOUNDS) {
@@ -82,6 +87,33 @@ export class MemoryDeviceStore implements DeviceStore {
     return found.reverse().slice(0, limit)
   }
 
+  async call(id: string): Promise<StoredCall | undefined> {
+    return this.#calls.get(id)
+  }
+
+  async recordTask(task: StoredTask, calls: readonly StoredTaskCall[]): Promise<void> {
+    const known = new Map(this.#tasks.get(task.task)?.calls.map((call) => [call.n, call]))
+    for (const call of calls) known.set(call.n, call)
+    const kept = [...known.values()].filter(({ n }) => n > task.calls - this.#bounds.taskCallsMax)
+    this.#tasks.set(task.task, { task, calls: kept.toSorted((a, b) => a.n - b.n) })
+  }
+
+  async activeTasks(): Promise<TaskAndCalls[]> {
+    return [...this.#tasks.values()].filter(({ task }) => task.end === undefined)
+  }
+
+  async task(id: string): Promise<TaskAndCalls | undefined> {
+    return this.#tasks.get(id)
+  }
+
+  async tasks({ tenant, limit }: TasksQuery): Promise<StoredTask[]> {
+    const all = [...this.#tasks.values()].map(({ task }) => task)
+    return all
+      .filter((task) => tenant === undefined || task.tenant === tenant)
+      .toReversed()
+      .slice(0, limit)
+  }
+
   async sweep(readingsBeforeMs: number, callsBeforeMs: number): Promise<void> {
     const young = this.#readings.filter(({ atMs }) => atMs >= readingsBeforeMs)
     this.#readings = young.slice(Math.max(0, young.length - this.#bounds.readingsMax))
@@ -89,6 +121,10 @@ export class MemoryDeviceStore implements DeviceStore {
     const surplus = ended.length - this.#bounds.callsMax
     for (const [index, { call, end }] of ended.entries())
       if (index < surplus || end!.endedAtMs < callsBeforeMs) this.#calls.delete(call)
+    const endedTasks = [...this.#tasks.values()].filter(({ task }) => task.end !== undefined)
+    const surplusTasks = endedTasks.length - this.#bounds.tasksMax
+    for (const [index, { task }] of endedTasks.entries())
+      if (index < surplusTasks || task.end!.endedAtMs < callsBeforeMs) this.#tasks.delete(task.task)
   }
 
   async close(): Promise<void> {}

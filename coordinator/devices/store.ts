@@ -4,6 +4,7 @@
  * all of one or nothing.
  */
 import type { CallOp, CallOutcome, DeviceDescriptor, DeviceState, DeviceValue } from '../../mesh/protocol/index.ts'
+import type { StoredTask, StoredTaskCall, TaskAndCalls, TasksQuery } from './task-types.ts'
 
 /** What a call asks, or answers with; of calls to a bridge itself a JSON object. */
 export type CallValue = DeviceValue | Readonly<Record<string, unknown>>
@@ -34,8 +35,8 @@ export interface StoredDesire {
   readonly atMs: number
 }
 
-/** Who asks for calls: a client of the API, one of MCP, a model that answers, a device's shadow, a rule of a bridge. */
-export type CallOrigin = 'api' | 'mcp' | 'chat' | 'shadow' | 'rule'
+/** Who asks for calls: a client of the API, one of MCP, a model that answers, a device's shadow, a rule of a bridge, a device task. */
+export type CallOrigin = 'api' | 'mcp' | 'chat' | 'shadow' | 'rule' | 'task'
 
 export interface CallEnd {
   readonly outcome: CallOutcome
@@ -56,6 +57,8 @@ export interface StoredCall {
   readonly origin: CallOrigin
   /** Its name, as the bridge says. */
   readonly rule?: string
+  /** Which one wants it, of a call of the origin `task`. */
+  readonly task?: string
   /** Whose it was. */
   readonly tenant: string
   readonly atMs: number
@@ -116,7 +119,21 @@ export interface DeviceStore {
   history(query: HistoryQuery): Promise<StoredReading[]>
   /** Newest first. @throws SkeinError LEDGER_UNAVAILABLE. */
   calls(query: CallsQuery): Promise<StoredCall[]>
-  /** Deletes readings and ended calls from before these times, and the oldest readings beyond the bounds. @throws SkeinError LEDGER_UNAVAILABLE. */
+  /** A call that is kept. @throws SkeinError LEDGER_UNAVAILABLE. */
+  call(id: string): Promise<StoredCall | undefined>
+  /**
+   * Records a device task with new and changed calls of it; of its calls the newest are kept. Resolves when it is durable.
+   *
+   * @throws SkeinError LEDGER_UNAVAILABLE.
+   */
+  recordTask(task: StoredTask, calls: readonly StoredTaskCall[]): Promise<void>
+  /** Those that are active, oldest first. @throws SkeinError LEDGER_UNAVAILABLE. */
+  activeTasks(): Promise<TaskAndCalls[]>
+  /** @throws SkeinError LEDGER_UNAVAILABLE. */
+  task(id: string): Promise<TaskAndCalls | undefined>
+  /** Newest first. @throws SkeinError LEDGER_UNAVAILABLE. */
+  tasks(query: TasksQuery): Promise<StoredTask[]>
+  /** Deletes readings, ended calls and ended tasks from before these times, and the oldest of them beyond the bounds. @throws SkeinError LEDGER_UNAVAILABLE. */
   sweep(readingsBeforeMs: number, callsBeforeMs: number): Promise<void>
   /** Makes durable what was asked for. Does not throw. */
   close(): Promise<void>
@@ -129,4 +146,8 @@ export interface DeviceBounds {
   /** Of all. */
   readonly readingsMax: number
   readonly callsMax: number
+  /** Ended ones. */
+  readonly tasksMax: number
+  /** Of one task. */
+  readonly taskCallsMax: number
 }

@@ -19,7 +19,7 @@ declare module 'fastify' {
 }
 
 /** Addresses of the mesh API that make answers or work, or show callers what is their own. */
-const OWN_ROUTES = /^\/mesh\/v1\/(calls|classify|devices|events|infer|tasks|usage)(\/|$)/
+const OWN_ROUTES = /^\/mesh\/v1\/(calls|classify|device-tasks|devices|events|infer|tasks|usage)(\/|$)/
 /** Of these, what is told is a matter of the key: also who may but read the mesh finds something there. */
 const EVENTS_ROUTE = '/mesh/v1/events'
 /** Of these, what a bridge's rules use; whether its key may act is a matter of the key too. */

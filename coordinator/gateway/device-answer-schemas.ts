@@ -77,6 +77,8 @@ export const DeviceCallSchema = Type.Object(
     origin: Type.Optional(Type.String()),
     /** Of a call of the origin `rule`: which. */
     rule: Type.Optional(Type.String()),
+    /** Of a call of the origin `task`: which. */
+    task: Type.Optional(Type.String()),
     key: Type.Optional(Type.String()),
     atMs: Type.Optional(amount()),
     endedAtMs: Type.Optional(amount()),

@@ -1,10 +1,22 @@
 /** What callers may do with devices, and devices as callers: their bridge asks in their name. */
 import { SkeinError, type DeviceLevel } from '../../mesh/protocol/index.ts'
-import { DEVICE_TENANT, type Caller } from '../access/index.ts'
+import { DEVICE_TENANT, type Access, type Caller } from '../access/index.ts'
 import { isWithin, type Devices } from '../devices/index.ts'
 
 /** An admin may do all; a key what it was made for. */
 export const deviceLevelOf = ({ isAdmin, grant }: Caller): DeviceLevel => (isAdmin ? 'act' : (grant.devices ?? 'none'))
+
+/** What a tenant may do with devices now that was let do `then`: nothing once its key was revoked, or is over. */
+export const standingOf =
+  (access: Access) =>
+  (tenant: string, then: DeviceLevel): DeviceLevel => {
+    const grant = { routes: ['inference'], models: [], priority: 'bulk', localOnly: true, devices: then } as const
+    try {
+      return deviceLevelOf(access.standing(tenant, grant))
+    } catch {
+      return 'none'
+    }
+  }
 
 /** @throws SkeinError FORBIDDEN. */
 export function checkLevel(caller: Caller, needed: Exclude<DeviceLevel, 'none'>): void {

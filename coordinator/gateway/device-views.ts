@@ -61,6 +61,7 @@ export interface DeviceCallView {
   readonly error?: string
   readonly origin?: string
   readonly rule?: string
+  readonly task?: string
   readonly key?: string
   readonly atMs?: number
   readonly endedAtMs?: number
@@ -92,6 +93,7 @@ export function callView(call: StoredCall, state: 'confirm' | 'open' | 'ended', 
   return {
     ...{ call: id, device, capability, op, state, origin, key, atMs },
     ...(call.rule !== undefined && { rule: call.rule }),
+    ...(call.task !== undefined && { task: call.task }),
     ...(value !== undefined && { wanted: value }),
     ...end,
   }

@@ -50,9 +50,10 @@ export function eventRoutes(app: FastifyInstance, components: EventComponents): 
   )
 }
 
-/** Told to whoever may read devices: not who asks to be let in, nor what others call. */
-const isOfDevice = (type: EventType): boolean =>
-  type.startsWith('device.') && type !== 'device.claim' && type !== 'device.call'
+const OWN_OF_DEVICES: ReadonlySet<EventType> = new Set(['device.claim', 'device.call', 'device.task'])
+
+/** Told to whoever may read devices: not who asks to be let in, nor what others call, or have done. */
+const isOfDevice = (type: EventType): boolean => type.startsWith('device.') && !OWN_OF_DEVICES.has(type)
 
 /** Told to whoever may read what the mesh is and does. */
 const isOfMesh = (type: EventType): boolean => type.startsWith('node.') || type.startsWith('replica.')

@@ -100,6 +100,7 @@ const TYPES: Readonly<Record<EventType, true>> = {
   'device.bridge': true,
   'device.reading': true,
   'device.call': true,
+  'device.task': true,
   'device.claim': true,
 }
 export const EVENT_TYPES = Object.keys(TYPES) as readonly EventType[]
@@ -145,6 +146,7 @@ export function toldOf(event: MeshEvent | KeyEvent | DeviceEvent): Told | undefi
     case 'budget.spent':
       return { view: { type: event.type, costMicros: event.costMicros, ...event.budget } }
     case 'device.call':
+    case 'device.task':
       return { view: event, tenant: event.key }
     case 'device.joined':
     case 'device.changed':

@@ -21,6 +21,7 @@ import { countAnswer, countRefusal } from './counters.ts'
 import type { Devices } from '../devices/index.ts'
 import { bridgeRoutes } from './device-bridge-routes.ts'
 import { deviceRoutes } from './device-routes.ts'
+import { deviceTaskRoutes } from './device-task-routes.ts'
 import { docsRoutes } from './docs-routes.ts'
 import { errorFormOf } from './error-form.ts'
 import { filesRoutes } from './files-routes.ts'
@@ -114,6 +115,7 @@ export function createServer(components: ServerComponents, init: ServerInit): Fa
   const { devices } = components
   if (devices) {
     deviceRoutes(app, { devices })
+    deviceTaskRoutes(app, { ...components, devices })
     bridgeRoutes(app, { ...components, devices })
   }
   ollamaRoutes(app, components)

@@ -28,5 +28,6 @@ export function deviceMetrics(r: Registry, stats: () => DeviceStats): void {
   copiedCounter(r, 'skein_device_rule_calls_total', 'Calls of rules that ended.', ['outcome'], () =>
     seriesOf('outcome', stats().ruleCalls),
   )
+  gauge(r, 'skein_device_tasks', 'Device tasks that have not ended.', [], () => single(stats().tasks))
   gauge(r, 'skein_device_calls_to_confirm', 'Calls that wait for a person.', [], () => single(stats().waiting))
 }

@@ -8,7 +8,7 @@ import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient } from 
 import { asSkeinError, LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Logger, Random } from '../../mesh/runtime/index.ts'
 import { bridgeTopic, claimTopic, messageTopic, SUBSCRIPTIONS } from '../messages/index.ts'
-import type { Announcer, Door, DoorListener, Origin, Outgoing, Tally } from '../ports/index.ts'
+import type { Announcer, Door, DoorListener, Origin, Outgoing, ReplyTo, Tally } from '../ports/index.ts'
 import { incomingOf } from './incoming.ts'
 import { covers } from './topic-filter.ts'
 
@@ -102,10 +102,9 @@ export class BrokerDoor implements Door, Announcer {
       this.#components.tally.count('link_full')
       return false
     }
-    const correlation = replyTo?.correlation
     this.#publish(topic, Buffer.from(outgoing.body), {
       qos: 0,
-      ...(correlation && this.#version === 5 && { properties: { correlationData: Buffer.from(correlation) } }),
+      ...(replyTo && this.#version === 5 && { properties: answerProperties(outgoing.kind, replyTo) }),
     })
     return true
   }
@@ -274,6 +273,12 @@ function readCa(path: string): Buffer {
     throw new SkeinError('CONFIG_INVALID', `the broker's authority ${path}: ${asSkeinError(cause).message}`, { cause })
   }
 }
+
+/** At a response topic the kind stands in no topic: it is the content type. */
+const answerProperties = (kind: string, { correlation }: ReplyTo) => ({
+  contentType: kind,
+  ...(correlation && { correlationData: Buffer.from(correlation) }),
+})
 
 /** TLS 1.3 of Node has no external pre-shared keys. */
 const pskOptions = ({ identity, key }: { readonly identity: string; readonly key: Uint8Array }): object => ({

@@ -15,7 +15,6 @@ import type { Register } from '../joining/index.ts'
 import {
   decodeMessage,
   encodeMessage,
-  messageTopic,
   type CompactError,
   type DownMessage,
   type Format,
@@ -46,7 +45,7 @@ import { LineSpeech } from './line-speech.ts'
 import { plainValue } from './learning.ts'
 import type { Session } from './session.ts'
 import { Telemetry } from './telemetry.ts'
-import { bytesOf, outgoingOf } from './wire.ts'
+import { bytesOf, outgoingOf, replyRefusal } from './wire.ts'
 
 export interface SessionsComponents {
   readonly clock: Clock
@@ -270,7 +269,11 @@ export class Sessions implements DeviceSessions, DoorListener, BridgePart {
     const isCredit = message.kind === 'credit'
     if (isCredit ? !session.credits.take() : !session.messages.take()) return this.#tooMany(session, message)
     this.#touch(session)
-    this.#said(session, message, ownReply(session.id, replyTo))
+    const refused = replyTo && replyRefusal(session.id, replyTo)
+    if (refused === undefined) return this.#said(session, message, replyTo)
+    tally.count('foreign_reply')
+    if (message.kind === 'infer') this.#send(session, { kind: 'fail', id: message.id, c: refused })
+    else this.#said(session, message, undefined)
   }
 
   #said(session: Session, message: UpMessage, replyTo: ReplyTo | undefined): void {
@@ -471,13 +474,6 @@ const CALLS_KEPT_MS = 3_600_000
 
 /** CBOR of ours is an array; JSON an object. */
 const formatOf = (body: Uint8Array): Format => (body[0] === 0x7b ? 'json' : 'cbor')
-
-/** The bridge may publish anywhere; a device may name its own topics alone. */
-const ownReply = (device: string, replyTo: ReplyTo | undefined): ReplyTo | undefined =>
-  replyTo?.topic.startsWith(messageTopic(device, 'down', 'chunk').replace(/chunk$/, '')) === true &&
-  !/[+#]/.test(replyTo.topic)
-    ? replyTo
-    : undefined
 
 function subscribed<T>(listeners: Set<T>, listener: T): Cancel {
   listeners.add(listener)

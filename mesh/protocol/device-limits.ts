@@ -18,6 +18,20 @@ export const DEVICE_LIMITS = {
   deviceCallsOpenMax: 512,
   /** Ended calls of devices that are kept. */
   deviceCallsKeptMax: 100_000,
+  /** Device tasks that have not ended. */
+  deviceTasksMax: 256,
+  /** Device tasks of one tenant that have not ended. */
+  deviceTasksPerTenantMax: 64,
+  /** Ended device tasks that are kept. */
+  deviceTasksKeptMax: 1000,
+  /** Devices that one pass of a device task calls. */
+  deviceTaskDevicesMax: 64,
+  /** Further tries of one pass of a device task. */
+  deviceTaskRetriesMax: 5,
+  /** Calls of one device task that are kept; the oldest go first. */
+  deviceTaskCallsKeptMax: 100,
+  /** Calls of all device tasks that have not ended. */
+  deviceTaskCallsOpenMax: 64,
   /** Requests that wait for the devices' database. */
   deviceWritesWaitingMax: 4096,
   /** Messages that wait for a bridge that does not read its stream of calls; above it the stream is cut. */
@@ -44,6 +58,14 @@ export const DEVICE_LIMITS = {
   deviceCallMs: 600_000,
   /** A call that its device's policy wants confirmed waits this long for a person. */
   deviceConfirmMs: 60_000,
+  /** From one pass of a device task to the next, at least. */
+  deviceTaskEveryMs: 5000,
+  /** From one pass of a device task to the next, at most. */
+  deviceTaskLongestEveryMs: 31 * 24 * 3_600_000,
+  /** How far ahead the end of a device task may be. */
+  deviceTaskUntilMs: 366 * 24 * 3_600_000,
+  /** A pass of a device task waits this long for devices that are away, or as long as its calls are good where that is longer. */
+  deviceTaskPatienceMs: 10_000,
   /** A bridge counts as online this long after its stream of calls ended. */
   bridgeGraceMs: 3000,
   /** Signs of life on a bridge's stream of calls. */

@@ -466,6 +466,11 @@ const relations: readonly [boolean, string][] = [
   [LIMITS.shutdownGraceMs < LIMITS.shutdownMs, 'time is left to say why an answer was ended'],
   [LIMITS.helloMs < LIMITS.joinMs, 'a join takes longer than a hello'],
   [LIMITS.deviceFrameBytesMax <= LIMITS.deviceMessageBytesMax, 'a frame of a serial line is a message'],
+  [
+    LIMITS.deviceTaskDevicesMax + LIMITS.deviceTaskRetriesMax <= LIMITS.deviceTaskCallsKeptMax,
+    'what a pass of a device task has called is known as long as it runs',
+  ],
+  [LIMITS.deviceTaskCallsOpenMax < LIMITS.deviceCallsOpenMax, 'device tasks leave room for the calls of others'],
   [LIMITS.deviceMessageBytesMax < LIMITS.bridgePacketBytesMax, 'a message of a device fits one packet'],
 ]
 for (const [holds, why] of relations) if (!holds) throw new RangeError(`limits contradict each other: ${why}`)

@@ -1,9 +1,18 @@
 /** What every store of devices does, whatever keeps it. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { DeviceBounds, DeviceChange, DeviceStore, StoredCall } from '../../coordinator/devices/index.ts'
+import type {
+  DeviceBounds,
+  DeviceChange,
+  DeviceStore,
+  StoredCall,
+  StoredTask,
+  StoredTaskCall,
+} from '../../coordinator/devices/index.ts'
 import type { DeviceDescriptor } from '../../mesh/protocol/index.ts'
 
-export const BOUNDS: DeviceBounds = { readingsPerDeviceMax: 5, readingsMax: 8, callsMax: 2 }
+export const BOUNDS: DeviceBounds = {
+  ...{ readingsPerDeviceMax: 5, readingsMax: 8, callsMax: 2, tasksMax: 2, taskCallsMax: 3 },
+}
 
 export interface OpenedStore {
   readonly store: DeviceStore
@@ -39,6 +48,16 @@ const reading = (id: string, value: number, atMs = value) => ({ device: id, name
 const call = (id: string, atMs: number): StoredCall => ({
   ...{ call: id, device: 'green', bridge: 'house', capability: 'vent', op: 'write', value: true },
   ...{ origin: 'api', tenant: 'local', atMs, expiresAtMs: atMs + 10 },
+})
+
+const task = (id: string, more: Partial<StoredTask> = {}): StoredTask => ({
+  ...{ task: id, tenant: 'local', level: 'act', atMs: 1, pass: 0, nextAtMs: 1, calls: 0 },
+  spec: { op: 'write', capability: 'vent', value: true, select: {}, count: 1, retry: 0, isConfirmed: true },
+  ...more,
+})
+const taskCall = (n: number, more: Partial<StoredTaskCall> = {}): StoredTaskCall => ({
+  ...{ task: 'a', n, pass: 1, device: 'green', call: `c${n}`, atMs: n },
+  ...more,
 })
 
 export function deviceStoreSuite(name: string, open: (bounds: DeviceBounds) => Promise<OpenedStore>): void {
@@ -125,6 +144,48 @@ export function deviceStoreSuite(name: string, open: (bounds: DeviceBounds) => P
       expect(calls[2]).toEqual({ ...call('a', 1), end })
       expect(await store.calls({ limit: 1 })).toHaveLength(1)
       expect(await store.calls({ device: 'blue', limit: 10 })).toEqual([])
+    })
+
+    it('gives back a call by its id', async () => {
+      await store.recordCall(call('a', 1))
+      expect(await store.call('a')).toEqual(call('a', 1))
+      expect(await store.call('b')).toBeUndefined()
+    })
+
+    it('gives back device tasks with their newest calls, also when it is opened again', async () => {
+      await store.recordTask(task('a'), [])
+      expect(await store.activeTasks()).toEqual([{ task: task('a'), calls: [] }])
+      const running = task('a', { pass: 1, passAtMs: 2, calls: 2 })
+      await store.recordTask(running, [taskCall(1), taskCall(2)])
+      const end = { outcome: 'done', endedAtMs: 4, isSent: true } as const
+      await store.recordTask(running, [taskCall(1, { end })])
+      const known = { task: running, calls: [taskCall(1, { end }), taskCall(2)] }
+      expect(await store.task('a')).toEqual(known)
+      if (opened.reopen) store = await opened.reopen()
+      expect(await store.activeTasks()).toEqual([known])
+      await store.recordTask(task('a', { calls: 5 }), [taskCall(4), taskCall(5), taskCall(2, { call: 'again' })])
+      expect((await store.task('a'))?.calls.map(({ n }) => n)).toEqual([4, 5])
+      await store.recordTask(task('a', { calls: 4 }), [taskCall(4, { call: 'again' })])
+      expect((await store.task('a'))?.calls.map((each) => each.call)).toEqual(['again', 'c5'])
+      expect(await store.task('b')).toBeUndefined()
+    })
+
+    it('lists device tasks newest first, and forgets ended ones by time and number', async () => {
+      const over = (endedAtMs: number) => ({ end: { outcome: 'done', endedAtMs } }) as const
+      await store.recordTask(task('open', { tenant: 'other' }), [taskCall(1)])
+      for (const [index, id] of ['a', 'b', 'c'].entries())
+        await store.recordTask(task(id, { ...over(10 * index), calls: 1 }), [taskCall(1)])
+      const ids = async (query: object = {}) => (await store.tasks({ limit: 9, ...query })).map((each) => each.task)
+      expect(await ids()).toEqual(['c', 'b', 'a', 'open'])
+      expect(await ids({ limit: 1 })).toEqual(['c'])
+      expect(await ids({ tenant: 'other' })).toEqual(['open'])
+      expect((await store.activeTasks()).map((each) => each.task.task)).toEqual(['open'])
+      await store.sweep(0, 0)
+      expect(await ids()).toEqual(['c', 'b', 'open'])
+      expect(await store.task('a')).toBeUndefined()
+      await store.sweep(0, 15)
+      expect(await ids()).toEqual(['c', 'open'])
+      expect((await store.task('c'))?.calls).toHaveLength(1)
     })
 
     it('forgets ended calls by time and number, and never an open one', async () => {

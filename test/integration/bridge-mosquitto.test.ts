@@ -100,6 +100,22 @@ describe('at Mosquitto', () => {
       await a.client.publishAsync(`skein/v1/dev/a/up/${kind}`, '', { qos: 1, retain: true })
   })
 
+  it('answers a question of MQTT 5 where the device wants it, with its correlation data', async () => {
+    const a = await listening('a', { protocolVersion: 5 })
+    const properties = { responseTopic: 'skein/v1/dev/a/down/answers', correlationData: Buffer.from([0, 255, 7]) }
+    await a.client.publishAsync('skein/v1/dev/a/up/infer', '{"id":1,"q":"why?","ttl":9}', { properties })
+    await until(() => told.incoming.length > 0)
+    const { incoming } = told.incoming[0]!
+    const replyTo = incoming.of === 'message' ? incoming.replyTo : undefined
+    expect(replyTo).toMatchObject({ topic: 'skein/v1/dev/a/down/answers' })
+    const packet = new Promise((resolve) => a.client.once('message', (_topic, _body, heard) => resolve(heard)))
+    door.send(to('a'), { of: 'message', kind: 'chunk', body: Buffer.from('{"id":1}'), replyTo: replyTo! })
+    expect(await packet).toMatchObject({
+      topic: 'skein/v1/dev/a/down/answers',
+      properties: { contentType: 'chunk', correlationData: Buffer.from([0, 255, 7]) },
+    })
+  })
+
   describe.each([4, 5] as const)('access of a device that speaks version %i', (protocolVersion) => {
     it.each([
       'skein/v1/dev/b/up/tele',

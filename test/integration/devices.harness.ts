@@ -1,6 +1,8 @@
 /** A bridge of a test: it speaks to a gateway as the real one does, over HTTP, and answers calls as the test says. */
 import { createParser } from 'eventsource-parser'
+import type { Access } from '../../coordinator/access/index.ts'
 import { Devices, MemoryDeviceStore } from '../../coordinator/devices/index.ts'
+import { standingOf } from '../../coordinator/gateway/index.ts'
 import {
   parseBridgeCall,
   parseBridgeRecorded,
@@ -114,12 +116,14 @@ export interface Answered {
 /** A gateway with devices, one of which is there, and a bridge. */
 export class DeviceWorld {
   readonly running: RunningGateway
+  readonly access: Access
   readonly devices: Devices
   readonly bridge: BridgeDouble
   readonly keys: DeviceKeys
 
-  private constructor(running: RunningGateway, devices: Devices, keys: DeviceKeys) {
+  private constructor(running: RunningGateway, access: Access, devices: Devices, keys: DeviceKeys) {
     this.running = running
+    this.access = access
     this.devices = devices
     this.keys = keys
     this.bridge = new BridgeDouble(running.gateway.url, keys.bridge)
@@ -128,7 +132,7 @@ export class DeviceWorld {
   static async start(): Promise<DeviceWorld> {
     const access = accessOf(ADMIN)
     const components = { clock: new SystemClock(), random: new SystemRandom(), log: silentLogger }
-    const devices = new Devices({ ...components, store: new MemoryDeviceStore() })
+    const devices = new Devices({ ...components, store: new MemoryDeviceStore(), standing: standingOf(access) })
     await devices.start()
     await access.start()
     const running = await startGateway({ access, devices })
@@ -136,7 +140,7 @@ export class DeviceWorld {
     const own = { ...grant, routes: ['inference', 'mesh'] as const }
     const add = async (name: string, given: Parameters<typeof access.add>[0]['grant']): Promise<string> =>
       (await access.add({ name, grant: given })).secret
-    const world = new DeviceWorld(running, devices, {
+    const world = new DeviceWorld(running, access, devices, {
       none: await add('none', own),
       read: await add('read', { ...own, devices: 'read' }),
       act: await add('act', { ...own, devices: 'act' }),

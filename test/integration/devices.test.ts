@@ -1,6 +1,7 @@
 /** Devices over HTTP: a bridge that reports and is called, and clients that ask, also over MCP. */
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { standingOf } from '../../coordinator/gateway/index.ts'
 import { says } from '../fixtures/mesh-service-twin.ts'
 import { ADMIN, BridgeDouble, DeviceWorld, GREENHOUSE, type Answered } from './devices.harness.ts'
 import { CHAT } from './gateway.harness.ts'
@@ -102,6 +103,86 @@ describe('clients', () => {
     'are told what is wrong in an address: %s',
     async (path) => expect((await ask('GET', `/mesh/v1/devices/greenhouse/${path}`, ADMIN)).status).toBe(400),
   )
+})
+
+describe('device tasks', () => {
+  const OPEN = { op: 'write', capability: 'vent', value: true, select: { class: 'uno' } }
+  const tasks = (method: string, key: string, id = '', body?: unknown): Promise<Answered> =>
+    ask(method, `/mesh/v1/device-tasks${id}`, key, body)
+  const made = async (body: object, key = keys.act): Promise<string> => {
+    const { status, json } = await tasks('POST', key, '', body)
+    expect(status).toBe(201)
+    return (json as { id: string }).id
+  }
+  const isNow = (id: string, more: object, key = ADMIN) =>
+    vi.waitFor(async () => expect((await tasks('GET', key, `/${id}`)).json).toMatchObject(more), { interval: 10 })
+
+  it('are made with a word for what wants one, carried out, and told of', async () => {
+    expect((await tasks('POST', keys.act, '', OPEN)).status).toBe(403)
+    const id = await made({ ...OPEN, confirmed: true })
+    const call = { n: 1, pass: 1, device: 'greenhouse', outcome: 'done', value: true }
+    await isNow(id, {
+      state: 'done',
+      object: 'device_task',
+      select: { class: 'uno' },
+      last: { done: true },
+      calls: [call],
+    })
+    expect(bridge.calls.map(({ capability, op }) => `${op} ${capability}`)).toEqual(['write vent'])
+    const { json } = await ask('GET', '/mesh/v1/devices/greenhouse/calls', ADMIN)
+    expect((json as { data: object[] }).data[0]).toMatchObject({ origin: 'task', task: id })
+  })
+
+  it('read again and again until they are cancelled, and are their key’s alone', async () => {
+    const until = new Date(Date.now() + 60_000).toISOString()
+    const read = {
+      op: 'read',
+      capability: 'temperature',
+      select: { device: 'greenhouse' },
+      count: 'all',
+      every: 5,
+      until,
+    }
+    const id = await made(read, keys.read)
+    await isNow(
+      id,
+      { state: 'active', every: 5, until, last: { pass: 1, done: true }, calls: [{ value: 31.2 }] },
+      keys.read,
+    )
+    expect((await tasks('GET', keys.read)).json).toMatchObject({ data: [{ id }] })
+    expect((await tasks('GET', keys.act, `/${id}`)).status).toBe(404)
+    expect((await tasks('DELETE', keys.act, `/${id}`)).status).toBe(404)
+    expect((await tasks('DELETE', keys.read, `/${id}`)).json).toMatchObject({ id, state: 'cancelled' })
+    expect((await tasks('DELETE', ADMIN, `/${id}`)).json).toMatchObject({ state: 'cancelled' })
+    for (const method of ['GET', 'DELETE']) expect((await tasks(method, keys.none, `/${id}`)).status).toBe(403)
+  })
+
+  it.each([
+    ['nobody is meant', { ...OPEN, select: { device: 'shed' } }, 404],
+    ['no such capability', { ...OPEN, capability: 'door' }, 400],
+    ['a device and a class', { ...OPEN, select: { device: 'greenhouse', class: 'uno' } }, 400],
+    ['no selection', { op: 'read', capability: 'temperature' }, 400],
+    ['no device at all', { ...OPEN, count: 0 }, 400],
+    ['too often', { ...OPEN, every: 1 }, 400],
+    ['a time that was', { ...OPEN, until: '2020-01-01T00:00:00Z' }, 400],
+    ['a day that there is not', { ...OPEN, until: '2030-13-01T00:00:00Z' }, 400],
+    ['a time of nowhere', { ...OPEN, until: '2030-01-01T00:00:00' }, 400],
+    ['too many tries', { ...OPEN, retry: 6 }, 400],
+    ['a member too many', { ...OPEN, priority: 1 }, 400],
+  ])('are refused: %s', async (_name, body, status) => {
+    expect((await tasks('POST', ADMIN, '', body)).status).toBe(status)
+    expect((await tasks('POST', keys.none, '', body)).status).not.toBe(201)
+    expect(bridge.calls).toEqual([])
+  })
+
+  it('are the key’s no more when that is revoked', async () => {
+    const revoked = await ask('POST', '/mesh/v1/keys', ADMIN, { name: 'gone', devices: 'read' })
+    const { id: key, secret } = revoked.json as { id: string; secret: string }
+    const standing = standingOf(world.access)
+    expect([standing(key, 'read'), standing('local', 'act')]).toEqual(['read', 'act'])
+    expect((await ask('DELETE', `/mesh/v1/keys/${key}`, ADMIN)).status).toBeLessThan(300)
+    expect([standing(key, 'read'), (await tasks('GET', secret)).status]).toEqual(['none', 401])
+  })
 })
 
 describe('bridges', () => {

@@ -52,7 +52,16 @@ describe('a coordinator and nodes in processes of their own', () => {
 
   beforeAll(async () => {
     tiny = await ensureModel('tiny')
-    up = await start('coordinator', '--name', 'first', '--http', '127.0.0.1:0', '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0')
+    up = await start(
+      'coordinator',
+      '--name',
+      'first',
+      '--http',
+      '127.0.0.1:0',
+      '--no-mdns',
+      '--listen',
+      '/ip4/127.0.0.1/tcp/0',
+    )
   })
   afterAll(async () => {
     for (const process of started.reverse()) await process.kill()

@@ -4,10 +4,12 @@ import { BRIDGE_DEVICE, SkeinError, type DeviceCapability, type DeviceValue } fr
 import { SystemClock } from '../../../mesh/runtime/index.ts'
 import type { DeviceCallView, DeviceView } from '../../../coordinator/index.ts'
 import { addClientOptions, createContext, type ClientOptions } from '../context.ts'
+import { valueOf } from '../device-value.ts'
 import type { BridgeAnswer, DevicesClient } from '../devices-client.ts'
 import { formatDuration, parseDuration, table, type Output } from '../output.ts'
 import { printable } from '../printable.ts'
 import { registerRules } from './device-rules.ts'
+import { registerDeviceTasks } from './device-tasks.ts'
 import { askYesNo } from '../yes-no.ts'
 
 interface BridgeOptions extends ClientOptions {
@@ -35,6 +37,7 @@ export function registerDevices(program: Command): void {
   const devices = program.command('devices').description('devices behind bridges: show, read and set them')
   showCommands(devices)
   registerRules(devices)
+  registerDeviceTasks(devices)
   callCommands(devices)
   bridgeCommands(devices)
 }
@@ -265,29 +268,6 @@ function capabilityOf({ id, capabilities }: DeviceView, name: string): DeviceCap
   if (found) return found
   const names = capabilities.map((each) => each.name).join(', ')
   throw new SkeinError('INVALID_REQUEST', `${id} has no '${name}'; it has: ${names}`)
-}
-
-const SWITCH: Readonly<Record<string, boolean>> = {
-  on: true,
-  true: true,
-  yes: true,
-  off: false,
-  false: false,
-  no: false,
-}
-
-/** @throws SkeinError INVALID_REQUEST. */
-export function valueOf({ name, type }: DeviceCapability, text: string): DeviceValue {
-  if (type === 'boolean') {
-    const value = SWITCH[text.toLowerCase()]
-    if (value === undefined) throw new SkeinError('INVALID_REQUEST', `${name} is on or off, not '${text}'`)
-    return value
-  }
-  if (type !== 'number' && type !== 'integer') return text
-  const value = Number(text)
-  if (text.trim() === '' || !Number.isFinite(value))
-    throw new SkeinError('INVALID_REQUEST', `${name} is a number, not '${text}'`)
-  return value
 }
 
 const timeOf = (atMs: number): string => new Date(atMs).toISOString().slice(0, 19).replace('T', ' ')

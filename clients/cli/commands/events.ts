@@ -84,6 +84,12 @@ function detail(event: ToldEvent): string {
       const how = event.error === undefined ? (event.outcome ?? event.state) : `${event.outcome ?? ''}: ${event.error}`
       return `${event.op} ${event.device}.${event.capability} for ${event.key} (${event.origin}): ${how}`
     }
+    case 'device.task': {
+      const how = event.outcome === undefined ? '' : ` ${event.outcome}`
+      const why = event.error === undefined ? '' : ` (${event.error})`
+      const what = event.state === 'passed' ? `pass ${event.pass}` : event.state
+      return `${event.op} ${event.capability} for ${event.key}: ${what}${how}${why}`
+    }
     case 'device.claim':
       return `a ${event.class} at ${event.bridge} shows the code ${event.code}`
     case 'budget.spent':

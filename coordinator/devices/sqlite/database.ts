@@ -5,6 +5,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import type { DeviceChange, DeviceSnapshot, StoredCall, StoredDesire, StoredDevice, StoredReading } from '../store.ts'
+import type { StoredTask, StoredTaskCall, TaskAndCalls } from '../task-types.ts'
 import type { Answer, Failure, OperationName, Operations, Request, RequestOf, WorkerInit } from './messages.ts'
 
 /** In the file's header: `SKDV`. */
@@ -49,6 +50,24 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX calls_by_device ON calls (device, seq);
   CREATE INDEX calls_open ON calls (seq) WHERE ended_at IS NULL;
   CREATE INDEX calls_ended ON calls (ended_at) WHERE ended_at IS NOT NULL;
+  `,
+  `
+  CREATE TABLE tasks (
+    seq INTEGER PRIMARY KEY,
+    task TEXT NOT NULL UNIQUE,
+    tenant TEXT NOT NULL,
+    ended_at REAL,
+    payload TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX tasks_by_tenant ON tasks (tenant, seq);
+  CREATE INDEX tasks_active ON tasks (seq) WHERE ended_at IS NULL;
+  CREATE INDEX tasks_ended ON tasks (ended_at) WHERE ended_at IS NOT NULL;
+  CREATE TABLE task_calls (
+    task TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    payload TEXT NOT NULL,
+    PRIMARY KEY (task, n)
+  ) STRICT, WITHOUT ROWID;
   `,
 ]
 
@@ -138,6 +157,15 @@ export class DeviceDatabase {
       const given = device === undefined ? [limit] : [device, limit]
       return this.#payloads<StoredCall>(`SELECT payload FROM calls ${where} ORDER BY seq DESC LIMIT ?`, ...given)
     },
+    call: ({ call }) => this.#payloads<StoredCall>('SELECT payload FROM calls WHERE call = ?', call)[0] ?? null,
+    recordTask: ({ task, calls }) => this.#recordTask(task, calls),
+    activeTasks: () => this.#tasks('ended_at IS NULL'),
+    task: ({ task }) => this.#tasks('task = ?', task)[0] ?? null,
+    tasks: ({ query: { tenant, limit } }) => {
+      const where = tenant === undefined ? '' : 'WHERE tenant = ?'
+      const given = tenant === undefined ? [limit] : [tenant, limit]
+      return this.#payloads<StoredTask>(`SELECT payload FROM tasks ${where} ORDER BY seq DESC LIMIT ?`, ...given)
+    },
     sweep: ({ readingsBeforeMs, callsBeforeMs }) => this.#sweep(readingsBeforeMs, callsBeforeMs),
     close: () => null,
   }
@@ -203,8 +231,30 @@ export class DeviceDatabase {
     return null
   }
 
+  #tasks(where: string, ...given: SQLInputValue[]): TaskAndCalls[] {
+    return this.#payloads<StoredTask>(`SELECT payload FROM tasks WHERE ${where} ORDER BY seq`, ...given).map(
+      (task) => ({
+        task,
+        calls: this.#payloads('SELECT payload FROM task_calls WHERE task = ? ORDER BY n', task.task),
+      }),
+    )
+  }
+
+  #recordTask(task: StoredTask, calls: readonly StoredTaskCall[]): null {
+    this.#do(
+      `INSERT INTO tasks (task, tenant, ended_at, payload) VALUES (?, ?, ?, ?)
+       ON CONFLICT (task) DO UPDATE SET ended_at = excluded.ended_at, payload = excluded.payload`,
+      ...[task.task, task.tenant, task.end?.endedAtMs ?? null, JSON.stringify(task)],
+    )
+    for (const call of calls)
+      this.#do('INSERT OR REPLACE INTO task_calls VALUES (?, ?, ?)', task.task, call.n, JSON.stringify(call))
+    const surplus = task.calls - this.#init.bounds.taskCallsMax
+    if (surplus > 0) this.#do('DELETE FROM task_calls WHERE task = ? AND n <= ?', task.task, surplus)
+    return null
+  }
+
   #sweep(readingsBeforeMs: number, callsBeforeMs: number): null {
-    const { readingsMax, callsMax } = this.#init.bounds
+    const { readingsMax, callsMax, tasksMax } = this.#init.bounds
     this.#do('DELETE FROM readings WHERE at < ?', readingsBeforeMs)
     this.#do(
       'DELETE FROM readings WHERE seq <= (SELECT seq FROM readings ORDER BY seq DESC LIMIT 1 OFFSET ?)',
@@ -217,6 +267,13 @@ export class DeviceDatabase {
        seq <= (SELECT seq FROM calls WHERE ended_at IS NOT NULL ORDER BY seq DESC LIMIT 1 OFFSET ?)`,
       callsMax,
     )
+    this.#do('DELETE FROM tasks WHERE ended_at < ?', callsBeforeMs)
+    this.#do(
+      `DELETE FROM tasks WHERE ended_at IS NOT NULL AND
+       seq <= (SELECT seq FROM tasks WHERE ended_at IS NOT NULL ORDER BY seq DESC LIMIT 1 OFFSET ?)`,
+      tasksMax,
+    )
+    this.#do('DELETE FROM task_calls WHERE task NOT IN (SELECT task FROM tasks)')
     return null
   }
 

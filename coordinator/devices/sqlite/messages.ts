@@ -10,6 +10,7 @@ import type {
   StoredDesire,
   StoredReading,
 } from '../store.ts'
+import type { StoredTask, StoredTaskCall, TaskAndCalls, TasksQuery } from '../task-types.ts'
 
 export interface WorkerInit {
   readonly path: string
@@ -29,6 +30,12 @@ export interface Operations {
   desire: { ask: { device: string; desires: readonly StoredDesire[] }; answer: null }
   history: { ask: { query: HistoryQuery }; answer: StoredReading[] }
   calls: { ask: { query: CallsQuery }; answer: StoredCall[] }
+  /** `null` where there is none. */
+  call: { ask: { call: string }; answer: StoredCall | null }
+  recordTask: { ask: { task: StoredTask; calls: readonly StoredTaskCall[] }; answer: null }
+  activeTasks: { ask: object; answer: TaskAndCalls[] }
+  task: { ask: { task: string }; answer: TaskAndCalls | null }
+  tasks: { ask: { query: TasksQuery }; answer: StoredTask[] }
   sweep: { ask: { readingsBeforeMs: number; callsBeforeMs: number }; answer: null }
   close: { ask: object; answer: null }
 }

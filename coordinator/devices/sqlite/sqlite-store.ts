@@ -17,6 +17,7 @@ import type {
   StoredDesire,
   StoredReading,
 } from '../store.ts'
+import type { StoredTask, StoredTaskCall, TaskAndCalls, TasksQuery } from '../task-types.ts'
 import type { Answer, FromWorker, OperationName, Operations, Request, WorkerInit } from './messages.ts'
 
 /** Requests of one transaction. */
@@ -113,6 +114,26 @@ class SqliteDeviceStore implements DeviceStore {
 
   calls(query: CallsQuery): Promise<StoredCall[]> {
     return this.#ask({ name: 'calls', query })
+  }
+
+  async call(id: string): Promise<StoredCall | undefined> {
+    return (await this.#ask({ name: 'call', call: id })) ?? undefined
+  }
+
+  async recordTask(task: StoredTask, calls: readonly StoredTaskCall[]): Promise<void> {
+    await this.#ask({ name: 'recordTask', task, calls })
+  }
+
+  activeTasks(): Promise<TaskAndCalls[]> {
+    return this.#ask({ name: 'activeTasks' })
+  }
+
+  async task(id: string): Promise<TaskAndCalls | undefined> {
+    return (await this.#ask({ name: 'task', task: id })) ?? undefined
+  }
+
+  tasks(query: TasksQuery): Promise<StoredTask[]> {
+    return this.#ask({ name: 'tasks', query })
   }
 
   async sweep(readingsBeforeMs: number, callsBeforeMs: number): Promise<void> {

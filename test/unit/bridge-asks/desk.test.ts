@@ -22,6 +22,20 @@ describe('a question', () => {
     expect(kinds(bench.sessions.to('uno'))).not.toContain('fail')
   })
 
+  it('is answered where the device wants it, to the last chunk or its failure', async () => {
+    const bench = await joined()
+    const replyTo = { topic: 'skein/v1/dev/uno/down/mine', correlation: Uint8Array.of(1, 2) }
+    bench.source.says(LONG.slice(0, 30), LONG.slice(30))
+    taking(bench, 'uno')
+    bench.sessions.says('uno', ask(), replyTo)
+    await settle(bench)
+    bench.sessions.says('uno', ask({ id: 8, as: 'choice' }), replyTo)
+    await settle(bench)
+    const { sent } = bench.sessions
+    expect(new Set(sent.map(({ message }) => message.kind))).toEqual(new Set(['accept', 'chunk', 'fail']))
+    for (const each of sent) expect(each.replyTo).toEqual(replyTo)
+  })
+
   it('asks the coordinator for what the board can take, under a name of its own', async () => {
     const bench = await joined()
     bench.sessions.says('uno', ask({ as: 'choice', of: ['open', 'closed'], tok: 5, m: 'big' }))

@@ -339,16 +339,28 @@ describe('what is sent', () => {
   })
 
   it('by MQTT 5 goes where the device wants it, below its own topics alone', async () => {
-    const { sessions, door } = await joined()
+    const { sessions, door, heard, counts } = await joined()
     const replies: (ReplyTo | undefined)[] = []
     sessions.onMessage((_session: unknown, _message: AskMessage, replyTo) => replies.push(replyTo))
-    for (const topic of ['skein/v1/dev/a/down/mine', 'skein/v1/dev/b/down/cmd', 'skein/v1/dev/a/down/#', 'x'])
-      sessions.onIncoming(
-        door,
-        { of: 'device', device: 'a' },
-        { ...framedMqtt({ kind: 'infer', id: 1, q: 'why?', ttl: 9 }), replyTo: { topic } },
-      )
-    expect(replies).toEqual([{ topic: 'skein/v1/dev/a/down/mine' }, undefined, undefined, undefined])
+    const asks = (replyTo: ReplyTo, message: AskMessage = { kind: 'infer', id: 1, q: 'why?', ttl: 9 }): void =>
+      sessions.onIncoming(door, { of: 'device', device: 'a' }, { ...framedMqtt(message), replyTo })
+    const mine = { topic: 'skein/v1/dev/a/down/mine', correlation: Uint8Array.of(0, 255, 7) }
+    asks(mine)
+    heard('a')
+    for (const topic of ['skein/v1/dev/b/down/cmd', 'skein/v1/dev/a/down/#', 'skein/v1/dev/a/up/tele', 'x'])
+      asks({ topic })
+    asks({ ...mine, topic: mine.topic.repeat(6) })
+    asks({ ...mine, correlation: new Uint8Array(65) })
+    // elsewhere it is passed over: what is answered to a part of a prompt goes where all else does
+    asks({ topic: 'x' }, { kind: 'prompt', id: 1, i: 0, t: 'a' })
+    expect(replies).toEqual([mine, undefined])
+    expect(heard('a')).toEqual([
+      ...Array.from({ length: 4 }, () => ({ kind: 'fail', id: 1, c: 'not_permitted' })),
+      ...Array.from({ length: 2 }, () => ({ kind: 'fail', id: 1, c: 'too_large' })),
+    ])
+    expect(counts.all()['foreign_reply']).toBe(7)
+    sessions.send('a', { kind: 'accept', id: 1, s: 'accepted' }, mine)
+    expect(door.sent.at(-1)).toMatchObject({ outgoing: { kind: 'accept', replyTo: mine } })
   })
 })
 

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { renderDevice, renderDevices, valueOf } from '../../../clients/cli/commands/devices.ts'
+import { renderTask, renderTasks, timeOf } from '../../../clients/cli/commands/device-tasks.ts'
+import { renderDevice, renderDevices } from '../../../clients/cli/commands/devices.ts'
+import { valueOf } from '../../../clients/cli/device-value.ts'
 import { isYes } from '../../../clients/cli/yes-no.ts'
-import type { DeviceView } from '../../../coordinator/index.ts'
+import type { DeviceTaskView, DeviceView } from '../../../coordinator/index.ts'
 
 const DEVICE: DeviceView = {
   ...{ id: 'greenhouse', name: 'Glass \u001b[31mhouse', class: 'uno', firmware: '1.2', dialect: 'frames' },
@@ -54,5 +56,38 @@ describe('skein devices', () => {
   it('takes nothing but yes for a yes', () => {
     expect(['y', ' Yes ', 'YES'].every(isYes)).toBe(true)
     expect(['', 'n', 'yep', 'no', 'y?'].some(isYes)).toBe(false)
+  })
+})
+
+const TASK: DeviceTaskView = {
+  ...{ id: 'a1', object: 'device_task', op: 'write', capability: 'vent', value: true, select: { class: 'uno' } },
+  ...{ count: 'all', every: 600, retry: 1, confirmed: true, state: 'active', pass: 2, nextAtMs: 160_000 },
+  ...{ key: 'local', atMs: 0 },
+  last: { pass: 2, done: false, error: '1 of 2 did it', reasons: { shed: 'it is \u001b[31mlost' } },
+  calls: [
+    { n: 1, pass: 1, device: 'greenhouse', call: 'c1', outcome: 'done', value: true, atMs: 40_000 },
+    { n: 2, pass: 2, device: 'greenhouse', call: 'c2', atMs: 95_000 },
+  ],
+}
+
+describe('skein devices task', () => {
+  it('lists tasks with how their last pass went, and no escape of a device', () => {
+    const text = renderTasks([TASK, { ...TASK, select: {} }], 100_000)
+    expect(text).toMatch(/a1 +write vent true +uno +all +10 min +active +2 +1 of 2 did it +1 min/)
+    expect(text).toMatch(/write vent true +any +all/)
+  })
+
+  it('shows one with reasons and calls', () => {
+    const text = renderTask(TASK, 100_000)
+    expect(text).toMatch(/shed: it is .*lost/)
+    expect(text).toMatch(/1 +greenhouse +done +true +1 min/)
+    expect(text).toMatch(/2 +greenhouse +open +- +5 s/)
+    expect(text).not.toContain('\u001b')
+  })
+
+  it('takes a time or a duration for an end', () => {
+    expect(timeOf('2030-01-31T18:00Z')).toBe('2030-01-31T18:00:00.000Z')
+    expect(timeOf('8h')).toMatch(/^20.*Z$/)
+    expect(() => timeOf('soon')).toThrow()
   })
 })

@@ -5,6 +5,7 @@ import {
   type BridgeMessage,
   type CallRequest,
   type DeviceEvent,
+  type DevicesComponents,
 } from '../../../coordinator/devices/index.ts'
 import type {
   BridgeReport,
@@ -36,7 +37,7 @@ export const readingOf = (value: number, atMs: number, name = 'temperature') => 
 })
 
 export class World {
-  readonly clock = new ManualClock()
+  readonly clock: ManualClock
   readonly store: MemoryDeviceStore
   readonly devices: Devices
   readonly events: DeviceEvent[] = []
@@ -44,9 +45,11 @@ export class World {
   #seq = 0
   leave = (): void => {}
 
-  constructor(store = new MemoryDeviceStore()) {
+  constructor(store = new MemoryDeviceStore(), more: Partial<DevicesComponents> & { clock?: ManualClock } = {}) {
     this.store = store
-    this.devices = new Devices({ clock: this.clock, random: new SeededRandom(1), log: silentLogger, store })
+    this.clock = more.clock ?? new ManualClock()
+    const components = { random: new SeededRandom(1), log: silentLogger, ...more, store, clock: this.clock }
+    this.devices = new Devices(components)
     this.devices.watch((event) => this.events.push(event))
   }
 

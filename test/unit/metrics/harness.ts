@@ -19,6 +19,7 @@ const DEVICES = {
     calls: new Map([['write done', 4]]),
     ruleCalls: { done: 2 },
     waiting: 1,
+    tasks: 2,
   }),
 }
 
