@@ -58,6 +58,8 @@ interface Entry {
 
 /** What does not change without a word is looked at this often: the wall clock may jump. */
 const LOOK_MS = 60_000
+/** At the least: a step that leaves its task due at once costs a look, not a core. */
+const LOOK_LEAST_MS = 5
 /** Until what could not be recorded is tried again. */
 const DISK_MS = 5000
 /** Devices that come and go are looked at together. */
@@ -248,7 +250,7 @@ export class DeviceTasks {
     this.#cancelLook()
     const next = Math.min(...[...this.#entries.values()].map((each) => (each.isStepping ? Infinity : each.lookAtMs)))
     if (next === Infinity) return
-    const waitMs = Math.min(LOOK_MS, Math.max(0, next - clock.wallMs()))
+    const waitMs = Math.min(LOOK_MS, Math.max(LOOK_LEAST_MS, next - clock.wallMs()))
     this.#cancelLook = clock.timer(waitMs, () => this.#look())
   }
 
