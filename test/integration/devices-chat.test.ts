@@ -1,21 +1,13 @@
 /** Models that call devices while they answer: one answer to the client, whatever its API. */
 import OpenAI from 'openai'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { toolCallText } from '../../mesh/protocol/index.ts'
 import { end, started, tokens, type TwinScript } from '../fixtures/mesh-service-twin.ts'
-import { ADMIN, DeviceWorld, type Answered } from './devices.harness.ts'
+import { ADMIN, type Answered, type DeviceWorld, deviceWorld } from './devices.harness.ts'
 import { CHAT } from './gateway.harness.ts'
 
-let world: DeviceWorld
-let running: DeviceWorld['running']
-let bridge: DeviceWorld['bridge']
-let keys: DeviceWorld['keys']
-beforeAll(async () => {
-  world = await DeviceWorld.start()
-  ;({ running, bridge, keys } = world)
-})
-afterAll(() => world.stop())
-beforeEach(() => world.reset())
+const world = await deviceWorld()
+const { running, bridge, keys } = world
 
 const describeDevice: DeviceWorld['describeDevice'] = (policy) => world.describeDevice(policy)
 const ask: DeviceWorld['ask'] = (...given) => world.ask(...given)

@@ -1,5 +1,6 @@
 /** A bridge of a test: it speaks to a gateway as the real one does, over HTTP, and answers calls as the test says. */
 import { createParser } from 'eventsource-parser'
+import { afterAll, beforeEach } from 'vitest'
 import type { Access } from '../../coordinator/access/index.ts'
 import { Devices, MemoryDeviceStore } from '../../coordinator/devices/index.ts'
 import { standingOf } from '../../coordinator/gateway/index.ts'
@@ -193,4 +194,12 @@ export class DeviceWorld {
       },
     }
   }
+}
+
+/** A world for the file that asks for it, which begins anew with each of its tests. */
+export async function deviceWorld(): Promise<DeviceWorld> {
+  const world = await DeviceWorld.start()
+  afterAll(() => world.stop())
+  beforeEach(() => world.reset())
+  return world
 }

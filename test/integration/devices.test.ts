@@ -1,21 +1,13 @@
 /** Devices over HTTP: a bridge that reports and is called, and clients that ask, also over MCP. */
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { standingOf } from '../../coordinator/gateway/index.ts'
 import { says } from '../fixtures/mesh-service-twin.ts'
-import { ADMIN, BridgeDouble, DeviceWorld, GREENHOUSE, type Answered } from './devices.harness.ts'
+import { ADMIN, type Answered, BridgeDouble, type DeviceWorld, deviceWorld, GREENHOUSE } from './devices.harness.ts'
 import { CHAT } from './gateway.harness.ts'
 
-let world: DeviceWorld
-let running: DeviceWorld['running']
-let bridge: DeviceWorld['bridge']
-let keys: DeviceWorld['keys']
-beforeAll(async () => {
-  world = await DeviceWorld.start()
-  ;({ running, bridge, keys } = world)
-})
-afterAll(() => world.stop())
-beforeEach(() => world.reset())
+const world = await deviceWorld()
+const { running, bridge, keys } = world
 
 const describeDevice: DeviceWorld['describeDevice'] = (policy) => world.describeDevice(policy)
 const ask: DeviceWorld['ask'] = (...given) => world.ask(...given)
