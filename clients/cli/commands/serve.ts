@@ -15,7 +15,7 @@ export const ROLE_PARTS: Readonly<Record<'up' | 'node' | 'coordinator', Parts>> 
 }
 
 const COMMANDS: readonly { readonly name: keyof typeof ROLE_PARTS; readonly summary: string }[] = [
-  { name: 'up', summary: 'start coordinator and node in one' },
+  { name: 'up', summary: 'start coordinator, node and bridge in one' },
   { name: 'node', summary: 'start a node that offers its models to the mesh' },
   { name: 'coordinator', summary: 'start a coordinator without models' },
 ]
