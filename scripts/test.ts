@@ -16,6 +16,8 @@ const results = process.env['SKEIN_TEST_RESULTS']
 if (results !== undefined) {
   mkdirSync(results, { recursive: true })
   others.push('--reporter=default', '--reporter=./scripts/no-skips-reporter.ts', '--reporter=json')
+  // one test of thousands that the machine disturbed is told of, and does not hold all the others up
+  others.push('--reporter=./scripts/second-try-reporter.ts', '--retry=1')
   others.push(`--outputFile.json=${results}/${lanes.join('-')}.json`)
 }
 /** Lanes of which a part runs otherwise (`vitest.config.ts`). */

@@ -3,9 +3,10 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { sleep, type Clock } from '../../mesh/runtime/index.ts'
+import { UPSTREAM_PYTHON } from '../fixtures/upstream/servers.ts'
 
 export interface LlamaServerInit {
-  /** Of the program `llama-server`. */
+  /** Of the program `llama-server`, or of `test/fixtures/upstream/llama_server.py`, which is the same out of a Python package. */
   readonly path: string
   readonly model: string
   readonly threads: number
@@ -42,7 +43,10 @@ export class LlamaServer {
     const port = await freePort()
     const args = ['-m', model, '-t', String(threads), '-tb', String(threads), '-np', String(sequences)]
     args.push('-c', String(sequences * contextTokens), '--host', '127.0.0.1', '--port', String(port), '-fa', 'on')
-    const child = spawn(path, args, { stdio: 'ignore' })
+    const packaged = [path, model, port, sequences, contextTokens, threads].map(String)
+    const child = path.endsWith('.py')
+      ? spawn(UPSTREAM_PYTHON, packaged, { stdio: 'ignore' })
+      : spawn(path, args, { stdio: 'ignore' })
     let hasEnded = false
     child.once('error', () => (hasEnded = true)).once('exit', () => (hasEnded = true))
     const server = new LlamaServer(clock, child, `http://127.0.0.1:${port}`)
