@@ -1,0 +1,19 @@
+/** The SDK: a mesh from a browser, Node or any runtime with `fetch`. No dependencies. */
+export type {
+  ChatAnswer,
+  ChatMessage,
+  ChatPart,
+  ChatRequest,
+  Made,
+  MeshWishes,
+  Tool,
+  ToolCall,
+  Usage,
+} from './answers.ts'
+export type { CallOptions } from './chat.ts'
+export type { SdkClock } from './clock.ts'
+export type { Device, DeviceCall, Devices, DeviceValue } from './devices.ts'
+export { DivergedError, ProtocolError, SkeinApiError, TruncatedError, UnreachableError } from './errors.ts'
+export type { MapOptions, MapProgress, MapResult } from './map.ts'
+export type { KeptResponse, ResponsePart, ResponseRequest, Responses } from './responses.ts'
+export { Skein, type EmbedRequest, type Model, type SkeinInit } from './skein.ts'
