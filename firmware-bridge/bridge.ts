@@ -3,7 +3,7 @@
  * coordinator that is told. Started in that order, stopped in reverse.
  */
 import type { Duplex } from 'node:stream'
-import { LIMITS, type SkeinError } from '../mesh/protocol/index.ts'
+import { LIMITS, type RuleReport, type SkeinError } from '../mesh/protocol/index.ts'
 import { Lifecycle, type CancelTimer, type Clock, type Logger, type Random } from '../mesh/runtime/index.ts'
 import { AskDesk, ASKS_SCHEMA, SqlAskStore, type AskQuotas } from './asks/index.ts'
 import {
@@ -175,7 +175,10 @@ export class Bridge {
     }
     if (init.rules !== undefined) {
       const client = new RuleClient({ ...parts, endpoints, source }, init)
-      const around = { ...parts, sessions, models: client, desk: client, store: new SqlRuleStore(database) }
+      const around = {
+        ...{ ...parts, sessions, models: client, desk: client, store: new SqlRuleStore(database) },
+        tell: (reports: readonly RuleReport[]) => store.ruled(reports),
+      }
       await this.#lifecycle.start(new Rules(around, readRules(init.rules)))
     }
     if (broker) await this.#startDiscovery(broker, sessions, register)

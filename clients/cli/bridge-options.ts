@@ -1,5 +1,6 @@
 /** Flags of the bridge for devices, alone or inside `skein up`. */
 import { InvalidArgumentError, Option, type Command } from 'commander'
+import { LIMITS } from '../../mesh/protocol/index.ts'
 import type { BridgeInit, BrokerSettings, EmbeddedSettings } from '../../firmware-bridge/index.ts'
 
 export interface BridgeOptions {
@@ -17,12 +18,15 @@ export interface BridgeOptions {
   readonly sensorStreams?: string
   /** Path. */
   readonly rules?: string
+  readonly deviceAsks?: number
+  readonly deviceTokens?: number
 }
 
 export const DEFAULT_MQTT = '127.0.0.1:1883'
 const DEFAULT_BAUD = 115_200
-/** What one device may ask until its owner says otherwise: a question every 5 s, and some 100 long answers a day. */
-const QUOTAS = { asksPerMinute: 12, tokensPerDay: 50_000 }
+/** What one device may ask where nobody says otherwise: a question every 5 s, and some 100 long answers a day. */
+const DEFAULT_ASKS = 12
+const DEFAULT_TOKENS = 50_000
 
 const HOST_PORT = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s/]*)):(\d{1,5})$/
 
@@ -46,6 +50,14 @@ function baud(text: string): number {
     throw new InvalidArgumentError('a whole number from 300 to 4000000')
   return value
 }
+
+const upTo =
+  (most: number) =>
+  (text: string): number => {
+    const value = Number(text)
+    if (Number.isInteger(value) && value >= 1 && value <= most) return value
+    throw new InvalidArgumentError(`a whole number from 1 to ${most}`)
+  }
 
 export function addBridgeOptions(command: Command): Command {
   return command
@@ -85,6 +97,18 @@ export function addBridgeOptions(command: Command): Command {
       new Option('--sensor-streams <file>', 'rules by which models look at sensors (TOML)').env('SKEIN_SENSOR_STREAMS'),
     )
     .addOption(new Option('--rules <file>', 'rules by which readings make devices act (TOML)').env('SKEIN_RULES'))
+    .addOption(
+      new Option('--device-asks <n>', 'questions a minute of each device whose policy names no other number')
+        .env('SKEIN_DEVICE_ASKS')
+        .argParser(upTo(LIMITS.deviceAsksPerMinuteMax))
+        .default(DEFAULT_ASKS),
+    )
+    .addOption(
+      new Option('--device-tokens <n>', 'tokens a day of each device whose policy names no other number')
+        .env('SKEIN_DEVICE_TOKENS')
+        .argParser(upTo(LIMITS.deviceTokensPerDayMax))
+        .default(DEFAULT_TOKENS),
+    )
 }
 
 /** What the bridge is started with; `undefined` when every door is off. */
@@ -100,7 +124,10 @@ export function bridgeDoors(
     serial,
     baud: options.serialBaud ?? DEFAULT_BAUD,
     isSerialTrusted: options.serialTrust ?? false,
-    quotas: QUOTAS,
+    quotas: {
+      asksPerMinute: options.deviceAsks ?? DEFAULT_ASKS,
+      tokensPerDay: options.deviceTokens ?? DEFAULT_TOKENS,
+    },
     ...(options.sensorStreams !== undefined && { streams: options.sensorStreams }),
     ...(options.rules !== undefined && { rules: options.rules }),
   }

@@ -217,6 +217,14 @@ export class Access implements Startable {
     return this.#book.list()
   }
 
+  /** The tenant that people mean by `name`: a key by its name or id, an owner, or one of whom no key is kept; if any. */
+  tenantNamed(name: string): string | undefined {
+    const keys = this.#book.list().filter((key) => key.revokedAtMs === undefined && key.name === name)
+    const id = keys.at(-1)?.id ?? this.#book.key(name)?.id
+    if (id !== undefined || isGuest(name) || name === LOCAL_TENANT) return id ?? name
+    return this.#owners.find(({ caller }) => caller.tenant === name)?.caller.tenant
+  }
+
   /** @throws SkeinError as `KeyBook.add`. */
   async add(request: KeyRequest): Promise<IssuedKey> {
     const issued = await this.#book.add(request)

@@ -157,7 +157,9 @@ export class CallDesk {
     const call = this.#callOf(request)
     if (this.#open.size >= LIMITS.deviceCallsOpenMax)
       throw new SkeinError('SATURATED', 'too many calls of devices are open', { retryAfterSeconds: 5 })
-    if (request.origin !== 'shadow') this.#rates.admit(call.device, call.capability, clock.nowMs())
+    // an owner at its bridge wears out no relay, and may let in a house of boards by one script
+    const isRated = request.origin !== 'shadow' && call.device !== BRIDGE_DEVICE
+    if (isRated) this.#rates.admit(call.device, call.capability, clock.nowMs())
     const policy = book.get(call.device)?.descriptor.policy
     const waitsForConfirm = isActing(call) && policy?.act === 'confirm' && request.isConfirmed !== true
     const open: OpenCall = { call, stage: 'recording', cancelTimer: () => {}, end: Promise.withResolvers() }

@@ -4,12 +4,14 @@
  */
 import {
   LIMITS,
+  RULE_OUTCOMES,
   SkeinError,
   type BridgeReport,
   type DeviceDescriptor,
   type DeviceLevel,
   type DeviceState,
   type DeviceValue,
+  type RuleOutcome,
 } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Logger, Random, Startable } from '../../mesh/runtime/index.ts'
 import { DeviceBook } from './book.ts'
@@ -68,6 +70,8 @@ export interface DeviceStats {
   readonly calls: ReadonlyMap<string, number>
   /** Ended calls of rules by outcome. */
   readonly ruleCalls: Readonly<Record<string, number>>
+  /** Rules that were met and made no call, by why. */
+  readonly ruleOutcomes: Readonly<Record<RuleOutcome, number>>
   readonly waiting: number
   /** Active device tasks. */
   readonly tasks: number
@@ -89,6 +93,7 @@ export class Devices implements Startable {
   readonly #listeners = new Set<(event: DeviceEvent) => void>()
   readonly #thinner = new ReadingThinner()
   readonly #reports = { applied: 0, repeated: 0, failed: 0 }
+  readonly #ruleOutcomes = Object.fromEntries(RULE_OUTCOMES.map((each) => [each, 0])) as Record<RuleOutcome, number>
   #readings = 0
   #dropped = 0
   /** Grows when a device comes, changes what it can do, or goes. */
@@ -288,6 +293,7 @@ export class Devices implements Startable {
       dropped,
       calls: this.#desk.counts,
       ruleCalls: this.#desk.ruleCounts,
+      ruleOutcomes: { ...this.#ruleOutcomes },
       waiting,
       tasks: this.tasks.size,
     }
@@ -332,7 +338,7 @@ export class Devices implements Startable {
   }
 
   #tellOf(
-    { bridge, claims = [] }: BridgeReport,
+    { bridge, claims = [], rules = [] }: BridgeReport,
     { devices, gone, last }: Parameters<DeviceBook['apply']>[0],
     before: ReadonlyMap<string, ReturnType<DeviceBook['get']>>,
   ): void {
@@ -360,6 +366,11 @@ export class Devices implements Startable {
     for (const { device, name, value, atMs } of last)
       if (this.#thinner.mayTell(device, name, nowMs))
         this.#tell({ type: 'device.reading', device, name, value, readAtMs: atMs })
+    for (const { rule, device, outcome, times } of rules) {
+      this.#ruleOutcomes[outcome] += times
+      if (this.#book.get(device)?.bridge === bridge)
+        this.#tell({ type: 'device.rule', device, bridge, rule, outcome, times })
+    }
     for (const { code, class: kind = '' } of claims) this.#tell({ type: 'device.claim', bridge, code, class: kind })
   }
 

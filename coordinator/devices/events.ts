@@ -1,5 +1,5 @@
 /** What happens to devices, in the past tense, as far as others are told. Nothing that a bridge is asked or answers is in it. */
-import type { CallOp, CallOutcome, DeviceState, DeviceValue } from '../../mesh/protocol/index.ts'
+import type { CallOp, CallOutcome, DeviceState, DeviceValue, RuleOutcome } from '../../mesh/protocol/index.ts'
 import type { CallOrigin } from './store.ts'
 import type { TaskOutcome } from './task-types.ts'
 
@@ -43,6 +43,15 @@ export type DeviceEvent =
       readonly pass: number
       readonly outcome?: TaskOutcome
       readonly error?: string
+    }
+  /** An owner's rule was met and made no call; so often since that was told last. */
+  | {
+      readonly type: 'device.rule'
+      readonly device: string
+      readonly bridge: string
+      readonly rule: string
+      readonly outcome: RuleOutcome
+      readonly times: number
     }
   /** A board that nobody has let in yet shows this code. */
   | { readonly type: 'device.claim'; readonly bridge: string; readonly code: string; readonly class: string }

@@ -203,7 +203,7 @@ function planNext(
   if (begin.length > 0) return { begin, isWaiting: begin.length < wanted }
   const times = there.filter((each) => !each.isLeased).map(readyAtMs)
   const patientUntilMs = passAtMs + Math.max(LIMITS.deviceTaskPatienceMs, spec.ttlMs ?? 0)
-  if (left.length > there.length && there.length < wanted && nowMs < patientUntilMs) times.push(patientUntilMs)
+  if (left.length > there.length && there.length < wanted) times.push(patientUntilMs)
   const later = times.filter((atMs) => atMs > nowMs)
   if (later.length === 0 && there.length === 0) return undefined
   return { begin: [], isWaiting: true, ...(later.length > 0 && { lookAtMs: Math.min(...later) }) }

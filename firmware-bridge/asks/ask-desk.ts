@@ -160,7 +160,7 @@ export class AskDesk implements BridgePart {
     const own = [...this.#runs.values()].filter(({ device, hasEnded }) => device === asked.device && !hasEnded)
     if (own.length >= LIMITS.asksPerDeviceMax || this.#runs.size >= LIMITS.asksMax)
       return this.#refuse(asked, 'busy', asked.replyTo, 1)
-    const refused = await this.#quotas.take(asked.device)
+    const refused = await this.#quotas.take(asked.device, this.#parts.sessions.session(asked.device)?.policy)
     if (refused !== undefined) return this.#refuse(asked, refused.error, asked.replyTo, refused.retrySeconds)
     // what failed has a name of its own at the coordinator, which has its failure
     await this.#accept({ ...asked, tries: known === undefined ? 1 : known.tries + 1 })

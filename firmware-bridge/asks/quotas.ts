@@ -1,8 +1,10 @@
 /** How much a device may ask: questions a minute, of which some may come at once, and tokens a day (UTC). */
+import type { DevicePolicy } from '../../mesh/protocol/index.ts'
 import type { Clock } from '../../mesh/runtime/index.ts'
 import type { CompactError } from '../messages/index.ts'
 import type { AskStore } from './ask-store.ts'
 
+/** Of each device whose policy names no others. */
 export interface AskQuotas {
   readonly asksPerMinute: number
   readonly tokensPerDay: number
@@ -39,24 +41,30 @@ export class Quotas {
     return Math.floor(this.#clock.wallMs() / DAY_MS)
   }
 
-  /** Takes one question from what the device may ask. @throws SkeinError DATA_DIR_UNUSABLE. */
-  async take(device: string): Promise<Refused | undefined> {
-    const bucket = this.#bucketOf(device)
+  /**
+   * Takes one question from what the device may ask.
+   *
+   * @param policy its owner's word, which goes before the bridge's.
+   * @throws SkeinError DATA_DIR_UNUSABLE.
+   */
+  async take(device: string, policy: Partial<DevicePolicy> = {}): Promise<Refused | undefined> {
+    const { asks_per_minute: perMinute = this.#quotas.asksPerMinute } = policy
+    const { tokens_per_day: perDay = this.#quotas.tokensPerDay } = policy
+    const bucket = this.#bucketOf(device, perMinute)
     if (bucket.left < 1) {
-      const waitMs = ((1 - bucket.left) * MINUTE_MS) / this.#quotas.asksPerMinute
+      const waitMs = ((1 - bucket.left) * MINUTE_MS) / perMinute
       return { error: 'rate_limited', retrySeconds: Math.ceil(waitMs / 1000) }
     }
     bucket.left--
-    if ((await this.#store.tokensOf(device, this.day)) < this.#quotas.tokensPerDay) return undefined
+    if ((await this.#store.tokensOf(device, this.day)) < perDay) return undefined
     const untilMs = (this.day + 1) * DAY_MS - this.#clock.wallMs()
     return { error: 'quota', retrySeconds: Math.ceil(untilMs / 1000) }
   }
 
-  #bucketOf(device: string): Bucket {
-    const { asksPerMinute } = this.#quotas
+  #bucketOf(device: string, perMinute: number): Bucket {
     const nowMs = this.#clock.nowMs()
-    const bucket = this.#buckets.get(device) ?? { left: asksPerMinute, atMs: nowMs }
-    bucket.left = Math.min(asksPerMinute, bucket.left + ((nowMs - bucket.atMs) * asksPerMinute) / MINUTE_MS)
+    const bucket = this.#buckets.get(device) ?? { left: perMinute, atMs: nowMs }
+    bucket.left = Math.min(perMinute, bucket.left + ((nowMs - bucket.atMs) * perMinute) / MINUTE_MS)
     bucket.atMs = nowMs
     this.#buckets.delete(device)
     this.#buckets.set(device, bucket)

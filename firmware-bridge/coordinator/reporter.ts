@@ -103,11 +103,12 @@ export class Reporter {
 
   /** Gives the number of the newest part that the coordinator has. */
   async #tell(part: OutboxPart, signal: AbortSignal): Promise<number> {
-    const { seq, devices, gone, states, readings, results } = part
+    const { seq, devices, gone, states, readings, results, rules } = part
     const body = {
       ...{ bridge: this.#init.bridge, session: this.#init.session, seq },
       ...{ devices: [...devices], gone: [...gone], states: [...states] },
       ...{ readings: [...readings], results: [...results] },
+      ...(rules && { rules: [...rules] }),
     } satisfies BridgeReport
     const request = { method: 'POST', path: '/mesh/v1/bridge/reports', body } as const
     const { response } = await this.#parts.endpoints.ask(request, signal)

@@ -58,7 +58,7 @@ export class BrokerDoor implements Door, Announcer {
   constructor(components: BrokerDoorComponents, init: BrokerDoorInit) {
     this.#components = { ...components, log: components.log.scope('broker') }
     this.#init = init
-    this.#options = optionsOf(init)
+    this.#options = { ...optionsOf(init), timerVariant: intervalsOf(components.clock) }
   }
 
   get isUp(): boolean {
@@ -238,6 +238,28 @@ export class BrokerDoor implements Door, Announcer {
 const BACKLOG_BYTES_MAX = 4 * 1024 * 1024
 /** A broker that does not read may hold up the end this long, in ms. */
 const END_MS = 1000
+
+/** What the library notices by that a link is half open: a ping after 15 s of silence, the end after 7.5 more. */
+function intervalsOf(clock: Clock): NonNullable<IClientOptions['timerVariant']> {
+  const running = new Map<number, CancelTimer>()
+  let newest = 0
+  const again = (id: number, fire: () => void, everyMs: number): void => {
+    const next = (): void => {
+      again(id, fire, everyMs)
+      fire()
+    }
+    running.set(id, clock.timer(everyMs, next))
+  }
+  const set = (fire: () => void, everyMs: number): number => {
+    again(++newest, fire, everyMs)
+    return newest
+  }
+  const clear = (id: number): void => {
+    running.get(id)?.()
+    running.delete(id)
+  }
+  return { set, clear } as unknown as NonNullable<IClientOptions['timerVariant']>
+}
 
 /** A URL as it may be logged. */
 export function shown(url: string): string {

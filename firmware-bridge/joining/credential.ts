@@ -23,6 +23,10 @@ export function mosquittoLine(device: string, key: string, random: Random): stri
   return `${device}:$7$${MOSQUITTO_ROUNDS}$${salt.toString('base64')}$${hash.toString('base64')}`
 }
 
+/** The line of Mosquitto's `psk_file` for a device: what its key stands for, in hexadecimal. */
+export const pskLine = (device: string, key: string): string =>
+  `${device}:${Buffer.from(key, 'base64url').toString('hex')}`
+
 /** Digits that a person reads off one screen and types at another. */
 export function newCode(random: Random): string {
   return String(Math.floor(random.next() * 1_000_000)).padStart(6, '0')

@@ -1,9 +1,9 @@
 /** Calls to the bridge itself: what the owner does with its devices from anywhere in the mesh. */
 import { Type } from 'typebox'
-import { LIMITS, parser, SkeinError, type BridgeCall, type DevicePolicy } from '../../mesh/protocol/index.ts'
+import { LIMITS, parser, SkeinError, type BridgeCall } from '../../mesh/protocol/index.ts'
 import type { Random } from '../../mesh/runtime/index.ts'
 import { upTopics } from '../messages/index.ts'
-import { mosquittoLine } from './credential.ts'
+import { mosquittoLine, pskLine } from './credential.ts'
 import { secretsHeader, type BrokerAddress } from './header.ts'
 import type { Register } from './register.ts'
 
@@ -11,6 +11,8 @@ const body = <P extends Parameters<typeof Type.Object>[0]>(properties: P) =>
   Type.Object(properties, { additionalProperties: false })
 const text = (maxLength: number) => Type.String({ minLength: 1, maxLength })
 const what = 'value of a call to the bridge'
+/** `null` is as the bridge has it. */
+const quota = (maximum: number) => Type.Optional(Type.Union([Type.Integer({ minimum: 1, maximum }), Type.Null()]))
 const name = text(64)
 const id = text(23)
 
@@ -24,6 +26,8 @@ const parsePolicy = parser(
     act: Type.Optional(Type.Enum(['no', 'confirm', 'yes'])),
     ask: Type.Optional(Type.Boolean()),
     local_only: Type.Optional(Type.Boolean()),
+    asks_per_minute: quota(LIMITS.deviceAsksPerMinuteMax),
+    tokens_per_day: quota(LIMITS.deviceTokensPerDayMax),
   }),
   what,
   'INVALID_REQUEST',
@@ -55,6 +59,7 @@ export async function manage(
         prefix: upTopics(added.id).replace(/\/up\/#$/, ''),
         header: secretsHeader(added.id, added.key, brokerAddress()),
         password_line: mosquittoLine(added.id, added.key, random),
+        psk_line: pskLine(added.id, added.key),
       }
     }
     case 'approve': {
@@ -75,7 +80,7 @@ export async function manage(
     }
     case 'policy': {
       const { id: device, ...change } = parsePolicy(value)
-      return { id: device, policy: await register.setPolicy(device, change as Partial<DevicePolicy>) }
+      return { id: device, policy: await register.setPolicy(device, change) }
     }
     default:
       throw new SkeinError('NOT_FOUND', `a bridge has no ${capability.slice(0, LIMITS.deviceTextLengthMax)}`)

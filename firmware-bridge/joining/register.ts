@@ -37,6 +37,11 @@ export interface Added {
   readonly key: string
 }
 
+type Quota = 'asks_per_minute' | 'tokens_per_day'
+
+/** What of a policy is to be otherwise; a quota that is `null` is as the bridge has it. */
+export type PolicyChange = Partial<Omit<DevicePolicy, Quota>> & { readonly [Q in Quota]?: number | null }
+
 export class Register {
   readonly #components: RegisterComponents
   readonly #init: RegisterInit
@@ -50,6 +55,7 @@ export class Register {
   readonly #granting = new Set<string>()
   /** Ports whose device was revoked: trust in ports does not bring it back. */
   readonly #distrusted = new Set<string>()
+  #changing: Promise<unknown> = Promise.resolve()
 
   private constructor(components: RegisterComponents, init: RegisterInit, devices: readonly StoredDevice[]) {
     this.#components = { ...components, log: components.log.scope('register') }
@@ -193,10 +199,21 @@ export class Register {
     await this.#components.store.change(id, { approval: null })
   }
 
-  /** @throws SkeinError NOT_FOUND. */
-  async setPolicy(id: string, change: Partial<DevicePolicy>): Promise<DevicePolicy> {
+  /** One change after the other: none undoes what another one has just forbidden. @throws SkeinError NOT_FOUND. */
+  setPolicy(id: string, change: PolicyChange): Promise<DevicePolicy> {
+    const done = this.#changing.then(() => this.#setPolicy(id, change))
+    this.#changing = done.catch(() => undefined)
+    return done
+  }
+
+  async #setPolicy(id: string, change: PolicyChange): Promise<DevicePolicy> {
     const device = this.#known(id)
-    const policy = { ...device.policy, ...change }
+    const { asks_per_minute: asks, tokens_per_day: tokens, ...rest } = { ...device.policy, ...change }
+    const policy: DevicePolicy = {
+      ...rest,
+      ...(typeof asks === 'number' && { asks_per_minute: asks }),
+      ...(typeof tokens === 'number' && { tokens_per_day: tokens }),
+    }
     await this.#components.store.change(id, { policy })
     this.#set({ ...this.#known(id), policy })
     for (const listener of this.#changed) listener(this.#known(id))

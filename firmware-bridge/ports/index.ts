@@ -12,6 +12,7 @@ import type {
   DeviceStateReport,
   DeviceValue,
   Reading,
+  RuleReport,
 } from '../../mesh/protocol/index.ts'
 import type { Charset, DownMessage, Format, MessageOf } from '../messages/index.ts'
 
@@ -92,6 +93,7 @@ export interface OutboxPart {
   readonly states: readonly DeviceStateReport[]
   readonly readings: readonly Reading[]
   readonly results: readonly CallResult[]
+  readonly rules?: readonly RuleReport[]
 }
 
 export interface Outbox {

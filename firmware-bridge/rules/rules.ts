@@ -3,9 +3,18 @@
  * acts: by the coordinator's desk of calls, as any client does, hence held to the device's policy, confirmation and rates.
  * Nothing is tried twice: what a crash interrupts is not done, and what may have been done is not done again.
  */
-import { asSkeinError, LIMITS, SkeinError, type CallOutcome, type Reading } from '../../mesh/protocol/index.ts'
+import {
+  asSkeinError,
+  LIMITS,
+  SkeinError,
+  type CallOutcome,
+  type Reading,
+  type RuleOutcome,
+  type RuleReport,
+} from '../../mesh/protocol/index.ts'
 import { withDeadline, type CancelTimer, type Clock, type Logger } from '../../mesh/runtime/index.ts'
 import type { BridgePart, Cancel, DeviceSessions, SessionView, Tally } from '../ports/index.ts'
+import { RuleOutcomes } from './outcomes.ts'
 import { questionOf, type LastReading, type RuleQuestion } from './question.ts'
 import { afterReading, fired, heldBack, isDue, NEW_STATE, type RuleState } from './rule-state.ts'
 import type { RuleStates, RuleStore } from './rule-store.ts'
@@ -34,6 +43,8 @@ export interface RulesComponents {
   readonly models: RuleModels
   readonly desk: RuleDesk
   readonly store: RuleStore
+  /** Of what came of rules that did not act. Resolves when it is durable. */
+  readonly tell: (reports: readonly RuleReport[]) => Promise<void>
   readonly clock: Clock
   readonly log: Logger
   readonly tally: Tally
@@ -52,6 +63,7 @@ export class Rules implements BridgePart {
   readonly name = 'rules'
   readonly #parts: RulesComponents
   readonly #rules: readonly Rule[]
+  readonly #outcomes: RuleOutcomes
   readonly #stop = new AbortController()
   /** Newest readings, by device and capability: what models are shown. */
   readonly #last = new Map<string, Map<string, LastReading>>()
@@ -65,6 +77,7 @@ export class Rules implements BridgePart {
   constructor(components: RulesComponents, rules: readonly Rule[]) {
     this.#parts = { ...components, log: components.log.scope('rules') }
     this.#rules = rules
+    this.#outcomes = new RuleOutcomes(components)
   }
 
   /** @throws SkeinError DATA_DIR_UNUSABLE. */
@@ -89,6 +102,7 @@ export class Rules implements BridgePart {
     this.#waiting.length = 0
     this.#stop.abort(new SkeinError('SHUTTING_DOWN', 'the bridge stops'))
     await Promise.all(this.#running)
+    await this.#outcomes.flush()
   }
 
   #take(session: SessionView, { name, value, atMs }: Reading): void {
@@ -100,7 +114,7 @@ export class Rules implements BridgePart {
       const { state, isMet } = afterReading(rule, before, value)
       if (isMet) this.#met(rule, session, state)
       else if (state !== before) {
-        this.#keep(rule, session.id, state).catch(() => this.#parts.tally.count('rule_not_recorded'))
+        this.#keep(rule, session.id, state).catch(() => this.#outcomes.count(rule.name, session.id, 'not_recorded'))
       }
     }
   }
@@ -135,14 +149,15 @@ export class Rules implements BridgePart {
   }
 
   #met(rule: Rule, session: SessionView, state: RuleState): void {
-    const { clock, tally, log } = this.#parts
+    const { clock, log } = this.#parts
+    const came = (outcome: RuleOutcome): void => this.#outcomes.count(rule.name, session.id, outcome)
     const nowMs = clock.wallMs()
     // who may not be read is not read by rules either
     const held = session.policy.read ? heldBack(rule, state, nowMs) : 'not_permitted'
     const kept = this.#keep(rule, session.id, held === undefined ? fired(rule, state, nowMs) : state)
     if (held !== undefined) {
-      tally.count(`rule_${held}`)
-      kept.catch(() => tally.count('rule_not_recorded'))
+      came(held)
+      kept.catch(() => came('not_recorded'))
       return
     }
     const firing = { rule, session, atMs: clock.nowMs() }
@@ -150,7 +165,7 @@ export class Rules implements BridgePart {
       () => this.#enqueue(firing),
       (error: unknown) => {
         // not known to be durable, hence not done: another start might do it again
-        tally.count('rule_not_recorded')
+        came('not_recorded')
         log.warn({ err: error, rule: rule.name, device: session.id }, 'a rule did nothing: it could not be recorded')
       },
     )
@@ -158,7 +173,8 @@ export class Rules implements BridgePart {
 
   #enqueue(firing: Firing): void {
     if (this.#stop.signal.aborted) return
-    if (this.#waiting.length >= LIMITS.rulesWaitingMax) return this.#parts.tally.count('rule_busy')
+    if (this.#waiting.length >= LIMITS.rulesWaitingMax)
+      return this.#outcomes.count(firing.rule.name, firing.session.id, 'busy')
     this.#waiting.push(firing)
     this.#pump()
   }
@@ -177,7 +193,7 @@ export class Rules implements BridgePart {
 
   /** Does not throw. */
   async #run({ rule, session, atMs }: Firing): Promise<void> {
-    const { clock, log, tally } = this.#parts
+    const { clock, log } = this.#parts
     const about = { rule: rule.name, device: session.id }
     const late = (): SkeinError => new SkeinError('TASK_EXPIRED', 'the reason of the rule is an old one by now')
     const leftMs = LIMITS.ruleMs - (clock.nowMs() - atMs)
@@ -187,11 +203,11 @@ export class Rules implements BridgePart {
       )
       const acts = rule.act.filter(({ on = 'yes' }) => answer === undefined || on === answer)
       log.info({ ...about, ...(answer !== undefined && { answer }), acts: acts.length }, 'a rule is met')
-      if (acts.length === 0) tally.count('rule_declined')
+      if (acts.length === 0) this.#outcomes.count(rule.name, session.id, 'declined')
       for (const act of acts) await this.#act(rule, session.id, act)
     } catch (thrown) {
       if (this.#stop.signal.aborted) return
-      tally.count('rule_not_asked')
+      this.#outcomes.count(rule.name, session.id, 'not_asked')
       log.warn({ ...about, err: thrown }, 'a rule did nothing: its model did not answer')
     }
   }
@@ -214,7 +230,7 @@ export class Rules implements BridgePart {
       log.info({ ...told, outcome }, 'a rule has acted')
     } catch (thrown) {
       const error = asSkeinError(thrown, 'COORDINATOR_UNREACHABLE')
-      tally.count(error.code === 'FORBIDDEN' ? 'rule_forbidden' : 'rule_not_acted')
+      this.#outcomes.count(rule, about, error.code === 'FORBIDDEN' ? 'forbidden' : 'not_acted')
       log.warn({ ...told, err: error }, 'what a rule wanted was not done, or nobody knows')
     }
   }

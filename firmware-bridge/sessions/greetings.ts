@@ -1,5 +1,5 @@
 /** From the first word of a device to its session: what it says of itself is made durable before it is welcomed. */
-import { asSkeinError, LIMITS } from '../../mesh/protocol/index.ts'
+import { asSkeinError, LIMITS, type DevicePolicy } from '../../mesh/protocol/index.ts'
 import type { Clock, Logger, Random } from '../../mesh/runtime/index.ts'
 import type { Register } from '../joining/index.ts'
 import type { Caps, CompactError, Format, Hello } from '../messages/index.ts'
@@ -133,9 +133,15 @@ export class Greetings {
     if (this.#writing.has(key)) return
     this.#writing.add(key)
     try {
-      await store.hello(session.descriptor, session.boot)
-      // it was revoked meanwhile
-      if (register.device(session.id) === undefined) return
+      let told: DevicePolicy
+      do {
+        told = session.policy
+        await store.hello(session.descriptor, session.boot)
+        const device = register.device(session.id)
+        // it was revoked meanwhile, or its owner has changed what it may
+        if (device === undefined) return
+        session.policy = device.policy
+      } while (session.policy !== told)
       onWelcome(session, hello, boots.current(session.id) !== session.boot)
       await register.arrived(session.id)
     } catch (error) {

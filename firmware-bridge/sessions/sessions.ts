@@ -426,11 +426,12 @@ export class Sessions implements DeviceSessions, DoorListener, BridgePart {
     session.door.cut(session.origin)
   }
 
-  #changed({ id, policy }: StoredDevice): void {
+  /** The coordinator is told at once, also of a device that this start of the bridge has not heard. */
+  #changed({ id, policy, descriptor, boot }: StoredDevice): void {
     const session = this.#sessions.get(id)
-    if (session === undefined) return
-    session.policy = policy
-    this.#telemetry.describe(session)
+    if (session) session.policy = policy
+    if (session) this.#telemetry.describe(session)
+    else if (descriptor && boot !== undefined) this.#telemetry.redescribe({ ...descriptor, policy }, boot)
   }
 
   /** Asks the devices behind `door` that have no session to say hello, a few each second. */

@@ -1,5 +1,11 @@
 /** Readings of devices: held to what the device said of its capabilities, recorded, and only then acknowledged. */
-import { asSkeinError, LIMITS, type DeviceValue, type Reading } from '../../mesh/protocol/index.ts'
+import {
+  asSkeinError,
+  LIMITS,
+  type DeviceDescriptor,
+  type DeviceValue,
+  type Reading,
+} from '../../mesh/protocol/index.ts'
 import type { Clock, Logger, Random } from '../../mesh/runtime/index.ts'
 import { checkValue, compactOfCode, type CapabilityRef, type CompactError, type MessageOf } from '../messages/index.ts'
 import type { Tally } from '../ports/index.ts'
@@ -73,9 +79,14 @@ export class Telemetry {
   }
 
   /** Makes what is known of the device durable, for the report as well. */
-  describe(session: Session): void {
+  describe({ descriptor, boot }: Session): void {
+    this.redescribe(descriptor, boot)
+  }
+
+  /** @param boot the device's newest: another one would count its readings anew. */
+  redescribe(descriptor: DeviceDescriptor, boot: number): void {
     const { store, tally } = this.#components
-    store.hello(session.descriptor, session.boot).catch((error: unknown) => {
+    store.hello(descriptor, boot).catch((error: unknown) => {
       tally.count(compactOfCode(asSkeinError(error).code))
     })
   }

@@ -9,6 +9,7 @@ import type {
   DevicePolicy,
   DeviceStateReport,
   Reading,
+  RuleReport,
 } from '../../mesh/protocol/index.ts'
 import type { Outbox } from '../ports/index.ts'
 
@@ -73,6 +74,8 @@ export interface DeviceStore extends Outbox {
   /** Readings that the bridge has made itself; they have no number. */
   derived(readings: readonly Reading[]): Promise<void>
   state(state: DeviceStateReport): Promise<void>
+  /** What came of rules; at most as many as one report has. */
+  ruled(reports: readonly RuleReport[]): Promise<void>
   /** Never given before, also by a former start. */
   nextCommand(): number
   /** False when the call is known, whatever became of it. */

@@ -6,6 +6,7 @@ import {
   type DeviceDescriptor,
   type DeviceStateReport,
   type Reading,
+  type RuleReport,
 } from '../../mesh/protocol/index.ts'
 import type { Cancel, OutboxPart } from '../ports/index.ts'
 import type { DeviceChange, DeviceStore, NewDevice, StoredCall, StoredDevice } from './device-store.ts'
@@ -64,8 +65,8 @@ export class MemoryDeviceStore implements DeviceStore {
 
   async describeAll(): Promise<void> {
     await this.#disk()
-    for (const { descriptor } of this.#devices.values())
-      if (descriptor) this.#add({ kind: 'device', payload: descriptor })
+    for (const { descriptor, policy } of this.#devices.values())
+      if (descriptor) this.#add({ kind: 'device', payload: { ...descriptor, policy } })
   }
 
   async tele(id: string, boot: number, n: number, readings: readonly Reading[]): Promise<boolean> {
@@ -87,6 +88,12 @@ export class MemoryDeviceStore implements DeviceStore {
   async state(state: DeviceStateReport): Promise<void> {
     await this.#disk()
     this.#add({ kind: 'state', payload: state })
+  }
+
+  async ruled(reports: readonly RuleReport[]): Promise<void> {
+    this.#checkRoom()
+    await this.#disk()
+    this.#add({ kind: 'rules', payload: reports })
   }
 
   nextCommand(): number {

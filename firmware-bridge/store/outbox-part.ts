@@ -5,6 +5,7 @@ import {
   type DeviceDescriptor,
   type DeviceStateReport,
   type Reading,
+  type RuleReport,
 } from '../../mesh/protocol/index.ts'
 import type { OutboxPart } from '../ports/index.ts'
 
@@ -14,6 +15,7 @@ export type OutboxEntry =
   | { readonly kind: 'state'; readonly payload: DeviceStateReport }
   | { readonly kind: 'readings'; readonly payload: readonly Reading[] }
   | { readonly kind: 'result'; readonly payload: CallResult }
+  | { readonly kind: 'rules'; readonly payload: readonly RuleReport[] }
 
 /** Of the entries in a report; the rest of its bytes is around them. */
 const BYTES_MAX = LIMITS.bridgeReportBytesMax - 64 * 1024
@@ -26,6 +28,7 @@ export class PartBounds {
   #states = 0
   #readings = 0
   #results = 0
+  #rules = 0
 
   /** False when `entry`, of `bytes` as JSON, belongs into the next part. */
   take(entry: OutboxEntry, bytes: number): boolean {
@@ -42,6 +45,8 @@ export class PartBounds {
         return (this.#readings += entry.payload.length) <= LIMITS.bridgeReportReadingsMax
       case 'result':
         return ++this.#results <= LIMITS.bridgeReportResultsMax
+      case 'rules':
+        return (this.#rules += entry.payload.length) <= LIMITS.bridgeReportRulesMax
     }
   }
 }
@@ -56,6 +61,7 @@ export function partOf(seq: number, entries: readonly OutboxEntry[]): OutboxPart
   const states: DeviceStateReport[] = []
   const readings: Reading[] = []
   const results: CallResult[] = []
+  const rules: RuleReport[] = []
   for (const entry of entries) {
     switch (entry.kind) {
       case 'device':
@@ -74,7 +80,11 @@ export function partOf(seq: number, entries: readonly OutboxEntry[]): OutboxPart
         break
       case 'result':
         results.push(entry.payload)
+        break
+      case 'rules':
+        rules.push(...entry.payload)
     }
   }
-  return { seq, devices: [...devices.values()], gone: [...gone], states, readings, results }
+  const always = { seq, devices: [...devices.values()], gone: [...gone], states, readings, results }
+  return { ...always, ...(rules.length > 0 && { rules }) }
 }

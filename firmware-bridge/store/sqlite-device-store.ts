@@ -9,6 +9,7 @@ import {
   type DevicePolicy,
   type DeviceStateReport,
   type Reading,
+  type RuleReport,
 } from '../../mesh/protocol/index.ts'
 import type { Cancel, Database, OutboxPart, SqlRow, Statement } from '../ports/index.ts'
 import type {
@@ -106,8 +107,11 @@ class SqliteDeviceStore implements DeviceStore {
   }
 
   async describeAll(): Promise<void> {
-    const rows = await this.#db.read('SELECT descriptor FROM devices WHERE descriptor IS NOT NULL')
-    const entries = rows.map((row): OutboxEntry => ({ kind: 'device', payload: parse(row['descriptor']) }))
+    const rows = await this.#db.read('SELECT descriptor, policy FROM devices WHERE descriptor IS NOT NULL')
+    const entries = rows.map(({ descriptor, policy }): OutboxEntry => {
+      // what its owner lets others do may have changed since it said hello
+      return { kind: 'device', payload: { ...parse<DeviceDescriptor>(descriptor), policy: parse(policy) } }
+    })
     if (entries.length > 0) await this.#write(undefined, ...entries)
   }
 
@@ -132,6 +136,11 @@ class SqliteDeviceStore implements DeviceStore {
 
   async state(state: DeviceStateReport): Promise<void> {
     await this.#write(undefined, { kind: 'state', payload: state })
+  }
+
+  async ruled(reports: readonly RuleReport[]): Promise<void> {
+    this.#checkRoom()
+    await this.#write(undefined, { kind: 'rules', payload: reports })
   }
 
   nextCommand(): number {

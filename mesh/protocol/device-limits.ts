@@ -50,6 +50,8 @@ export const DEVICE_LIMITS = {
   bridgeReportReadingsMax: 5000,
   /** Outcomes of calls of one report of a bridge. */
   bridgeReportResultsMax: 1000,
+  /** What came of rules in one report of a bridge, by rule, device and outcome. */
+  bridgeReportRulesMax: 256,
   /** Readings of devices are kept this long. */
   deviceReadingsRetentionMs: 7 * 24 * 3_600_000,
   /** Ended calls of devices are kept this long. */
@@ -100,6 +102,10 @@ export const DEVICE_LIMITS = {
   askPromptBytesMax: 16 * 1024,
   /** Answer to a device, in UTF-8, whatever it asks for. */
   askAnswerBytesMax: 16 * 1024,
+  /** Questions that an owner may let one device ask in a minute. */
+  deviceAsksPerMinuteMax: 1200,
+  /** Tokens, of questions and answers, that an owner may let one device have in a day. */
+  deviceTokensPerDayMax: 1_000_000_000,
   /** Questions of one device that have no end yet. */
   asksPerDeviceMax: 4,
   /** Questions of all devices of a bridge that have no end yet. */

@@ -76,6 +76,10 @@ export const DevicePolicySchema = Type.Object(
     ask: Type.Boolean(),
     /** What it asks stays on the owner's machines. */
     local_only: Type.Boolean(),
+    /** Questions that it may ask in a minute; as its bridge has it, when absent. */
+    asks_per_minute: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.deviceAsksPerMinuteMax })),
+    /** Tokens that its questions and their answers may take in a day (UTC); as its bridge has it, when absent. */
+    tokens_per_day: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.deviceTokensPerDayMax })),
   },
   { title: 'DevicePolicy' },
 )
@@ -144,6 +148,29 @@ export const CallResultSchema = Type.Object({
 })
 export type CallResult = Static<typeof CallResultSchema>
 
+/**
+ * What came of an owner's rule whose condition was met, where that is no call: it was held back (`cooldown`, `per_hour`, `busy`,
+ * `not_permitted`: the device may not be read), its model said no (`declined`) or nothing (`not_asked`), a call of it was refused
+ * (`forbidden`) or could not be made (`not_acted`), or it could not be written down (`not_recorded`).
+ */
+export const RULE_OUTCOMES = [
+  ...(['cooldown', 'per_hour', 'busy', 'not_permitted', 'declined'] as const),
+  ...(['not_asked', 'forbidden', 'not_acted', 'not_recorded'] as const),
+] as const
+export type RuleOutcome = (typeof RULE_OUTCOMES)[number]
+
+export const RuleReportSchema = Type.Object({
+  rule: Type.String({ pattern: RULE_NAME }),
+  /** Whose reading met it. */
+  device: deviceId(),
+  outcome: Type.Enum([...RULE_OUTCOMES]),
+  /** Since it was told last. */
+  times: count(2 ** 32 - 1, 1),
+  /** Of the last of them. */
+  atMs: atMs(),
+})
+export type RuleReport = Static<typeof RuleReportSchema>
+
 /** `POST /mesh/v1/bridge/reports`: what happened at a bridge since its last report. Later entries are newer. */
 export const BridgeReportSchema = Type.Object(
   {
@@ -159,6 +186,7 @@ export const BridgeReportSchema = Type.Object(
     states: list(DeviceStateReportSchema, LIMITS.bridgeReportReadingsMax),
     readings: list(ReadingSchema, LIMITS.bridgeReportReadingsMax),
     results: list(CallResultSchema, LIMITS.bridgeReportResultsMax),
+    rules: Type.Optional(list(RuleReportSchema, LIMITS.bridgeReportRulesMax)),
     /** Boards that ask to be let in, by the codes that they show; for those who watch events. */
     claims: Type.Optional(
       list(Type.Object({ code: text(32, 1), class: Type.Optional(text(12)) }), LIMITS.bridgeReportDevicesMax),

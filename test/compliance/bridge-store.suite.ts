@@ -1,6 +1,6 @@
 /** What every store of a bridge's devices must do. */
 import { describe, expect, it } from 'vitest'
-import type { BridgeCall, DeviceDescriptor, Reading } from '../../mesh/protocol/index.ts'
+import { LIMITS, type BridgeCall, type DeviceDescriptor, type Reading } from '../../mesh/protocol/index.ts'
 import { FIRST_POLICY, type DeviceStore, type NewDevice } from '../../firmware-bridge/store/index.ts'
 
 export const newDevice = (id: string, rest: Partial<NewDevice> = {}): NewDevice => ({
@@ -173,6 +173,32 @@ export function bridgeStoreSuite(open: () => Promise<DeviceStore>): void {
       await store.describeAll()
       expect((await store.next())!.devices.map(({ id }) => id)).toEqual(['a'])
     })
+
+    it('describes them with the policy that holds, which may be newer than their hello', async () => {
+      const store = await open()
+      await store.add(newDevice('a'))
+      await store.hello(descriptorOf('a'), 7)
+      await store.recorded((await store.next())!.seq)
+      const policy = { ...descriptorOf('a').policy, act: 'no', local_only: true } as const
+      await store.change('a', { policy })
+      await store.describeAll()
+      expect((await store.next())!.devices).toEqual([{ ...descriptorOf('a'), policy }])
+    })
+  })
+
+  it('reports what came of rules, once, in the parts where it belongs', async () => {
+    const store = await open()
+    await store.add(newDevice('a'))
+    const report = { rule: 'vent-opens', device: 'a', outcome: 'cooldown', times: 3, atMs: 5 } as const
+    await store.ruled([report])
+    const part = (await store.next())!
+    expect(part.rules).toEqual([report])
+    await store.recorded(part.seq)
+    await store.ruled(Array.from({ length: LIMITS.bridgeReportRulesMax }, () => report))
+    await store.ruled([report])
+    expect((await store.next())!.rules).toHaveLength(LIMITS.bridgeReportRulesMax)
+    await store.recorded((await store.next())!.seq)
+    expect((await store.next())!.rules).toEqual([report])
   })
 
   describe('calls', () => {

@@ -208,6 +208,31 @@ describe('a board that is examined', () => {
     expect(desk.command(4, BYTES).value).toBe(0)
   })
 
+  it('tells again under its number what nobody acknowledged, and nothing newer until then', () => {
+    const desk = exam()
+    desk.join()
+    const told = (): number[] => desk.said.flatMap((message) => (message.kind === 'tele' ? [message.n] : []))
+    expect(desk.command(1, ECHO, 'tell')).toMatchObject({ ok: true })
+    expect(desk.last('tele')).toMatchObject({ n: 1, a: true })
+    desk.step(7000)
+    expect(told()).toEqual([1, 1, 1])
+    expect(desk.command(2, ECHO, 'tell')).toMatchObject({ ok: false })
+    desk.send({ kind: 'ack', n: 1 })
+    desk.step(7000)
+    expect(told()).toEqual([1, 1, 1])
+    expect(desk.command(3, ECHO, 'tell')).toMatchObject({ ok: true })
+    expect(told()).toEqual([1, 1, 1, 2])
+  })
+
+  it('is told what a model says of its readings', () => {
+    const desk = exam()
+    desk.join()
+    desk.send({ kind: 'class', c: 1, label: 'stuck', score: 0.75 })
+    desk.step(50)
+    expect(desk.command(1, CRC).value).toBe(crc16(new TextEncoder().encode('stuck')))
+    expect([desk.command(2, BYTES).value, desk.command(3, ERROR).value]).toEqual([105, 75])
+  })
+
   it('is told why there is no answer', () => {
     const desk = exam()
     desk.join()

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { silentLogger, SystemRandom } from '../../mesh/runtime/index.ts'
 import { Bridge } from '../../firmware-bridge/index.ts'
@@ -13,6 +14,7 @@ import { clock, freePort, mqttDevice, until, type TestClient } from './bridge.ha
 const PLUGIN = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib', '/usr/local/lib']
 const ADMIN = { username: 'admin', password: 'of-the-admin' }
 const CONFIG = 'homeassistant/device/skein-greenhouse/config'
+const CLAIMS_ACL = fileURLToPath(new URL('../../deploy/mosquitto/skein-claims.acl', import.meta.url))
 const ROOT = 'skein/v1/bridge/attic/ha/greenhouse'
 
 const pluginPath = (): string => PLUGIN.map((at) => join(at, 'mosquitto_dynamic_security.so')).find(existsSync)!
@@ -20,6 +22,7 @@ const pluginPath = (): string => PLUGIN.map((at) => join(at, 'mosquitto_dynamic_
 describe('a house with a broker of its own', () => {
   let folder: string
   let port: number
+  let claimPort: number
   let broker: ChildProcess
   let bridge: Bridge
   let watcher: TestClient
@@ -35,6 +38,7 @@ describe('a house with a broker of its own', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'skein-home-'))
     port = await freePort()
+    claimPort = await freePort()
     const security = join(folder, 'security.json')
     execFileSync('mosquitto_ctrl', ['dynsec', 'init', security, ADMIN.username, ADMIN.password])
     // its administrator may then publish elsewhere too; done over the broker it would cut that one off
@@ -44,8 +48,9 @@ describe('a house with a broker of its own', () => {
     const asRoot = process.getuid?.() === 0 ? 'user root\n' : ''
     await writeFile(
       join(folder, 'mosquitto.conf'),
-      `${asRoot}set_tcp_nodelay true\nlistener ${port} 127.0.0.1\nallow_anonymous false\n` +
-        `plugin ${pluginPath()}\nplugin_opt_config_file ${security}\n`,
+      `${asRoot}per_listener_settings true\nset_tcp_nodelay true\nlistener ${port} 127.0.0.1\nallow_anonymous false\n` +
+        `plugin ${pluginPath()}\nplugin_opt_config_file ${security}\n` +
+        `listener ${claimPort} 127.0.0.1\nallow_anonymous true\nacl_file ${CLAIMS_ACL}\n`,
     )
     broker = spawn('mosquitto', ['-c', join(folder, 'mosquitto.conf')], { stdio: 'ignore' })
     for (;;) {
@@ -149,6 +154,24 @@ describe('a house with a broker of its own', () => {
     const again = await mqttDevice(port, { clientId: 'greenhouse', username: 'greenhouse', password: key })
     expect(again.client.connected).toBe(true)
     again.client.end(true)
+  })
+
+  it('lets a board in that has claimed at the listener for that, as a user of its own', async () => {
+    const claiming = await mqttDevice(claimPort, { clientId: 'c0ffee', username: 'claim' })
+    await claiming.client.subscribeAsync('skein/v1/claim/c0ffee/down')
+    const claim = (): void =>
+      void claiming.client.publish('skein/v1/claim/c0ffee/up', JSON.stringify({ v: 1, code: '471100', class: 'esp32' }))
+    claim()
+    await until(() => bridge.register.claims()[0])
+    const id = await bridge.register.approve('471100', 'Lamp')
+    claim()
+    const { payload } = await until(() => claiming.heard[0])
+    claiming.client.end(true)
+    const granted = JSON.parse(payload) as { id: string; key: string }
+    expect(granted.id).toBe(id)
+    const lamp = await mqttDevice(port, { clientId: id, username: id, password: granted.key })
+    expect(lamp.client.connected).toBe(true)
+    lamp.client.end(true)
   })
 
   it('says that it is gone when it stops', async () => {

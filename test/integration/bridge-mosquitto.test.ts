@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, Socket, type AddressInfo } from 'node:net'
 import { Aedes } from 'aedes'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { SeededRandom, silentLogger, SystemRandom } from '../../mesh/runtime/index.ts'
+import { SeededRandom, silentLogger, SystemRandom, type CancelTimer, type Clock } from '../../mesh/runtime/index.ts'
 import { Counts } from '../../firmware-bridge/counts.ts'
 import { BrokerDoor } from '../../firmware-bridge/doors/index.ts'
 import { mosquittoLine } from '../../firmware-bridge/joining/credential.ts'
@@ -189,6 +189,62 @@ describe('at Mosquitto', () => {
     door.send(to('a'), message('again'))
     await until(() => a.heard.length > 0)
     expect(told.ups).toEqual([false, true])
+  })
+})
+
+/** A clock whose long timers, those by which a link is watched, go off when a test says so. */
+class WatchedClock implements Clock {
+  readonly #watches = new Set<() => void>()
+
+  wallMs(): number {
+    return clock.wallMs()
+  }
+  nowMs(): number {
+    return clock.nowMs()
+  }
+  timer(delayMs: number, fire: () => void): CancelTimer {
+    if (delayMs < 5000) return clock.timer(delayMs, fire)
+    const watch = (): void => {
+      this.#watches.delete(watch)
+      fire()
+    }
+    this.#watches.add(watch)
+    return () => void this.#watches.delete(watch)
+  }
+  elapse(): void {
+    for (const watch of [...this.#watches]) watch()
+  }
+}
+
+describe('at a Mosquitto that freezes', () => {
+  it('leaves the half-open link, whatever it has to send meanwhile, and comes back when the broker does', async () => {
+    const broker = await Mosquitto.start([mosquittoLine('skein-bridge', KEYS['skein-bridge']!, random)])
+    const played = new WatchedClock()
+    const told = new Told()
+    const door = new BrokerDoor(
+      { clock: played, random: new SeededRandom(7), log: silentLogger, tally: new Counts() },
+      { url: `mqtt://127.0.0.1:${broker.port}`, bridge: 'attic', user: 'skein-bridge', password: 'of-the-bridge' },
+    )
+    try {
+      door.listen(told)
+      await door.start()
+      await until(() => door.isUp)
+      broker.freeze()
+      // a half of the time that silence may last, then a ping, then the end
+      for (let elapsed = 0; elapsed < 3; elapsed++) {
+        expect(door.send(to('a'), message('x'))).toBe(true)
+        played.elapse()
+      }
+      await until(() => !door.isUp)
+      expect(door.send(to('a'), message('x'))).toBe(false)
+      broker.thaw()
+      await until(() => door.isUp)
+      expect(told.ups).toEqual([true, false, true])
+    } finally {
+      broker.thaw()
+      await door.stop()
+      await broker.stop()
+    }
   })
 })
 

@@ -1,7 +1,7 @@
 /** What the tests of the bridge's doors share: real devices over MQTT, a real Mosquitto, and what a door told. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { appendFile, chmod, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { connect as connectTcp, createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -71,10 +71,22 @@ export async function mqttDevice(port: number, options: IClientOptions): Promise
   return made
 }
 
+/** What the encrypted listeners of the configuration that ships need. */
+export interface Secrets {
+  /** Lines of the file of pre-shared keys. */
+  readonly psk: readonly string[]
+  /** PEM. */
+  readonly cert: string
+  readonly key: string
+}
+
 /** Mosquitto with the configuration that ships, at ports of its own. */
 export class Mosquitto {
   readonly port: number
   readonly claimPort: number
+  /** Of the encrypted listeners, where there are secrets. */
+  tlsPort = 0
+  pskPort = 0
   readonly folder: string
   #child: ChildProcess | undefined
 
@@ -85,7 +97,7 @@ export class Mosquitto {
   }
 
   /** @param lines of its password file. */
-  static async start(lines: readonly string[]): Promise<Mosquitto> {
+  static async start(lines: readonly string[], secrets?: Secrets): Promise<Mosquitto> {
     const folder = await mkdtemp(join(tmpdir(), 'skein-mosquitto-'))
     const made = new Mosquitto(folder, await freePort(), await freePort())
     await cp(DEPLOY, folder, { recursive: true })
@@ -95,11 +107,25 @@ export class Mosquitto {
       .replace('listener 1883', `listener ${made.port} 127.0.0.1`)
       .replace('listener 1884', `listener ${made.claimPort} 127.0.0.1`)
     // started by root it would become another user, who may not read here
-    await writeFile(join(folder, 'skein.conf'), `user ${process.getuid?.() === 0 ? 'root' : ''}\n${conf}`)
+    const user = `user ${process.getuid?.() === 0 ? 'root' : ''}\n`
+    await writeFile(join(folder, 'skein.conf'), `${user}${conf}${secrets ? await made.#encrypted(secrets) : ''}`)
     await writeFile(join(folder, 'skein.passwd'), `${lines.join('\n')}\n`)
     await chmod(folder, 0o755)
     await made.up()
     return made
+  }
+
+  /** As `include_dir` does, which reads it behind the other. */
+  async #encrypted({ psk, cert, key }: Secrets): Promise<string> {
+    this.tlsPort = await freePort()
+    this.pskPort = await freePort()
+    await writeFile(join(this.folder, 'skein-cert.pem'), cert)
+    await writeFile(join(this.folder, 'skein-key.pem'), key)
+    await writeFile(join(this.folder, 'skein.psk'), `${psk.join('\n')}\n`)
+    return (await readFile(join(DEPLOY, 'skein.tls.conf'), 'utf8'))
+      .replaceAll('/etc/mosquitto', this.folder)
+      .replace('listener 8883', `listener ${this.tlsPort} 127.0.0.1`)
+      .replace('listener 8884', `listener ${this.pskPort} 127.0.0.1`)
   }
 
   /** Of the process that runs. */
@@ -120,9 +146,24 @@ export class Mosquitto {
     }
   }
 
+  /** More lines of its files of passwords and of pre-shared keys, which it reads again. */
+  async admit(passwords: readonly string[], psk: readonly string[] = []): Promise<void> {
+    await appendFile(join(this.folder, 'skein.passwd'), passwords.map((line) => `${line}\n`).join(''))
+    if (psk.length > 0) await appendFile(join(this.folder, 'skein.psk'), psk.map((line) => `${line}\n`).join(''))
+    this.reload()
+  }
+
   /** Reads its password file again. */
   reload(): void {
     this.#child?.kill('SIGHUP')
+  }
+
+  /** It holds its connections and answers nothing, until it is thawed. */
+  freeze(): void {
+    this.#child?.kill('SIGSTOP')
+  }
+  thaw(): void {
+    this.#child?.kill('SIGCONT')
   }
 
   /** As a power cut does. */

@@ -213,6 +213,15 @@ describe('bridges', () => {
       ask('POST', '/v1/chat/completions', key, CHAT, { 'x-skein-device': device })
     expect((await chat('greenhouse')).status).toBe(200)
     expect(running.twin.calls.at(-1)!.request).toMatchObject({ tenant: 'device:greenhouse', localOnly: true })
+    // its owner's word holds from the next question on, whatever the bridge says
+    await describeDevice({ local_only: false })
+    await chat('greenhouse')
+    expect(running.twin.calls.at(-1)!.request).not.toHaveProperty('localOnly', true)
+    await describeDevice({ local_only: true })
+    const asked = { ...CHAT, skein: { local_only: false } }
+    const headers = { 'x-skein-device': 'greenhouse' }
+    expect((await ask('POST', '/v1/chat/completions', keys.bridge, asked, headers)).status).toBe(200)
+    expect(running.twin.calls.at(-1)!.request).toMatchObject({ localOnly: true })
     expect((await chat('nothing')).status).toBe(400)
     expect((await chat('greenhouse', keys.act)).status).toBe(403)
     await describeDevice({ ask: false })

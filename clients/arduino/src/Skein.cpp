@@ -1,7 +1,7 @@
 #include "Skein.h"
 
 // Repeats, in ms: what is not answered was lost.
-static const uint16_t HELLO_MS = 2000, ASK_MS = 2000, CREDIT_MS = 5000;
+static const uint16_t HELLO_MS = 2000, ASK_MS = 2000, CREDIT_MS = 5000, TELE_MS = 3000;
 static const uint16_t REVOKED_MS = 60000;
 // What an `infer` or a `prompt` has besides its text, at most.
 static const uint8_t ASK_OVERHEAD = 28, PROMPT_OVERHEAD = 8;
@@ -89,10 +89,21 @@ void Skein::hello() {
 }
 
 bool Skein::tell(bool wantsAck) {
-  if (!isWelcome_) return false;
+  if (!isWelcome_ || isAwaited_) return false;
+  isAwaited_ = wantsAck;
+  tele_++;
+  if (sayTele()) return true;
+  // none of that number was sent: the next one has it
+  isAwaited_ = false;
+  tele_--;
+  return false;
+}
+
+bool Skein::sayTele() {
+  teleMs_ = millis();
   open(3);
-  out_.number(tele_ + 1);
-  if (wantsAck) out_.digit(1);
+  out_.number(tele_);
+  if (isAwaited_) out_.digit(1);
   else out_.null();
   uint8_t sensors = 0;
   for (uint8_t at = 0; at < count_; at++)
@@ -105,9 +116,7 @@ bool Skein::tell(bool wantsAck) {
     out_.number(at);
     out_.value(value);
   }
-  if (!say(SKEIN_TELE)) return false;
-  tele_++;
-  return true;
+  return say(SKEIN_TELE);
 }
 
 void Skein::log(SkeinText text) {
@@ -285,8 +294,11 @@ void Skein::take() {
     open(1);
     out_.number(first);
     say(SKEIN_PING);
-  } else if (type == SKEIN_ACK) recorded_ = first;
-  else if (type == SKEIN_CMD) onCmd(fields);
+  } else if (type == SKEIN_ACK) {
+    recorded_ = first;
+    if (first == tele_) isAwaited_ = false;
+  } else if (type == SKEIN_CMD) onCmd(fields);
+  else if (type == SKEIN_CLASS && label_) label_((uint8_t)first, fields[1], fields[2]);
   if ((uint16_t)first != askId_) return;
   if (type == SKEIN_FAIL) end((uint8_t)fields[1].integer);
   else if (type == SKEIN_CHUNK || type == SKEIN_ACCEPT) {
@@ -319,10 +331,10 @@ void Skein::loop() {
     hello();
     return;
   }
-  if (every_ && now - teleMs_ >= every_) {
-    teleMs_ = now;
-    tell();
-  }
   // not `now`: something may have been said since
+  const uint32_t silence = millis() - teleMs_;
+  if (isAwaited_) {
+    if (silence >= TELE_MS) sayTele();
+  } else if (every_ && silence >= every_) tell();
   if (beatMs_ && millis() - saidMs_ >= beatMs_) awake();
 }

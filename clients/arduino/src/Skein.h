@@ -60,6 +60,10 @@ struct SkeinPiece {
 };
 typedef void (*SkeinAnswer)(const SkeinPiece &piece);
 
+// What a sensor model of the mesh says of readings: of the capability at that place in the order of their description, from 0,
+// a label such as `stuck`, a text that is not ended by a zero, and a score from 0 to 1.
+typedef void (*SkeinLabel)(uint8_t capability, const SkeinValue &label, const SkeinValue &score);
+
 struct SkeinAsk {
   uint16_t ttlS;      // something must have come by then
   uint16_t bytesMax;  // of the whole answer; 0: as the bridge has it
@@ -95,8 +99,10 @@ class Skein {
   void loop();
 
   bool isReady() const { return isWelcome_; }
-  // Tells all sensors now. `wantsAck`: recorded() grows to this message's number() once it is recorded.
+  // Tells all sensors now. `wantsAck`: it is told again under its number, with what the sensors have then, until it is
+  // recorded and recorded() is that number; until then nothing newer is told, and this is false.
   bool tell(bool wantsAck = false);
+  // Of the message that is told now, while sensors are read; else of the last one.
   uint32_t number() const { return tele_; }
   uint32_t recorded() const { return recorded_; }
 
@@ -104,6 +110,7 @@ class Skein {
   // `choices`: F("open|closed"), at most 23 of them, with SKEIN_CHOICE.
   bool ask(SkeinText prompt, SkeinAnswer answer, const SkeinAsk &how = SkeinAsk(), SkeinText choices = SkeinText());
   bool isAsking() const { return answer_ != 0; }
+  void onLabel(SkeinLabel label) { label_ = label; }
   void cancel();
 
   void log(SkeinText text);
@@ -122,6 +129,7 @@ class Skein {
   Capability capabilities_[SKEIN_CAPABILITIES];
   SkeinText firmware_, class_, prompt_, choices_;
   SkeinAnswer answer_;
+  SkeinLabel label_;
   SkeinAsk how_;
   SkeinValue done_;  // of the last command
   uint32_t boot_, tele_, recorded_, every_, lastCmd_;
@@ -129,13 +137,14 @@ class Skein {
   uint16_t helloMs_, againMs_;  // low halves: what is measured with them is short
   uint16_t outMax_, askId_, next_;
   uint8_t count_, win_, doneError_, connection_;
-  bool isWelcome_, isRevoked_, isAccepted_;
+  bool isWelcome_, isRevoked_, isAccepted_, isAwaited_;
 
   bool add(SkeinText what, SkeinRead read, SkeinWrite write);
   void open(uint8_t fields);
   bool say(uint8_t type);
   void sayId(uint8_t type, uint16_t id);
   void hello();
+  bool sayTele();
   void take();
   void onCmd(const SkeinValue *fields);
   void result(uint32_t id);

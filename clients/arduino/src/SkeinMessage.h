@@ -16,10 +16,16 @@ struct SkeinValue {
   SkeinValue() = default;  // None where it is static, or made by `SkeinValue()`
   void setInteger(int32_t value) { type = Integer; integer = value; }
   void setReal(float value) { type = Real; real = value; }
+  // `value` / 2^`shift`, shift at most 100: taken from the exponent, since multiplying reals takes 400 bytes of code on AVR.
+  void setReal(int32_t value, uint8_t shift) {
+    setReal((float)value);
+    if (value) integer -= (int32_t)shift << 23;
+  }
   void setBoolean(bool value) { type = Boolean; integer = value; }
   void setText(const char *value, uint8_t bytes) { type = Text; text = value; length = bytes; }
   // What is not of the type asked for is 0.
-  bool asBoolean() const { return type == Real ? real != 0 : type != Text && integer != 0; }
+  // Of a real number the sign does not count: as bits, since comparing reals takes 80 bytes of code.
+  bool asBoolean() const { return type != Text && (type == Real ? (uint32_t)integer << 1 : (uint32_t)integer) != 0; }
   int32_t asInteger() const { return type == Real ? (int32_t)real : type == Text ? 0 : integer; }
   float asReal() const { return type == Real ? real : type == Text ? 0 : (float)integer; }
 };

@@ -1,6 +1,5 @@
 #include "SkeinMqtt.h"
 
-static const uint16_t KEEP_ALIVE_S = 30;
 // Connecting again is tried after 1 s, then 2, 4 … 64 s, each time somewhat off: a thousand boards must not come at once.
 static const uint32_t WAIT_MIN_MS = 1000, WAIT_MAX_MS = 64000, ANSWER_MS = 10000;
 
@@ -9,7 +8,8 @@ static const char KINDS[] PROGMEM =
     "\x01" "hello\0" "\x02" "welcome\0" "\x03" "caps\0" "\x04" "state\0" "\x05" "ping\0" "\x10" "tele\0" "\x11" "ack\0"
     "\x20" "cmd\0" "\x21" "result\0" "\x30" "infer\0" "\x31" "chunk\0" "\x32" "credit\0" "\x33" "fail\0" "\x34" "accept\0"
     "\x35" "cancel\0" "\x36" "prompt\0" "\x40" "bye\0" "\x41" "class\0" "\x7f" "log\0";
-static const char ROOT[] PROGMEM = "skein/v1/dev/", UP[] PROGMEM = "/up/", DOWN[] PROGMEM = "/down/", LOST[] PROGMEM = "lost";
+static const char ROOT[] PROGMEM = "skein/v1/dev/", UP[] PROGMEM = "/up/", DOWN[] PROGMEM = "/down/";
+static const char LOST[] PROGMEM = "lost", ALL[] PROGMEM = "#";
 
 SkeinMqttBase::SkeinMqttBase(Client &client, const char *host, uint16_t port, const char *id, const char *key, uint8_t *in,
                              uint16_t inBytes, uint8_t *room, uint16_t outBytes)
@@ -27,8 +27,7 @@ static uint8_t *putP(uint8_t *at, const char *text) {
   return at + length;
 }
 
-// With its length before it, as MQTT has texts.
-static uint8_t *putText(uint8_t *at, const char *text) {
+uint8_t *SkeinMqttBase::putText(uint8_t *at, const char *text) {
   const uint16_t length = strlen(text);
   *at++ = (uint8_t)(length >> 8);
   *at++ = (uint8_t)length;
@@ -36,21 +35,42 @@ static uint8_t *putText(uint8_t *at, const char *text) {
   return at + length;
 }
 
-// Topic of a message with its length before it; with type 0 that of all messages that way.
-uint8_t *SkeinMqttBase::topic(uint8_t *at, bool isUp, uint8_t type) {
+uint8_t *SkeinMqttBase::putTopic(uint8_t *at, const char *root, const char *way, const char *kind) const {
   uint8_t *const start = at;
-  at = putP(at + 2, ROOT);
   const uint8_t length = strlen(id_);
+  at = putP(at + 2, root);
   memcpy(at, id_, length);
-  at = putP(at + length, isUp ? UP : DOWN);
-  const char *kind = KINDS;
-  while (type && pgm_read_byte(kind) && pgm_read_byte(kind) != type) kind += strlen_P(kind) + 1;
-  if (type) at = putP(at, kind + 1);
-  else *at++ = '#';
+  at = putP(putP(at + length, way), kind);
   const uint16_t bytes = at - start - 2;
   start[0] = (uint8_t)(bytes >> 8);
   start[1] = (uint8_t)bytes;
   return at;
+}
+
+uint8_t *SkeinMqttBase::topic(uint8_t *at, bool isUp, uint8_t type) {
+  const char *kind = KINDS;
+  while (type && pgm_read_byte(kind) && pgm_read_byte(kind) != type) kind += strlen_P(kind) + 1;
+  return putTopic(at, ROOT, isUp ? UP : DOWN, type ? kind + 1 : ALL);
+}
+
+// User, password, will of QoS 0 that is not retained, clean session.
+uint8_t *SkeinMqttBase::identity(uint8_t *at) {
+  *at++ = 0xc6;
+  *at++ = 0;
+  *at++ = KEEP_ALIVE_S;
+  at = putText(at, id_);
+  at = topic(at, true, SKEIN_STATE);
+  *at++ = 0;
+  *at++ = 4;
+  at = putP(at, LOST);
+  at = putText(at, id_);
+  return putText(at, key_);
+}
+
+uint8_t SkeinMqttBase::typeOf(const uint8_t *level, uint8_t length) {
+  for (const char *kind = KINDS; pgm_read_byte(kind); kind += strlen_P(kind) + 1)
+    if (strlen_P(kind + 1) == length && memcmp_P(level, kind + 1, length) == 0) return pgm_read_byte(kind);
+  return 0;
 }
 
 void SkeinMqttBase::write(const uint8_t *from, uint16_t bytes) {
@@ -100,16 +120,7 @@ void SkeinMqttBase::connect() {
   uint8_t *at = room_ + 5;
   at = putText(at, "MQTT");
   *at++ = 4;
-  *at++ = 0xc6;  // user, password, will of QoS 0 that is not retained, clean session
-  *at++ = 0;
-  *at++ = KEEP_ALIVE_S;
-  at = putText(at, id_);
-  at = topic(at, true, SKEIN_STATE);
-  *at++ = 0;
-  *at++ = 4;
-  at = putP(at, LOST);
-  at = putText(at, id_);
-  at = putText(at, key_);
+  at = identity(at);
   const uint16_t bytes = at - room_ - 5;
   at = room_ + 5;
   if (bytes > 0x7f) *--at = bytes >> 7;
@@ -156,14 +167,11 @@ bool SkeinMqttBase::publish() {
   const uint8_t *level = end;
   while (level > in_ + 2 && level[-1] != '/') level--;
   const uint8_t length = end - level;
-  for (const char *kind = KINDS; pgm_read_byte(kind); kind += strlen_P(kind) + 1) {
-    if (strlen_P(kind + 1) != length || memcmp_P(level, kind + 1, length) != 0) continue;
-    type = pgm_read_byte(kind);
-    body = end + idBytes;
-    this->length = got_ - 2 - topicBytes - idBytes;
-    return true;
-  }
-  return false;
+  type = typeOf(level, length);
+  if (type == 0) return false;
+  body = end + idBytes;
+  this->length = got_ - 2 - topicBytes - idBytes;
+  return true;
 }
 
 bool SkeinMqttBase::poll() {

@@ -25,8 +25,23 @@ class SkeinMqttBase : public SkeinTransport {
  protected:
   // Room for the topic and the heads of a packet, before the message.
   static const uint8_t HEAD_BYTES = 64;
+  static const uint8_t KEEP_ALIVE_S = 30;
   SkeinMqttBase(Client &client, const char *host, uint16_t port, const char *id, const char *key, uint8_t *in, uint16_t inBytes,
                 uint8_t *room, uint16_t outBytes);
+
+  // Topic of a message, and with type 0 of all that come, with its length before it. Each gives where it ended.
+  virtual uint8_t *topic(uint8_t *at, bool isUp, uint8_t type);
+  // What CONNECT has behind its version: flags, keep-alive, and who this is.
+  virtual uint8_t *identity(uint8_t *at);
+  // Of a message, by the last level of its topic; 0 of one that is none of ours.
+  virtual uint8_t typeOf(const uint8_t *level, uint8_t length);
+
+  const char *id() const { return id_; }
+  void close();
+  // A text with its length before it, as MQTT has them.
+  static uint8_t *putText(uint8_t *at, const char *text);
+  // `root`, the id, `way` and `kind`, all but the id in flash.
+  uint8_t *putTopic(uint8_t *at, const char *root, const char *way, const char *kind) const;
 
  private:
   enum Stage : uint8_t { Closed, Waiting, Open };
@@ -45,10 +60,8 @@ class SkeinMqttBase : public SkeinTransport {
   uint8_t first_, shift_, refused_;
 
   void connect();
-  void close();
   bool packet();
   bool publish();
-  uint8_t *topic(uint8_t *at, bool isUp, uint8_t type);
   void write(const uint8_t *from, uint16_t bytes);
 };
 

@@ -1,6 +1,13 @@
 /** `skein devices`: the boards behind bridges, what they say, and calls of them. */
 import { InvalidArgumentError, Option, type Command } from 'commander'
-import { BRIDGE_DEVICE, SkeinError, type DeviceCapability, type DeviceValue } from '../../../mesh/protocol/index.ts'
+import {
+  BRIDGE_DEVICE,
+  LIMITS,
+  SkeinError,
+  type DeviceCapability,
+  type DevicePolicy,
+  type DeviceValue,
+} from '../../../mesh/protocol/index.ts'
 import { SystemClock } from '../../../mesh/runtime/index.ts'
 import type { DeviceCallView, DeviceView } from '../../../coordinator/index.ts'
 import { addClientOptions, createContext, type ClientOptions } from '../context.ts'
@@ -28,6 +35,8 @@ interface PolicyOptions extends BridgeOptions {
   readonly act?: string
   readonly ask?: string
   readonly localOnly?: string
+  readonly asksPerMinute?: number | null
+  readonly tokensPerDay?: number | null
 }
 
 const HISTORY_SINCE_MS = 3_600_000
@@ -53,6 +62,16 @@ function whole(text: string): number {
   if (!Number.isInteger(value) || value < 1 || value > 10_000) throw new InvalidArgumentError('1 to 10000')
   return value
 }
+
+/** `null` is as the bridge has it. */
+const quota =
+  (most: number) =>
+  (text: string): number | null => {
+    if (text === 'default') return null
+    const value = Number(text)
+    if (Number.isInteger(value) && value >= 1 && value <= most) return value
+    throw new InvalidArgumentError(`1 to ${most}, or default`)
+  }
 
 function showCommands(devices: Command): void {
   addClientOptions(devices.command('list', { isDefault: true }).description('list the devices')).action(
@@ -236,12 +255,27 @@ function policyCommand(command: Command): void {
     )
     .addOption(yesNo('--ask <answer>', 'whether it may ask models'))
     .addOption(yesNo('--local-only <answer>', "whether what it asks stays on the owner's machines"))
+    .addOption(
+      new Option('--asks-per-minute <n>', 'questions that it may ask in a minute, or default').argParser(
+        quota(LIMITS.deviceAsksPerMinuteMax),
+      ),
+    )
+    .addOption(
+      new Option('--tokens-per-day <n>', 'tokens that it may have in a day (UTC), or default').argParser(
+        quota(LIMITS.deviceTokensPerDayMax),
+      ),
+    )
     .action(async (id: string, options: PolicyOptions) => {
-      const { read, act: acting, ask: asks, localOnly } = options
+      const { read, act: acting, ask: asks, localOnly, asksPerMinute, tokensPerDay } = options
       const flag = (name: string, text: string | undefined): object =>
         text === undefined ? {} : { [name]: text === 'yes' }
       const changes = { ...flag('read', read), ...flag('ask', asks), ...flag('local_only', localOnly) }
-      const policy = { id, ...changes, ...(acting !== undefined && { act: acting }) }
+      const policy = {
+        ...{ id, ...changes },
+        ...(acting !== undefined && { act: acting }),
+        ...(asksPerMinute !== undefined && { asks_per_minute: asksPerMinute }),
+        ...(tokensPerDay !== undefined && { tokens_per_day: tokensPerDay }),
+      }
       const { output, answer } = await ask('policy', policy, options)
       if (output.json) output.value(answer)
       else output.line(`${id}: ${printable(JSON.stringify(answer['policy']))}`)
@@ -300,12 +334,21 @@ function lastValues({ values, capabilities }: DeviceView): string {
   return said.length === 0 ? '-' : said.slice(0, VALUES_SHOWN).join(', ') + (said.length > VALUES_SHOWN ? ', …' : '')
 }
 
+function policyLine({ read, act: acting, ask: asks, ...rest }: DevicePolicy): string {
+  const { local_only: isLocalOnly, asks_per_minute: perMinute, tokens_per_day: perDay } = rest
+  const said = [`read ${read ? 'yes' : 'no'}`, `act ${acting}`, `ask ${asks ? 'yes' : 'no'}`]
+  if (isLocalOnly) said.push('local only')
+  if (perMinute !== undefined) said.push(`${perMinute} questions a minute`)
+  if (perDay !== undefined) said.push(`${perDay} tokens a day`)
+  return `policy: ${said.join(', ')}`
+}
+
 export function renderDevice(device: DeviceView, nowMs: number): string {
   const { policy, presence, shadow, values } = device
   const head = [
     `${device.id}${device.name === undefined ? '' : ` (${printable(device.name)})`}: ${printable(device.class)}, firmware ${printable(device.firmware)}, ${device.dialect}`,
     `${stateOf(device)} for ${formatDuration(Math.max(0, nowMs - presence.sinceMs))}, behind ${printable(presence.bridge)}`,
-    `policy: read ${policy.read ? 'yes' : 'no'}, act ${policy.act}, ask ${policy.ask ? 'yes' : 'no'}${policy.local_only ? ', local only' : ''}`,
+    policyLine(policy),
     '',
   ]
   const rows = device.capabilities.map((capability) => {

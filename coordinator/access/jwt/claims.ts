@@ -1,6 +1,6 @@
 /** What the claims of a token grant, and whose it is. Pure. A claim that cannot be read lets nobody in. */
 import { createHash } from 'node:crypto'
-import { LIMITS, SkeinError } from '../../../mesh/protocol/index.ts'
+import { DEVICE_LEVELS, LIMITS, SkeinError } from '../../../mesh/protocol/index.ts'
 import { ROUTE_CLASSES, type KeyGrant, type RouteClass } from '../../ledger/index.ts'
 import { GRANT_BOUNDS, GRANT_PRIORITIES, type ClaimName, type JwtProvider } from './settings.ts'
 
@@ -60,6 +60,7 @@ export function jwtGrant(provider: JwtProvider, claims: Claims): KeyGrant {
     if (taken === undefined) throw refused(`has a claim '${claim}' that is no ${WORDS[name]}`)
     return taken
   }
+  const devices = read('devices', (value) => DEVICE_LEVELS.find((each) => each === value)) ?? grant.devices
   const requestsPerMinute =
     read('requests_per_minute', whole(GRANT_BOUNDS.requestsPerMinute)) ?? grant.requestsPerMinute
   const tokensPerMinute = read('tokens_per_minute', whole(GRANT_BOUNDS.tokens)) ?? grant.tokensPerMinute
@@ -72,6 +73,7 @@ export function jwtGrant(provider: JwtProvider, claims: Claims): KeyGrant {
     localOnly:
       (read('local_only', (value) => (typeof value === 'boolean' ? value : undefined)) ?? false) || grant.localOnly,
     ...(grant.noCache && { noCache: true }),
+    ...(devices !== undefined && { devices }),
     ...(requestsPerMinute !== undefined && { requestsPerMinute }),
     ...(tokensPerMinute !== undefined && { tokensPerMinute }),
     ...(tokensPerDay !== undefined && { tokensPerDay }),
@@ -84,6 +86,7 @@ const WORDS: Readonly<Record<ClaimName, string>> = {
   models: `list of at most ${LIMITS.apiKeyModelsMax} names of models`,
   priority: `priority (${GRANT_PRIORITIES.join(', ')})`,
   local_only: 'boolean',
+  devices: `level of devices (${DEVICE_LEVELS.join(', ')})`,
   requests_per_minute: `whole number from 1 to ${GRANT_BOUNDS.requestsPerMinute}`,
   tokens_per_minute: 'whole number from 1',
   tokens_per_day: 'whole number from 1',

@@ -4,7 +4,7 @@
  */
 import { parse, TomlError } from 'smol-toml'
 import { Type, type Static } from 'typebox'
-import { LIMITS, parser, SkeinError } from '../../../mesh/protocol/index.ts'
+import { DEVICE_LEVELS, LIMITS, parser, SkeinError } from '../../../mesh/protocol/index.ts'
 import { ROUTE_CLASSES, type KeyGrant, type RouteClass } from '../../ledger/index.ts'
 
 /**
@@ -45,6 +45,7 @@ const GrantSchema = Type.Object(
     priority: Type.Optional(Type.Enum([...GRANT_PRIORITIES])),
     local_only: Type.Optional(Type.Boolean()),
     no_cache: Type.Optional(Type.Boolean()),
+    devices: Type.Optional(Type.Enum([...DEVICE_LEVELS])),
     requests_per_minute: count(GRANT_BOUNDS.requestsPerMinute),
     tokens_per_minute: count(GRANT_BOUNDS.tokens),
     tokens_per_day: count(GRANT_BOUNDS.tokens),
@@ -60,6 +61,7 @@ const ClaimsSchema = Type.Object(
     models: Type.Optional(short()),
     priority: Type.Optional(short()),
     local_only: Type.Optional(short()),
+    devices: Type.Optional(short()),
     requests_per_minute: Type.Optional(short()),
     tokens_per_minute: Type.Optional(short()),
     tokens_per_day: Type.Optional(short()),
@@ -172,6 +174,7 @@ function grantOf(read: Static<typeof GrantSchema>): KeyGrant {
     priority: read.priority ?? 'default',
     localOnly: read.local_only ?? false,
     ...(read.no_cache && { noCache: true }),
+    ...(read.devices !== undefined && { devices: read.devices }),
     ...(requests !== undefined && { requestsPerMinute: requests }),
     ...(tokens !== undefined && { tokensPerMinute: tokens }),
     ...(dayTokens !== undefined && { tokensPerDay: dayTokens }),

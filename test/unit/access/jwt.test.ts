@@ -235,6 +235,7 @@ tenant = "user.id"
 models = "https://skein/models"
 priority = "prio"
 local_only = "home"
+devices = "devs"
 requests_per_minute = "rpm"
 tokens_per_minute = "tpm"
 tokens_per_day = "tpd"
@@ -254,8 +255,9 @@ requests_per_minute = 5`
     }
     expect(await grantOf(settings(CLAIMS), user)).toEqual(all)
     const said = { 'https://skein/models': 'tiny* big', prio: 'interactive', home: true, rpm: 9, tpm: 10, tpd: 11 }
-    expect(await grantOf(settings(CLAIMS), { ...user, ...said })).toEqual({
+    expect(await grantOf(settings(CLAIMS), { ...user, ...said, devs: 'read' })).toEqual({
       ...all,
+      devices: 'read',
       models: ['tiny*', 'big'],
       priority: 'interactive',
       localOnly: true,
@@ -271,6 +273,8 @@ requests_per_minute = 5`
     { 'https://skein/models': Array(LIMITS.apiKeyModelsMax + 1).fill('m') },
     { prio: 'system' },
     { home: 'yes' },
+    { devs: 'all' },
+    { devs: ['act'] },
     { rpm: 0 },
     { tpd: '100' },
     { user: { id: 5 } },
@@ -289,6 +293,18 @@ requests_per_minute = 5`
   ])('by scopes: %j', async (scope, routes) => {
     const text = settings('[provider.scopes]\ninference = "skein.use"\nadmin = "skein.admin"')
     expect((await grantOf(text, { scope })).routes).toEqual(routes)
+  })
+
+  it('is nothing of devices, unless its settings or its claims say so', async () => {
+    expect(
+      await grantOf(settings('[provider.claims]\ntenant = "user.id"'), { user: { id: 'u1' }, devs: 'act' }),
+    ).not.toHaveProperty('devices')
+    const text = settings('[provider.claims]\ndevices = "devs"\n[provider.grant]\ndevices = "act"')
+    expect(await grantOf(text, {})).toMatchObject({ devices: 'act' })
+    expect(await grantOf(text, { devs: 'none' })).toMatchObject({ devices: 'none' })
+    expect(() => open(settings('[provider.grant]\ndevices = "all"'))).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID' }),
+    )
   })
 
   it('leaves the house only where its settings let it', async () => {

@@ -90,6 +90,21 @@ describe('a question', () => {
     expect(bench.counts.get(`ask_${error}`)).toBe(1)
   })
 
+  it('stays at home where its owner says so, also after a restart and another word of the owner', async () => {
+    const policy = { ...sessionOf('uno').policy, local_only: true }
+    const bench = await joined(sessionOf('uno', { policy }))
+    bench.sessions.says('uno', ask())
+    await settle(bench)
+    expect(bench.source.calls[0]!.request.localOnly).toBe(true)
+    const again = await bench.restart()
+    again.sessions.join(sessionOf('uno'))
+    await settle(again)
+    expect(again.source.calls.at(-1)!.request.localOnly).toBe(true)
+    again.sessions.says('uno', ask({ id: 8 }))
+    await settle(again)
+    expect(again.source.calls.at(-1)!.request).toMatchObject({ localOnly: false })
+  })
+
   it('of a device that may not ask is refused', async () => {
     const bench = await joined(sessionOf('uno', { policy: { read: true, act: 'no', ask: false, local_only: false } }))
     bench.sessions.says('uno', ask())
@@ -335,6 +350,23 @@ describe('a device', () => {
     await settle(bench)
     expect(bench.sessions.chunksTo('esp')[0]).toMatchObject({ id: 3, t: 'Yes.' })
     expect(bench.sessions.chunksTo('uno').at(-1)).toMatchObject({ id: 3, t: 'Yes.' })
+  })
+
+  it("has its owner's word before that of the bridge, from the next question on", async () => {
+    const policy = { ...sessionOf('uno').policy, asks_per_minute: 3, tokens_per_day: 1_000_000 }
+    const bench = await joined(sessionOf('uno', { policy }), { asksPerMinute: 1, tokensPerDay: 1 })
+    bench.source.says('Yes.')
+    taking(bench, 'uno')
+    for (const id of [1, 2, 3, 4]) bench.sessions.says('uno', ask({ id }))
+    await settle(bench)
+    expect(bench.sessions.to('uno').filter(({ kind }) => kind === 'fail')).toEqual([
+      { kind: 'fail', id: 4, c: 'rate_limited', retry: 20 },
+    ])
+    bench.sessions.join(sessionOf('uno', { policy: { ...policy, tokens_per_day: 1 } }))
+    await later(bench, 20_000)
+    bench.sessions.says('uno', ask({ id: 5 }))
+    await settle(bench)
+    expect(bench.sessions.to('uno').at(-1)).toMatchObject({ kind: 'fail', id: 5, c: 'quota' })
   })
 
   it('that has had its tokens waits for the next day', async () => {

@@ -91,6 +91,33 @@ describe('a rule', () => {
   })
 })
 
+describe('a rule that does nothing', () => {
+  it('is told with its reason, gathered to once a second, and at the end', async () => {
+    const bench = await ruling(rule(`${ACT}cooldown = 60\nper_hour = 2`))
+    await bench.reads('temp', 31, 20, 31, 20, 31)
+    expect(bench.told).toEqual([])
+    await bench.clock.advance(1000)
+    expect(bench.told).toEqual(['vent uno cooldown 2'])
+    await bench.clock.advance(60_000)
+    bench.says.outcome = new SkeinError('FORBIDDEN', 'no')
+    await bench.reads('temp', 20, 31)
+    await bench.rules.stop()
+    expect(bench.told).toEqual(['vent uno cooldown 2', 'vent uno forbidden 1'])
+  })
+
+  it('is no more than a report takes, whatever it is of', async () => {
+    const bench = await ruling(rule(`${ACT}`).replace('device = "uno"\n', ''))
+    const policy = { ...sessionOf('uno').policy, read: false }
+    for (let i = 0; i <= LIMITS.bridgeReportRulesMax; i++) {
+      bench.sessions.join(sessionOf(`d${i}`, { policy }))
+      bench.sessions.reads(`d${i}`, 'temp', 31)
+    }
+    await bench.clock.advance(1000)
+    expect(bench.told).toHaveLength(LIMITS.bridgeReportRulesMax)
+    expect(bench.counts.all()).toMatchObject({ rule_not_told: 1 })
+  })
+})
+
 describe('over a restart', () => {
   it('a rule keeps its cooldown, and that its bound was crossed', async () => {
     const first = await ruling(rule(`${ACT}cooldown = 600`))

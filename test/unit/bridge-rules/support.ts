@@ -1,5 +1,5 @@
 /** Rules with everything around them played: devices, a model, the coordinator's desk, a store in memory. */
-import type { SkeinError } from '../../../mesh/protocol/index.ts'
+import type { RuleReport, SkeinError } from '../../../mesh/protocol/index.ts'
 import { ManualClock, silentLogger } from '../../../mesh/runtime/index.ts'
 import { Counts } from '../../../firmware-bridge/counts.ts'
 import {
@@ -39,6 +39,8 @@ export interface RuleBench {
   readonly store: MemoryRuleStore
   readonly counts: Counts
   readonly rules: Rules
+  /** What came of rules that did not act: rule, device, outcome and times. */
+  readonly told: string[]
   readonly acts: { readonly rule: string; readonly device: string; readonly act: RuleAct }[]
   readonly questions: RuleQuestion[]
   /** What the model answers, and the desk; an error is thrown. A model without an answer never answers. */
@@ -67,13 +69,18 @@ export async function ruling(
       return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
     },
   }
+  const told: string[] = []
+  const tell = (reports: readonly RuleReport[]): Promise<void> => {
+    told.push(...reports.map(({ rule, device, outcome, times }) => `${rule} ${device} ${outcome} ${times}`))
+    return Promise.resolve()
+  }
   const desk = {
     act: (rule: string, device: string, act: RuleAct): Promise<ActOutcome> => {
       acts.push({ rule, device, act })
       return typeof says.outcome === 'string' ? Promise.resolve(says.outcome) : Promise.reject(says.outcome)
     },
   }
-  const parts = { sessions, models, desk, store, clock, log: silentLogger, tally: counts }
+  const parts = { sessions, models, desk, tell, store, clock, log: silentLogger, tally: counts }
   const rules = new Rules(parts, parseRules(toml, 'rules.toml'))
   await rules.start()
   sessions.join(sessionOf('uno'))
@@ -81,7 +88,7 @@ export async function ruling(
     for (let turn = 0; turn < 10; turn++) await clock.advance(0)
   }
   return {
-    ...{ clock, sessions, store, counts, rules, acts, questions, says, settle },
+    ...{ clock, sessions, store, counts, rules, told, acts, questions, says, settle },
     reads: async (name, ...values) => {
       for (const value of values) {
         sessions.readsAt(clock.wallMs(), 'uno', name, value)

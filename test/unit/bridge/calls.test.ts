@@ -194,7 +194,8 @@ describe('a call to the bridge itself', () => {
     const made = await house([])
     const added = await manage(made, 1, 'add', { name: 'Küche 1' })
     expect(added).toMatchObject({ outcome: 'done', value: { id: 'kuche-1', prefix: 'skein/v1/dev/kuche-1' } })
-    const { key, header, password_line: line } = added.value as Record<string, string>
+    const { key, header, password_line: line, psk_line: psk } = added.value as Record<string, string>
+    expect(psk).toBe(`kuche-1:${Buffer.from(key!, 'base64url').toString('hex')}`)
     expect(key).toMatch(/^[A-Za-z0-9_-]{22}$/)
     expect(header).toContain(`#define SKEIN_KEY "${key}"`)
     expect(line).toMatch(/^kuche-1:\$7\$101\$[A-Za-z0-9+/=]{16}\$[A-Za-z0-9+/=]{88}$/)
@@ -206,6 +207,27 @@ describe('a call to the bridge itself', () => {
     })
     expect(await manage(made, 4, 'revoke', { id: 'kuche-1' })).toMatchObject({ outcome: 'done' })
     expect(await manage(made, 5, 'revoke', { id: 'kuche-1' })).toMatchObject({ outcome: 'refused' })
+  })
+
+  it('says how much a device may ask, and takes that back', async () => {
+    const made = await house(['a'])
+    const policyOf = async (n: number, change: object) =>
+      ((await manage(made, n, 'policy', { id: 'a', ...change })).value as { policy: object }).policy
+    expect(await policyOf(1, { asks_per_minute: 60, tokens_per_day: 9000 })).toMatchObject({
+      ...{ asks_per_minute: 60, tokens_per_day: 9000 },
+    })
+    const back = await policyOf(2, { asks_per_minute: null })
+    expect(back).toMatchObject({ tokens_per_day: 9000 })
+    expect(back).not.toHaveProperty('asks_per_minute')
+    for (const [at, wrong] of [{ asks_per_minute: 0 }, { asks_per_minute: 1e6 }, { tokens_per_day: 1.5 }].entries())
+      expect(await manage(made, 3 + at, 'policy', { id: 'a', ...wrong })).toMatchObject({ outcome: 'refused' })
+  })
+
+  it('changes a policy member by member, also when two changes come at once', async () => {
+    const { register, store } = await house(['a'])
+    await Promise.all([register.setPolicy('a', { ask: false }), register.setPolicy('a', { act: 'no' })])
+    expect(register.device('a')!.policy).toMatchObject({ ask: false, act: 'no' })
+    expect((await store.devices())[0]!.policy).toMatchObject({ ask: false, act: 'no' })
   })
 
   it('with what it does not know is refused', async () => {

@@ -1,7 +1,10 @@
 /** Devices as the bridge speaks with them: what they may say, and what they are told. */
 import { describe, expect, it } from 'vitest'
 import { LIMITS, SkeinError } from '../../../mesh/protocol/index.ts'
+import { SeededRandom, silentLogger } from '../../../mesh/runtime/index.ts'
+import { Register } from '../../../firmware-bridge/joining/index.ts'
 import type { AskMessage, ReplyTo } from '../../../firmware-bridge/ports/index.ts'
+import { Sessions } from '../../../firmware-bridge/sessions/index.ts'
 import { framed, helloOf, house, joined, PlayedDoor, settled } from './support.ts'
 
 const tele = (n: number, temp: number, rest = {}) =>
@@ -392,5 +395,41 @@ describe('a revoked device', () => {
     expect((await store.next())!.gone).toEqual(['a'])
     await say('a', helloOf())
     expect(heard('a')).toEqual([{ kind: 'bye', c: 'not_permitted' }])
+  })
+})
+
+describe("an owner's word on a device", () => {
+  it('is told to the coordinator at once, also when the device is away', async () => {
+    const first = await joined()
+    const { store, counts, clock } = first
+    const components = { clock, random: new SeededRandom(2), log: silentLogger, tally: counts, store }
+    const register = await Register.open(components, { isSerialTrusted: false })
+    const again = new Sessions({ ...components, register, manage: () => Promise.resolve({}) })
+    await again.start()
+    await store.recorded((await store.next())!.seq)
+    await register.setPolicy('a', { local_only: true, act: 'no' })
+    await settled()
+    const told = (await store.next())!.devices
+    expect(told).toMatchObject([{ id: 'a', policy: { local_only: true, act: 'no' }, capabilities: [{}, {}] }])
+    // of a device that was never heard there is nothing to tell
+    await register.add('b')
+    await store.recorded((await store.next())!.seq)
+    await register.setPolicy('b', { ask: false })
+    await settled()
+    expect(await store.next()).toBeUndefined()
+    await again.stop()
+  })
+
+  it('that comes while its hello waits for the disk holds from its welcome on', async () => {
+    const { say, register, sessions, store } = await house()
+    const disk = Promise.withResolvers<void>()
+    const hello = store.hello.bind(store)
+    store.hello = (...given) => disk.promise.then(() => hello(...given))
+    await say('a', helloOf())
+    await register.setPolicy('a', { ask: false })
+    disk.resolve()
+    await settled()
+    expect(sessions.session('a')!.policy.ask).toBe(false)
+    expect((await store.next())!.devices.at(-1)!.policy.ask).toBe(false)
   })
 })

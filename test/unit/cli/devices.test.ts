@@ -29,7 +29,9 @@ describe('skein devices', () => {
 
   it('shows one with its policy, its capabilities and what is wanted of them', () => {
     const text = renderDevice(DEVICE, 100_000)
-    expect(text).toContain('policy: read yes, act confirm, ask no, local only')
+    expect(text).toContain('policy: read yes, act confirm, ask no, local only\n')
+    const more = renderDevice({ ...DEVICE, policy: { ...DEVICE.policy, asks_per_minute: 60, tokens_per_day: 9 } }, 0)
+    expect(more).toContain('local only, 60 questions a minute, 9 tokens a day\n')
     expect(text).toMatch(/temperature +sensor +number °C +31\.2 +5 s +-/)
     expect(text).toMatch(/fan +actuator +integer 0…100 +- +- +40/)
     expect(text).toMatch(/mode +actuator +choice off\|low/)

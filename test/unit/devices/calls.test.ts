@@ -152,6 +152,14 @@ describe('what is asked', () => {
     await world.clock.advance(1000)
     fan()
   })
+
+  it('is not slowed down where an owner lets a house of boards in by one script', async () => {
+    const world = await new World().begin()
+    const add = (n: number) => asks('add', { device: BRIDGE_DEVICE, value: { name: `b${n}` }, isAdmin: true })
+    for (let n = 0; n < 100; n++) world.devices.begin(add(n))
+    await world.settle()
+    expect(world.calls).toHaveLength(100)
+  })
 })
 
 describe('a call that a person is to confirm', () => {

@@ -194,3 +194,17 @@ describe('the shadow', () => {
     expect(() => world.devices.begin(asks('fan', { value: 1 }))).toThrow(/too often/)
   })
 })
+
+describe('a rule that did nothing', () => {
+  it('is an event of its device and counted by its outcome, once however often the report comes', async () => {
+    const world = await new World().begin()
+    const ruled = { rule: 'vent-opens', device: 'green', outcome: 'cooldown', times: 3, atMs: 1 } as const
+    const report = { seq: 50, rules: [ruled, { ...ruled, device: 'nobody', outcome: 'declined', times: 1 }] } as const
+    await world.report({ ...report, rules: [...report.rules] })
+    await world.report({ ...report, rules: [...report.rules] })
+    expect(world.events.filter(({ type }) => type === 'device.rule')).toEqual([
+      { type: 'device.rule', device: 'green', bridge: 'house', rule: 'vent-opens', outcome: 'cooldown', times: 3 },
+    ])
+    expect(world.devices.stats().ruleOutcomes).toMatchObject({ cooldown: 3, declined: 1, forbidden: 0 })
+  })
+})

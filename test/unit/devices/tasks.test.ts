@@ -120,6 +120,37 @@ describe('a device task', () => {
     for (const id of [first, second]) expect((await shown(world, id)).task.end).toMatchObject({ outcome: 'done' })
   })
 
+  it('has it to itself also where another task wants it in the same moment', async () => {
+    const world = await worldOf(['green'])
+    const { tasks } = world.devices
+    const one = { tenant: 'local', level: 'act' } as const
+    await Promise.all([tasks.make({ spec: spec(), ...one }), tasks.make({ spec: spec({ value: false }), ...one })])
+    await world.settle()
+    expect(world.calls).toHaveLength(1)
+    await world.answer({ outcome: 'done' })
+    await world.clock.advance(200)
+    await world.settle()
+    expect(world.calls.map(({ value }) => value)).toEqual([true, false])
+  })
+
+  it('is of the device that it names, and of no other', async () => {
+    const world = await worldOf(['blue', 'green'])
+    await make(world, { select: { device: 'green' } })
+    expect(world.calls).toMatchObject([{ device: 'green' }])
+  })
+
+  it('waits for room where tasks have as many calls under way as there may be', async () => {
+    const half = LIMITS.deviceTaskCallsOpenMax / 2 + 8
+    const world = await worldOf(Array.from({ length: 2 * half }, (_, n) => `d${n}`))
+    await make(world, { count: half })
+    await make(world, { count: half, value: false })
+    expect(world.calls).toHaveLength(LIMITS.deviceTaskCallsOpenMax)
+    await world.answer({ outcome: 'done' })
+    await world.clock.advance(200)
+    await world.settle()
+    expect(world.calls).toHaveLength(LIMITS.deviceTaskCallsOpenMax + 1)
+  })
+
   it('waits for a device that is away as long as it has patience', async () => {
     const world = await worldOf(['green'])
     const at = (state: 'lost' | 'ready') =>
@@ -253,6 +284,22 @@ describe('after a restart', () => {
     expect(again.calls).toEqual([])
   })
 
+  it('devices that are away are waited for anew: their bridges are on their way back', async () => {
+    const world = await worldOf(['green'])
+    const become = (where: World, state: 'lost' | 'ready', seq?: number) =>
+      where.report({ ...(seq !== undefined && { seq }), states: [{ device: 'green', state, atMs: 1 }] })
+    await become(world, 'lost')
+    const id = await make(world)
+    await world.devices.stop()
+    await world.clock.advance(LIMITS.deviceTaskPatienceMs + 1000)
+    const again = await restarted(world)
+    expect((await shown(again, id)).task.end).toBeUndefined()
+    await become(again, 'ready', 1000)
+    await again.clock.advance(200)
+    await again.settle()
+    expect(again.calls).toHaveLength(1)
+  })
+
   it('passes go on, and one that was due meanwhile is made once', async () => {
     const world = await worldOf(['green'])
     const id = await make(world, { everyMs: 5000 })
@@ -288,6 +335,23 @@ describe('whose word holds', () => {
     expect(world.calls).toHaveLength(1)
   })
 
+  it('is the owner’s of this moment: what wants a person since it was decided is not done without one', async () => {
+    const disk = Promise.withResolvers<void>()
+    class Slow extends MemoryDeviceStore {
+      override async recordTask(...given: Parameters<MemoryDeviceStore['recordTask']>): Promise<void> {
+        if (given[1].length > 0) await disk.promise
+        return super.recordTask(...given)
+      }
+    }
+    const world = await worldOf(['green'], {}, new World(new Slow()))
+    await make(world)
+    await world.report({ devices: [descriptorOf('green', { act: 'confirm' })] })
+    disk.resolve()
+    await world.settle()
+    expect(world.calls).toEqual([])
+    expect(world.devices.waiting()).toMatchObject([{ device: 'green', capability: 'vent' }])
+  })
+
   it('is that of keys: who may not do it any more has nothing done', async () => {
     let level: 'act' | 'none' = 'act'
     const world = await worldOf(['green'], {}, new World(undefined, { standing: () => level }))
@@ -300,17 +364,18 @@ describe('whose word holds', () => {
     expect(world.calls).toHaveLength(1)
   })
 
-  it.each<[string, Partial<TaskSpec>, string]>([
+  it.each<[string, Partial<TaskSpec>, string, string?]>([
     ['a device that there is not', { select: { device: 'blue' } }, 'NOT_FOUND'],
-    ['a capability that nobody has', { capability: 'door' }, 'INVALID_REQUEST'],
-    ['a class that nobody is of', { select: { class: 'esp32' } }, 'INVALID_REQUEST'],
-    ['a unit that it has not', { select: { unit: 'C' } }, 'INVALID_REQUEST'],
+    ['a capability that nobody has', { capability: 'door' }, 'INVALID_REQUEST', 'select'],
+    ['a class that nobody is of', { select: { class: 'esp32' } }, 'INVALID_REQUEST', 'select'],
+    ['a unit that it has not', { select: { unit: 'C' } }, 'INVALID_REQUEST', 'select'],
+    ['a bridge that it is not behind', { select: { bridge: 'barn' } }, 'INVALID_REQUEST', 'select'],
     ['a value that does not fit', { value: 'open' }, 'INVALID_REQUEST'],
     ['an operation that does not fit', { op: 'run' }, 'INVALID_REQUEST'],
-    ['more devices than there are', { count: 2 }, 'INVALID_REQUEST'],
-  ])('is asked before: %s is refused', async (_name, more, code) => {
+    ['more devices than there are', { count: 2 }, 'INVALID_REQUEST', 'count'],
+  ])('is asked before: %s is refused', async (_name, more, code, param) => {
     const world = await worldOf(['green'])
-    await expect(make(world, more)).rejects.toMatchObject({ code })
+    await expect(make(world, more)).rejects.toMatchObject({ code, ...(param !== undefined && { param }) })
     expect(await world.store.tasks({ limit: 9 })).toEqual([])
   })
 
@@ -333,5 +398,14 @@ describe('whose word holds', () => {
     for (let i = 0; i < LIMITS.deviceTasksPerTenantMax; i++)
       await world.devices.tasks.make({ spec: spec({ everyMs: 5000 }), tenant: 'local', level: 'act' })
     await expect(make(world)).rejects.toMatchObject({ code: 'SATURATED' })
+  })
+
+  it('is nobody’s when there are as many as there may be, or the coordinator stops', async () => {
+    const world = await worldOf(['green'])
+    for (let n = 0; n < LIMITS.deviceTasksMax; n++)
+      await world.devices.tasks.make({ spec: spec({ everyMs: 5000 }), tenant: `key:${n}`, level: 'act' })
+    await expect(make(world, {}, 'key:more')).rejects.toMatchObject({ code: 'SATURATED' })
+    await world.devices.stop()
+    await expect(make(world)).rejects.toMatchObject({ code: 'SHUTTING_DOWN' })
   })
 })

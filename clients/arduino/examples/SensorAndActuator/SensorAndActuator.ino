@@ -4,14 +4,17 @@
 
 static const uint8_t VENT_PIN = 13, THERMOMETER_PIN = A0;
 
+// a sketch that has another link, such as SkeinMqtt, may include this one behind it
+#ifndef GREENHOUSE_LINK
 static SkeinLink link(Serial);
+#endif
 static Skein skein(link);
 static uint32_t askMs;
 static bool isOpen;
 
 // A TMP36 at 5 V: 10 mV for each degree, 500 mV at 0 degrees. In 256ths of a degree, to reckon in whole numbers.
 static void readTemperature(SkeinValue &value) {
-  value.setReal((float)(analogRead(THERMOMETER_PIN) * 125L - 12800) * (1 / 256.0f));
+  value.setReal(analogRead(THERMOMETER_PIN) * 125L - 12800, 8);
 }
 
 static void readVent(SkeinValue &value) { value.setBoolean(isOpen); }
