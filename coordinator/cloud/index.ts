@@ -1,0 +1,13 @@
+/** Machines that come and go: who launches them, which are wanted, and that none is left running. */
+export * from './fleet.ts'
+export * from './fleet-settings.ts'
+export * from './leases.ts'
+export * from './orchestrator.ts'
+export type { SeenWorker } from './reconciler.ts'
+export * from './provider.ts'
+export { createProvider, type ProviderComponents } from './providers/index.ts'
+export { cloudRules } from './policy.ts'
+export * from './settings.ts'
+export * from './settings-endpoints.ts'
+export * from './settings-policy.ts'
+export * from './settings-source.ts'
