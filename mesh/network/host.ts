@@ -4,8 +4,9 @@ import type { Clock, Logger, Random, Startable } from '../runtime/index.ts'
 import type { Identity } from './identity.ts'
 import { DISCOVERY_PATHS, type DiscoveryPath } from './libp2p/dialer.ts'
 import { Libp2pPeerTransport } from './libp2p/transport.ts'
+import { LocalMember, type LocalPeer } from './local/local-member.ts'
 import type { InviteInit, IssuedInvite, MeshAuthority } from './membership/authority.ts'
-import type { Membership } from './membership/open.ts'
+import { openLocalMembership, type Membership } from './membership/open.ts'
 import { sign } from './signed.ts'
 import type { Discovery, Member, PeerTransport } from './transport.ts'
 
@@ -88,6 +89,13 @@ export interface PeerHost extends Startable, PeerTransport, Discovery {
   revocations(): Signed | undefined
   /** Takes over a newer list that a member has shown. @throws SkeinError when the mesh did not sign it. */
   applyRevocations(signed: Signed): Promise<void>
+  /**
+   * One more member in this process, a node, whose files are in `dataDir`; it is wished to be called `name`. Its certificate is
+   * issued here, and it is connected to this host alone, through memory.
+   *
+   * @throws SkeinError NOT_THE_AUTHORITY, DATA_DIR_UNUSABLE, INVITE_INVALID when the mesh is full.
+   */
+  local(init: { readonly dataDir: string; readonly name: string }): Promise<LocalPeer>
   /** `value` signed with our identity, for control streams and, through `encodeSigned`, for `publish`. */
   sign(domain: SignatureDomain, value: unknown): Promise<Signed>
   counters(): Record<string, number>
@@ -105,6 +113,7 @@ class Libp2pPeerHost implements PeerHost {
   readonly authority: MeshAuthority | undefined
   readonly meshId: MeshId
   readonly #membership: Membership
+  readonly #components: PeerHostComponents
   readonly #transport: Libp2pPeerTransport
   readonly #init: PeerHostInit
 
@@ -115,6 +124,7 @@ class Libp2pPeerHost implements PeerHost {
     this.authority = authority
     this.meshId = store.meshId
     this.#membership = membership
+    this.#components = components
     this.#init = init
     this.#transport = new Libp2pPeerTransport(
       { ...components, log: components.log.scope('network'), identity, store, authority },
@@ -186,6 +196,27 @@ class Libp2pPeerHost implements PeerHost {
 
   applyRevocations(signed: Signed): Promise<void> {
     return this.#transport.applyRevocations(signed)
+  }
+
+  async local({ dataDir, name }: { readonly dataDir: string; readonly name: string }): Promise<LocalPeer> {
+    const authority = this.#authority()
+    const { clock, random } = this.#components
+    const transport = this.#transport
+    const subject = { dataDir, name, roles: ['node'] as const }
+    const { identity, store } = await openLocalMembership({ clock, random }, subject, authority)
+    const log = this.#components.log.scope('network', { local: name })
+    const member = new LocalMember({
+      ...{ clock, random, log, identity, store, authority },
+      host: {
+        get self() {
+          return transport.self
+        },
+        serve: (from, protocol, inbound) => transport.serveLocal(from, protocol, inbound),
+        left: (each) => transport.locals.left(each),
+      },
+    })
+    transport.locals.add(member)
+    return member
   }
 
   sign(domain: SignatureDomain, value: unknown): Promise<Signed> {

@@ -13,6 +13,7 @@ export {
   type PeerHostInit,
 } from './host.ts'
 export { DISCOVERY_PATHS, type DiscoveryPath } from './libp2p/dialer.ts'
+export type { LocalPeer } from './local/local-member.ts'
 export { generateIdentity, Identity, loadOrCreateIdentity, verifySignature } from './identity.ts'
 export { decodeSigned, encodeSigned, openCapabilityRecord, openSigned, sign } from './signed.ts'
 export {

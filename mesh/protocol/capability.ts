@@ -106,6 +106,12 @@ export const ModelCapabilitySchema = Type.Object({
   /** Absent until measured. */
   speed: Type.Optional(ModelSpeedSchema),
   numerics: NumericsSchema,
+  /**
+   * How it goes on with an answer that was begun elsewhere. `ids`: behind the tokens, which are of this digest's vocabulary;
+   * behind the text (`said`) where some of them are pieces of text. `text`: behind the text alone, and what it makes are
+   * pieces. Absent of an older node, which knows no `said`.
+   */
+  continues: Type.Optional(Type.Enum(['ids', 'text'])),
 })
 export type ModelCapability = Static<typeof ModelCapabilitySchema>
 

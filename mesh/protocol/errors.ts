@@ -77,6 +77,13 @@ export const ERRORS = {
     4,
     "The request is marked local-only, and no device of the owner's can serve it.",
   ),
+  CLOUD_NOT_ALLOWED: row(
+    403,
+    false,
+    'caller',
+    4,
+    'The request asks for the cloud, and is marked local-only, or the policy of the owner does not let it leave.',
+  ),
   REQUEST_TIMEOUT: row(408, true, 'caller', 1, 'The body did not arrive in time.'),
   CLIENT_CLOSED: row(499, false, 'caller', 1, 'The client hung up; its work was cancelled.'),
   CLIENT_STALLED: row(499, true, 'caller', 1, 'The client did not read its answer for `clientStallMs`.'),
@@ -100,7 +107,29 @@ export const ERRORS = {
     1,
     'The keys of a provider of tokens cannot be had, to judge a token by.',
   ),
+  CLOUD_NO_CAPACITY: row(503, true, 'owner', 3, 'The provider has no machine of that flavour now; none was launched.'),
+  CLOUD_REFUSED: row(
+    502,
+    false,
+    'owner',
+    4,
+    'The provider of machines refuses, and will until its owner changes something; the message says what it said.',
+  ),
+  CLOUD_UNAVAILABLE: row(
+    503,
+    true,
+    'owner',
+    1,
+    'The provider of machines cannot be reached, is throttling, or gave no answer; what was asked may have been done.',
+  ),
   DEVICE_CALL_FAILED: row(502, true, 'owner', 1, 'A call of a device was not done; the message says how it ended.'),
+  HOPS_EXCEEDED: row(
+    508,
+    false,
+    'caller',
+    4,
+    'The request has left more than `hopsMax` meshes, each for the next: they are endpoints of each other, in a circle.',
+  ),
   // The mesh
   NO_ELIGIBLE_NODE: row(
     503,
@@ -150,6 +179,13 @@ export const ERRORS = {
     'node',
     3,
     'The node does not hold the attempt that the coordinator would go on with.',
+  ),
+  NOT_CONTINUABLE: row(
+    502,
+    false,
+    'node',
+    3,
+    'The answer was begun, and cannot go on where it could be made: it is held to a format, tells log probabilities or calls tools, or its text cannot be gone on with.',
   ),
   STALE_FENCING_TOKEN: row(502, false, 'node', 1, 'The attempt was superseded; its frames are dropped.'),
   ENGINE_CRASHED: row(

@@ -54,6 +54,10 @@ export const LIMITS = {
   logitBiasMax: 300,
   /** Tokens that one task may generate, whatever the model's context. */
   generatedTokensMax: 131_072,
+  /** Text of an answer that goes on behind its text, in UTF-16 code units; a longer one cannot. */
+  saidLengthMax: 144 * 1024,
+  /** Tokens that a vocabulary may have; what is more, as a token's id, is a piece of text. */
+  vocabularyTokensMax: 2 ** 24,
   /** Tokens of one `attempt.tokens` frame; an engine step that made more is split. */
   tokensPerFrameMax: 512,
   /** Text of the JSON schema that an answer, or the arguments of a tool, are held to, in UTF-16 code units. */
@@ -113,6 +117,10 @@ export const LIMITS = {
   apiPullsMax: 4,
   /** Sums of one answer about the usage. */
   usageSumsMax: 10_000,
+  /** Tenants for whom money was spent in a month; for those on top nothing is spent. */
+  budgetTenantsMax: 65_536,
+  /** Tenants with a budget of their own. */
+  budgetTermsMax: 1000,
   /** Length of a request's id, the client's own included. */
   requestIdLengthMax: 128,
   /** Spans that wait to be sent to a collector; what comes on top is dropped and counted. */
@@ -247,6 +255,16 @@ export const LIMITS = {
   policyFileBytesMax: 64 * 1024,
   /** Entries of one list in the owner's policy. */
   policyListMax: 64,
+  /** File of the owner's cloud settings. */
+  cloudFileBytesMax: 256 * 1024,
+  /** Meshes that a request may have left, one for the other, when it comes to a gateway. */
+  hopsMax: 3,
+  /** Patterns of what is taken out of texts before they leave. */
+  redactPatternsMax: 32,
+  /** Each of them, and what stands in the place of a match, in UTF-16 code units. */
+  redactPatternLengthMax: 512,
+  /** Time that they may take for one request; one that takes longer does not leave. */
+  redactMs: 250,
   /** Name of a tenant, in UTF-16 code units. */
   tenantLengthMax: 128,
   /** What a heartbeat may carry to probe a link. */
@@ -397,6 +415,8 @@ export const LIMITS = {
   providerValidityMs: 120_000,
   /** Membership certificates live this long; renewed when a third is left. */
   certificateValidityMs: 30 * 24 * 3_600_000,
+  /** Members in one process beside its own: nodes for endpoints. */
+  localMembersMax: 32,
   /** Invites live this long unless told otherwise. */
   inviteValidityMs: 24 * 3_600_000,
   /** Clocks of members may differ by this much. */
@@ -410,7 +430,8 @@ const relations: readonly [boolean, string][] = [
   [LIMITS.lostAfterMs < LIMITS.forgottenAfterMs, 'a node is lost before it is forgotten'],
   [LIMITS.loadReportIntervalMs <= LIMITS.heartbeatIntervalMs, 'load is never older than a heartbeat'],
   [
-    LIMITS.attemptFrameBytesMax >= LIMITS.promptBytesMax + LIMITS.toolsBytesMax + 5 * LIMITS.generatedTokensMax,
+    LIMITS.attemptFrameBytesMax >=
+      LIMITS.promptBytesMax + LIMITS.toolsBytesMax + 4 * LIMITS.generatedTokensMax + 3 * LIMITS.saidLengthMax,
     'a continuation fits one frame',
   ],
   [

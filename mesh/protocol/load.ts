@@ -1,7 +1,7 @@
 /** What a node is doing *now*: the load report on its control streams, sent on change and never stored. */
 import { Type, type Static } from 'typebox'
 import { LIMITS } from './limits.ts'
-import { count, list, modelDigest, text } from './schema.ts'
+import { amount, count, list, modelDigest, text } from './schema.ts'
 
 export const ModelLoadSchema = Type.Object({
   digest: modelDigest(),
@@ -9,6 +9,10 @@ export const ModelLoadSchema = Type.Object({
   running: count(LIMITS.slotsPerModelMax),
   /** Prompt tokens accepted and not yet prefilled. */
   prefillTokensPending: count(),
+  /** Of a model in a server that tells: requests that wait there. */
+  waiting: Type.Optional(count()),
+  /** Of a model in a server that tells: share of its KV memory in use, 0 to 1. */
+  kvUse: Type.Optional(amount(1)),
 })
 export const LoadReportSchema = Type.Object({
   /** Grows within one control stream. */

@@ -21,6 +21,11 @@ export const PROTOCOL_VERSION = 2
 export const SKEIN_HEADER = 'x-skein-version'
 /** Header of what a node asks of a server that runs already. A gateway refuses it: a mesh would ask itself in circles. */
 export const UPSTREAM_HEADER = 'x-skein-upstream'
+/**
+ * Header of what a node asks of a server somewhere else, which its owner has named: the meshes that the request has left, the
+ * node's own included. A gateway refuses it beyond `hopsMax`, which ends a circle of meshes.
+ */
+export const HOPS_HEADER = 'x-skein-hops'
 
 const id = (name: string): string => `/skein/${name}/${PROTOCOL_VERSION}.0.0`
 

@@ -284,6 +284,7 @@ class Agent implements NodeAgent {
       host: (digest) => policy.permitted(models.host(digest)),
       onLoad,
       onHeld: () => links.tellHeld(),
+      isCloud: this.#init.tier === 'cloud',
       refusalOf: (member, tenant) => policy.refusalOf(member, tenant),
       onUse: (use) => policy.used(use),
       spans,

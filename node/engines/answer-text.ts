@@ -8,6 +8,9 @@
  * is cut into tokens: of two stop strings the one that is complete first wins.
  *
  * A thought in front of the answer is released with its marks, and no stop string is looked for in it.
+ *
+ * An answer may also go on behind text that was released elsewhere (`resume`), of tokens that mean nothing here. What had
+ * been held back there is made again; a stop string may begin in that text all the same.
  */
 import { ThoughtScanner, type ThoughtMarks, type ThoughtSpan } from '../../mesh/protocol/index.ts'
 import type { CallText } from './call-text.ts'
@@ -30,6 +33,8 @@ export class AnswerText {
   #pending: number[] = []
   /** UTF-16 code units of the pending tokens' text that went on to the stop matcher. */
   #passed = 0
+  /** Of what is released next, UTF-16 code units that were released elsewhere. */
+  #released = 0
   #tokens = 0
   #thoughtTokens = 0
 
@@ -60,6 +65,22 @@ export class AnswerText {
     return this.#stops.index
   }
 
+  /**
+   * Goes on behind `said`, which was released elsewhere; before any token, and not where calls are written otherwise.
+   *
+   * @param tokens of the answer up to there.
+   * @param context ids of this vocabulary that `said` ends with: a detokeniser may need them.
+   * @param again UTF-16 code units at its end that the first token makes again.
+   */
+  resume(said: string, tokens: number, context: readonly number[], again = 0): void {
+    if (said === '') return
+    this.#tokens = tokens
+    const released = this.#release(said.slice(0, said.length - again))
+    this.#released = said.length - released.length
+    this.#context = context
+    this.#contextLength = this.#detokenize(context).length
+  }
+
   /** Takes the next token of the answer and gives the text that it releases. */
   push(id: number): string {
     if (this.stopped) return ''
@@ -70,7 +91,7 @@ export class AnswerText {
     const fresh = text.slice(this.#passed, isWhole ? text.length : text.length - 1)
     this.#passed += fresh.length
     if (isWhole) this.#settle()
-    return this.#release(fresh)
+    return this.#unsaid(this.#release(fresh))
   }
 
   /** The end of the answer, other than by a stop string: gives what was held back. */
@@ -81,7 +102,14 @@ export class AnswerText {
     const isOuter = this.#calls?.writesThoughts === true
     const released = this.#release(fresh) + (isOuter ? this.#part(this.#calls?.end() ?? '') : '')
     const rest = this.#pass(this.#thoughts?.end() ?? [])
-    return released + rest + this.#stops.push(isOuter ? '' : (this.#calls?.end() ?? '')) + this.#stops.end()
+    const last = this.#stops.push(isOuter ? '' : (this.#calls?.end() ?? '')) + this.#stops.end()
+    return this.#unsaid(released + rest + last)
+  }
+
+  #unsaid(text: string): string {
+    const cut = Math.min(this.#released, text.length)
+    this.#released -= cut
+    return text.slice(cut)
   }
 
   #release(written: string): string {

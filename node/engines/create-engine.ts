@@ -14,6 +14,8 @@ export interface EngineComponents {
    * attempts and the load fail too. Called once for each `load`, with ENGINE_CRASHED; the engine is then without a model.
    */
   readonly onExit?: (error: SkeinError) => void
+  /** What `stats` says of its server has changed. */
+  readonly onLoad?: () => void
 }
 
 /** As `createEngine`, for those who are given it. */

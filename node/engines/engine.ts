@@ -16,6 +16,7 @@ import type {
   Work,
   WorkResult,
 } from '../../mesh/protocol/index.ts'
+import type { ServerStats } from './upstream/server-load.ts'
 
 export interface GenerationRequest {
   /** Unique within the engine, for logs and cancellation across the process border. */
@@ -30,19 +31,32 @@ export interface GenerationRequest {
   readonly isEndless?: boolean
   /** Tokens of earlier attempts. The text that they released is not released again. */
   readonly generated: readonly number[]
+  /**
+   * Text of the answer that earlier attempts released. With it the answer goes on behind that text, in whatever tokens the
+   * model has for it; `generated` only counts, and what it had not released is made again.
+   */
+  readonly said?: string
   /** How many of the likeliest tokens are told beside each token; no log probabilities when absent. */
   readonly logprobs?: number
   /** What the answer is held to; the state is rebuilt from `generated`. */
   readonly format?: OutputFormat
   /**
-   * Prefill, say `prepared`, and make no token before this resolves: with the tokens made elsewhere since, behind which
+   * Prefill, say `prepared`, and make no token before this resolves: with what was made elsewhere since, behind which
    * the answer goes on. A sequence is held meanwhile. Rejecting it ends the attempt with that error. When the tokens so
    * far are the whole answer, the attempt ends at once, with or without `prepared`.
    */
-  readonly hold?: Promise<readonly number[]>
+  readonly hold?: Promise<Tail>
   /** The trace that it belongs to, for an engine that asks another server. */
   readonly traceparent?: string
+  /** Meshes that it has left before it came to this one, for an engine that asks another mesh; none when absent. */
+  readonly hops?: number
 }
+
+/** Tokens that joined a held answer; with `said` they only count, and the answer goes on behind that text, the whole of it. */
+export type Tail = readonly number[] | { readonly ids: readonly number[]; readonly said: string }
+
+export const tailOf = (tail: Tail): { readonly ids: readonly number[]; readonly said?: string } =>
+  'said' in tail ? tail : { ids: tail }
 
 export type GenerationEvent =
   /**
@@ -127,6 +141,8 @@ export interface LoadedModel {
   readonly features: readonly ModelFeature[]
   /** False of a model that makes no text at all: it is never given an attempt, nor measured by one. True when absent. */
   readonly isGenerator?: boolean
+  /** As `ModelCapability.continues`. */
+  readonly continues?: 'ids' | 'text'
   readonly numerics: { engineBuild: string; flashAttention: boolean; batchTokens: number; threads: number }
 }
 
@@ -137,6 +153,8 @@ export interface EngineStats {
   readonly memoryBytes: number
   /** Of an engine that keeps KV states in files. */
   readonly kv?: KvStats
+  /** Of an engine whose server tells what it does, for others too. */
+  readonly server?: ServerStats
 }
 
 /** What became of KV states since the model was loaded, and what that was decided by. */
@@ -169,7 +187,8 @@ export interface Engine {
    * Events of one attempt, `end` last. Ends by throwing the signal's reason when it aborts (the sequence is free within
    * one decode step or prefill chunk), and when the iteration is left early.
    *
-   * @throws SkeinError CONTEXT_LENGTH_EXCEEDED, NO_FREE_SLOT, ENGINE_FAILED, ENGINE_CRASHED; INVALID_REQUEST when
+   * @throws SkeinError CONTEXT_LENGTH_EXCEEDED, NO_FREE_SLOT, ENGINE_FAILED, ENGINE_CRASHED; NOT_CONTINUABLE when it cannot
+   *   go on behind the tokens, or the text, that it is given; INVALID_REQUEST when
    *   `generated` or the tail of a held attempt has ids that the model does not have; with the parameter
    *   `response_format`, `tools` or `tool_choice` when the engine cannot hold an answer to `format`, the model cannot be
    *   given tools, or the tokens so far do not fit.

@@ -26,5 +26,7 @@ export {
 } from './upstream/address.ts'
 export { penalizesRepeats, UPSTREAM_THINKING } from './upstream/dialects.ts'
 export { UpstreamClient } from './upstream/http.ts'
+export { assertAnsweredBy, Endpoint, type EndpointInit } from './upstream/endpoint.ts'
+export { loadIn, LoadWatch, type ServerLoad, type ServerStats } from './upstream/server-load.ts'
 export { probeServer, type UpstreamModel, type UpstreamServer } from './upstream/probe.ts'
 export { UpstreamEngine, type UpstreamEngineInit } from './upstream/upstream-engine.ts'

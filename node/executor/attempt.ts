@@ -14,7 +14,7 @@ import {
   type TaskId,
 } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Logger, SpanSink } from '../../mesh/runtime/index.ts'
-import type { Engine, GenerationEvent, GenerationRequest } from '../engines/index.ts'
+import type { Engine, GenerationEvent, GenerationRequest, Tail } from '../engines/index.ts'
 import type { ModelHost, Slot } from '../models/index.ts'
 import { AnswerLog, type FinalFrame } from './answer-log.ts'
 import { AttemptTrace } from './attempt-trace.ts'
@@ -55,7 +55,7 @@ export class Attempt {
   readonly #maxTokens: number
   readonly #ending = new AbortController()
   readonly #trace: AttemptTrace
-  readonly #commit = Promise.withResolvers<readonly number[]>()
+  readonly #commit = Promise.withResolvers<Tail>()
   /** Given to the engine; let go of at the end, since the prompt may be large. */
   #init: AttemptInit | undefined
   #fence: number
@@ -165,7 +165,7 @@ export class Attempt {
   async #generate(slot: Slot, signal: AbortSignal): Promise<FinalFrame> {
     const { start, host, generated } = this.#init!
     const engine = await this.#engine(host, signal)
-    const { taskId, fence, prompt, sampling, stop, maxTokens, logprobs, format, hold } = start
+    const { taskId, fence, prompt, sampling, stop, maxTokens, said, logprobs, format, hold } = start
     const request: GenerationRequest = {
       id: `${taskId}#${fence}`,
       prompt,
@@ -173,10 +173,12 @@ export class Attempt {
       stop,
       maxTokens,
       generated,
+      ...(said !== undefined && { said }),
       ...(logprobs !== undefined && { logprobs }),
       ...(format !== undefined && { format }),
       ...(hold && { hold: this.#commit.promise }),
       ...(this.#trace.traceparent !== undefined && { traceparent: this.#trace.traceparent }),
+      ...(start.leave?.hops !== undefined && { hops: start.leave.hops }),
     }
     this.#components.log.debug(this.ids, 'began')
     this.#trace.mark('prefill')
@@ -247,7 +249,7 @@ export class Attempt {
     this.#trace.mark('committed')
     this.#phase = 'generating'
     this.log.skip(ids.length)
-    this.#commit.resolve(ids)
+    this.#commit.resolve(frame.said === undefined ? ids : { ids, said: frame.said })
   }
 
   /** Waits for the model, telling how far it is. */
@@ -269,9 +271,12 @@ export class Attempt {
   }
 }
 
-/** Log probabilities and grammars take time of their own, and one that was held has waited: they show nothing of the model. */
-const isPlain = ({ logprobs, format, hold }: AttemptStart): boolean =>
-  logprobs === undefined && format === undefined && !hold
+/**
+ * Log probabilities and grammars take time of their own, one that was held has waited, and how many tokens a text has is not
+ * told: they show nothing of the model.
+ */
+const isPlain = ({ logprobs, format, hold, said }: AttemptStart): boolean =>
+  logprobs === undefined && format === undefined && !hold && said === undefined
 
 /** @param from tokens of the answer that were made elsewhere: here they were prefilled. */
 function shownBy(

@@ -10,6 +10,7 @@ import {
   unpackTokenIds,
   type AttemptAttach,
   type AttemptStart,
+  type Leave,
   type ModelDigest,
   type PeerId,
   type TaskId,
@@ -38,6 +39,8 @@ export interface ExecutorComponents {
   readonly onLoad: (isUrgent: boolean) => void
   /** What `held` says changed. */
   readonly onHeld: () => void
+  /** This machine is not its coordinators' owner's: nothing is taken that does not say why it leaves. */
+  readonly isCloud?: boolean
   /** Why this coordinator may begin nothing here for `tenant`; `undefined` when it may. Everyone may when absent. */
   readonly refusalOf?: (coordinator: Member, tenant: string | undefined) => string | undefined
   /** An attempt has begun, or tokens were read or made. */
@@ -74,7 +77,8 @@ export class Executor {
     })
     this.#work = new WorkService({
       ...components,
-      admit: (coordinator, tenant) => {
+      admit: (coordinator, { tenant, leave }) => {
+        this.#refuseUnlessLet(leave)
         this.#refuse(coordinator, tenant)
         this.#refuseWhenClosed()
       },
@@ -166,6 +170,7 @@ export class Executor {
         throw new SkeinError('STALE_FENCING_TOKEN', `fence ${first.fence} of ${first.taskId} is not the newest`)
       if (first.type === 'attempt.attach') await this.#attach(channel, first)
       else {
+        this.#refuseUnlessLet(first.leave)
         this.#refuse(member, first.tenant)
         await this.#start(channel, first)
       }
@@ -256,6 +261,12 @@ export class Executor {
     if (host.failure) throw host.failure
     if (!host.isGenerator) throw new SkeinError('INVALID_REQUEST', 'the model makes no text', { param: 'model' })
     return host
+  }
+
+  /** The last gate: whatever its coordinator knows of this node. @throws SkeinError LOCAL_ONLY. */
+  #refuseUnlessLet(leave: Leave | undefined): void {
+    if (this.#components.isCloud === true && leave === undefined)
+      throw new SkeinError('LOCAL_ONLY', "this is a cloud node, and nothing says why the task leaves its owner's nodes")
   }
 
   /** @throws SkeinError NOT_SERVED when this coordinator may begin nothing here for `tenant`. */

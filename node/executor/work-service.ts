@@ -40,8 +40,8 @@ export interface WorkServiceComponents {
   readonly log: Logger
   readonly transport: PeerTransport
   readonly host: (digest: ModelDigest) => ModelHost | undefined
-  /** @throws SkeinError NODE_DRAINING while this node takes no new work, NOT_SERVED when none of these two. */
-  readonly admit: (coordinator: Member, tenant: string | undefined) => void
+  /** @throws SkeinError NODE_DRAINING while this node takes no new work, NOT_SERVED when none of these two; LOCAL_ONLY. */
+  readonly admit: (coordinator: Member, start: WorkStart) => void
   /** As `ExecutorComponents.onUse`. */
   readonly onUse: (use: { readonly requests?: number; readonly tokens?: number }) => void
 }
@@ -173,7 +173,7 @@ export class WorkService {
   /** @throws SkeinError why the work is not done here. */
   async #run(member: Member, start: WorkStart, piece: Piece): Promise<WorkEnd> {
     const { clock, admit } = this.#components
-    admit(member, start.tenant)
+    admit(member, start)
     const host = this.#hostOf(start)
     const late = (): SkeinError => new SkeinError('ENGINE_FAILED', `not done within ${LIMITS.workMs} ms`)
     return withDeadline(clock, LIMITS.workMs, late, piece.ending.signal, async (signal) => {
@@ -181,7 +181,7 @@ export class WorkService {
       const slot = await this.#slotOf(host, signal)
       try {
         // a drain, or a pause, that began meanwhile does not know of this piece
-        admit(member, start.tenant)
+        admit(member, start)
         piece.isRunning = true
         this.#components.onUse({ requests: 1 })
         return await this.#inSlot(host, start, piece, { beganMs, signal })

@@ -8,6 +8,7 @@ export {
   inspectUpstream,
   UpstreamModels,
   type InspectedServer,
+  type StoodFor,
   type UpstreamModelsComponents,
   type UpstreamModelsInit,
 } from './upstream-models.ts'

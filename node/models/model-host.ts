@@ -14,7 +14,7 @@ import {
 } from '../../mesh/protocol/index.ts'
 import { sleep, withDeadline, type Clock, type Logger, type Random } from '../../mesh/runtime/index.ts'
 import type { DeliveredSpeed, Measurements, WatchOthers } from '../capability/index.ts'
-import type { CreateEngine, Engine, KvStatesPlace, LoadedModel } from '../engines/index.ts'
+import type { CreateEngine, Engine, KvStatesPlace, LoadedModel, ServerStats } from '../engines/index.ts'
 import { Company } from './company.ts'
 import type { ModelFile } from './inventory.ts'
 import { SpeedKeeper, type EnergyOfModel, type Subject } from './speed-keeper.ts'
@@ -46,6 +46,14 @@ const OPTIONS: Readonly<Record<EngineKind, readonly SamplingOption[]>> = {
   onnx: [],
   upstream: [],
   echo: SAMPLING_OPTIONS,
+}
+
+/** How answers go on, until the engine has found out: behind text where that is all that may be counted on. */
+const CONTINUES: Readonly<Record<EngineKind, LoadedModel['continues']>> = {
+  llama: 'ids',
+  onnx: undefined,
+  upstream: 'text',
+  echo: 'ids',
 }
 
 export interface ModelHostComponents {
@@ -194,8 +202,20 @@ export class ModelHost {
   }
 
   get load(): LoadReport['models'][number] {
-    const pending = this.#running > 0 && this.#isResident ? this.#engine!.stats().prefillTokensPending : 0
-    return { digest: this.file.digest, running: this.#running, prefillTokensPending: Math.max(0, Math.round(pending)) }
+    const stats = this.#isResident ? this.#engine!.stats() : undefined
+    const pending = this.#running > 0 ? (stats?.prefillTokensPending ?? 0) : 0
+    return {
+      digest: this.file.digest,
+      running: this.#running,
+      prefillTokensPending: Math.max(0, Math.round(pending)),
+      ...(stats?.server && this.#serverLoad(stats.server)),
+    }
+  }
+
+  /** A server that others use too, or that has no memory for more, has fewer slots for us. */
+  #serverLoad({ others, isFull, waiting, kvUse }: ServerStats): Partial<LoadReport['models'][number]> {
+    const running = isFull ? this.slots : Math.min(this.slots, this.#running + others)
+    return { running: Math.max(this.#running, running), waiting, ...(kvUse !== undefined && { kvUse }) }
   }
 
   get capability(): ModelCapability {
@@ -203,6 +223,7 @@ export class ModelHost {
     const loaded = this.#loaded
     const claimed = this.#init.contextTokens ?? file.contextTokens
     const options = this.isGenerator ? (file.options ?? OPTIONS[file.engine]) : []
+    const continues = this.isGenerator ? (loaded?.continues ?? CONTINUES[file.engine]) : undefined
     return {
       digest: file.digest,
       aliases: file.aliases.slice(0, 8),
@@ -224,6 +245,7 @@ export class ModelHost {
       loadMs: this.#loadMs,
       slots: this.slots,
       ...(this.#speed.speed && { speed: this.#speed.speed }),
+      ...(continues && { continues }),
       numerics: loaded?.numerics ?? { engineBuild: '', flashAttention: false, batchTokens: 0, threads: 0 },
     }
   }
@@ -374,6 +396,7 @@ export class ModelHost {
       clock,
       log,
       onExit: (error) => this.crashed(engine, error),
+      onLoad: () => this.#components.onLoad(),
     })
     this.#engine = engine
     const request = {

@@ -5,7 +5,7 @@
  */
 import { stat } from 'node:fs/promises'
 import { basename, isAbsolute } from 'node:path'
-import { asSkeinError, SkeinError, type ModelDigest } from '../../mesh/protocol/index.ts'
+import { asModelDigest, asSkeinError, SkeinError, type ModelDigest, type Thinking } from '../../mesh/protocol/index.ts'
 import { sleep, type Clock, type Logger } from '../../mesh/runtime/index.ts'
 import {
   penalizesRepeats,
@@ -31,6 +31,22 @@ export interface UpstreamModelsInit {
   readonly named: readonly NamedServer[]
   /** For tests: what counts as the usual addresses. */
   readonly usual?: readonly string[]
+  /** Whether a server is to be asked for a model already, by its name there. Whatever it has, when absent. */
+  readonly isReady?: (model: string) => boolean
+  /** Until the next look, in ms; 5000 when absent. */
+  readonly lookMs?: () => number
+  /** The model of the mesh that a name in `NamedServer.serves` means now; asked at each look. None when absent. */
+  readonly standsFor?: (name: string) => Promise<StoodFor | undefined>
+}
+
+/** A model of the mesh for which another one stands in. */
+export interface StoodFor {
+  readonly digest: ModelDigest
+  /** Its GGUF file, where this machine has it. */
+  readonly vocabulary?: string
+  /** The first is shown; the digest when absent. */
+  readonly aliases?: readonly string[]
+  readonly thinking?: Thinking
 }
 
 export interface UpstreamModelsComponents {
@@ -52,16 +68,19 @@ export type Verdict =
 const LOOK_MS = 5000
 /** A program on this machine answers at once, unless it computes. */
 const PROBE_MS = 2000
+/** Over the internet, behind a balancer. */
+const ENDPOINT_PROBE_MS = 10_000
 /** A busy server may miss one look. */
 const MISSES_MAX = 2
 const ALIAS_LENGTH_MAX = 128
 const GGUF = /\.gguf$/i
+const DIGEST = /^sha256:[0-9a-f]{64}$/
 const CONTEXT_TOKENS = 4096
 
 interface Seen {
   misses: number
-  /** What is offered of it, by the server's name of the model. */
-  offered: Map<string, ModelFile>
+  /** What is offered of it. */
+  offered: Map<ModelDigest, ModelFile>
 }
 
 export class UpstreamModels {
@@ -102,7 +121,7 @@ export class UpstreamModels {
           if (!signal.aborted) this.#log.debug({ reason: asSkeinError(thrown).message }, 'not looked at')
         })
       }
-      await sleep(this.#components.clock, LOOK_MS, signal).catch(() => {})
+      await sleep(this.#components.clock, this.#init.lookMs?.() ?? LOOK_MS, signal).catch(() => {})
     }
   }
 
@@ -110,29 +129,40 @@ export class UpstreamModels {
     const client = new UpstreamClient(this.#components.clock, address)
     let server: UpstreamServer | undefined
     try {
-      server = await probeServer(client, PROBE_MS, { signal })
+      const { models: among, endpoint } = address
+      server = await probeServer(client, endpoint ? ENDPOINT_PROBE_MS : PROBE_MS, { signal, ...(among && { among }) })
     } catch (thrown) {
       this.#missed(address.url, signal)
-      if (isNamed) this.#tell(address.url, asSkeinError(thrown).message)
+      if (isNamed) this.#tell(address.url, asSkeinError(thrown).message, address.endpoint !== undefined)
       return
     }
+    const missing = address.models?.filter((name) => !server?.models.some((model) => model.name === name)) ?? []
+    for (const name of missing) this.#tell(address.url, `${address.url} has no model ${name}`, true)
     const seen = this.#seenAt(address.url)
     seen.misses = 0
     const before = seen.offered
     seen.offered = new Map()
     for (const model of server?.models ?? []) {
       signal.throwIfAborted()
-      const file = await this.#fileOf({ url: address.url, isNamed, server: server!, model }, signal)
-      const known = before.get(model.name)
-      // the object stands for the model from look to look
-      if (file) seen.offered.set(model.name, known !== undefined && isSame(known, file) ? known : file)
+      if (this.#init.isReady?.(model.name) === false) continue
+      const isFar = address.endpoint !== undefined
+      const serves = address.serves?.[model.name]
+      const about = { url: address.url, isNamed, server: server!, model, isFar, standsIn: serves !== undefined }
+      const own = await this.#fileOf(about, signal)
+      const standIn = own && (await this.#standInOf(about, own, serves, signal))
+      for (const file of [own, standIn]) {
+        if (file === undefined) continue
+        const known = before.get(file.digest)
+        // the object stands for the model from look to look
+        seen.offered.set(file.digest, known !== undefined && isSame(known, file) ? known : file)
+      }
     }
-    for (const [name, file] of before) if (seen.offered.get(name) !== file) this.#components.lost(file)
+    for (const [digest, file] of before) if (seen.offered.get(digest) !== file) this.#components.lost(file)
     for (const file of seen.offered.values()) this.#components.found(file)
   }
 
   #seenAt(url: string): Seen {
-    const seen = this.#seen.get(url) ?? { misses: 0, offered: new Map<string, ModelFile>() }
+    const seen = this.#seen.get(url) ?? { misses: 0, offered: new Map<ModelDigest, ModelFile>() }
     this.#seen.set(url, seen)
     return seen
   }
@@ -168,11 +198,44 @@ export class UpstreamModels {
     }
   }
 
-  #tell(what: string, message: string): void {
+  /** The same model under the digest of the one that its owner says it stands in for. */
+  async #standInOf(
+    { url, model }: About,
+    own: ModelFile,
+    serves: string | undefined,
+    signal: AbortSignal,
+  ): Promise<ModelFile | undefined> {
+    if (serves === undefined || own.isGenerator === false) return undefined
+    try {
+      const stoodFor = await this.#stoodFor(serves, signal)
+      if (stoodFor !== undefined && stoodFor.digest !== own.digest)
+        return standIn({ url, model, own, serves }, stoodFor)
+      if (stoodFor === undefined)
+        this.#tell(`${url} ${model.name}`, `${model.name} of ${url}: no model is known as ${serves} yet`)
+    } catch (thrown) {
+      signal.throwIfAborted()
+      this.#tell(`${url} ${model.name}`, asSkeinError(thrown).message)
+    }
+    return undefined
+  }
+
+  async #stoodFor(serves: string, signal: AbortSignal): Promise<StoodFor | undefined> {
+    if (DIGEST.test(serves)) return (await this.#init.standsFor?.(serves)) ?? { digest: asModelDigest(serves) }
+    if (!GGUF.test(serves)) return this.#init.standsFor?.(serves)
+    const head = await readGguf(serves)
+    const { digest } = await this.#components.digests.of(serves, signal)
+    const thinking = head.chatTemplate === undefined ? undefined : thinkingOf(head.chatTemplate)
+    const aliases = [basename(serves).replace(GGUF, ''), head.name ?? ''].map(alias).filter((name) => name !== '')
+    return { digest, vocabulary: serves, aliases, ...(thinking && { thinking }) }
+  }
+
+  /** @param isWorse whether its owner has to do something about it. */
+  #tell(what: string, message: string, isWorse = false): void {
     const key = `${what}\n${message}`
     if (this.#told.has(key) || this.#told.size >= TOLD_MAX) return
     this.#told.add(key)
-    this.#log.info({}, message)
+    if (isWorse) this.#log.warn({}, message)
+    else this.#log.info({}, message)
   }
 }
 
@@ -187,6 +250,10 @@ interface About {
   readonly isNamed: boolean
   readonly server: UpstreamServer
   readonly model: UpstreamModel
+  /** Whether it is an endpoint. */
+  readonly isFar: boolean
+  /** Whether it stands in for another one, whose short name is not its own then. */
+  readonly standsIn: boolean
 }
 
 function serversOf({ isAuto, named, usual = USUAL_SERVERS }: UpstreamModelsInit): ServerToLookAt[] {
@@ -194,7 +261,7 @@ function serversOf({ isAuto, named, usual = USUAL_SERVERS }: UpstreamModelsInit)
   return [...named.map((server) => ({ ...server, isNamed: true })), ...others.map((url) => ({ url, isNamed: false }))]
 }
 
-async function judge({ isNamed, model }: Omit<About, 'server' | 'url'>): Promise<Verdict> {
+async function judge({ isNamed, model }: Pick<About, 'isNamed' | 'model'>): Promise<Verdict> {
   const no = (why: string): Verdict => ({ isOffered: false, why })
   if (model.elsewhere !== undefined) return no(model.elsewhere)
   if (!model.completes && model.embeds === false) return no('it generates no text and makes no embeddings')
@@ -216,15 +283,14 @@ async function judge({ isNamed, model }: Omit<About, 'server' | 'url'>): Promise
 }
 
 function modelFile(
-  { url, server, model }: About,
+  about: About,
   digest: ModelDigest,
   weights?: { readonly path: string; readonly head: GgufSummary },
 ): ModelFile {
+  const { url, server, model, isFar } = about
   const aliases = [
     ...new Set(
-      namesOf(model, weights?.head)
-        .map(alias)
-        .filter((name) => name !== ''),
+      (about.standsIn ? [model.name] : namesOf(model, weights?.head)).map(alias).filter((name) => name !== ''),
     ),
   ]
   const { contextTokens = weights?.head.trainContextTokens ?? CONTEXT_TOKENS } = model
@@ -246,7 +312,26 @@ function modelFile(
     features: model.embeds === true ? ['embed'] : [],
     options: penalizesRepeats(server.kind) ? ['repeatPenalty'] : [],
     isGenerator: model.completes,
-    isOnDemand: model.isOnDemand,
+    // a measurement of an endpoint would be billed
+    isOnDemand: model.isOnDemand || isFar,
+  }
+}
+
+/** A model of a server in the place of `stoodFor`: what it is called and how it thinks is as the mesh knows it. */
+function standIn(
+  about: { readonly url: string; readonly model: UpstreamModel; readonly own: ModelFile; readonly serves: string },
+  stoodFor: StoodFor,
+): ModelFile {
+  const { url, model, own, serves } = about
+  const { digest, vocabulary, aliases = [DIGEST.test(serves) ? digest : alias(serves)], thinking } = stoodFor
+  const { thinking: _own, ...file } = own
+  return {
+    ...file,
+    path: upstreamPath({ url, model: model.name, serves: digest, ...(vocabulary !== undefined && { vocabulary }) }),
+    digest,
+    aliases,
+    features: [],
+    ...(thinking && { thinking }),
   }
 }
 

@@ -26,8 +26,10 @@ import {
   type Logger,
   type Random,
 } from '../../runtime/index.ts'
+import { dialFailed } from '../channels/services.ts'
 import { Counters } from '../counters.ts'
 import type { Identity } from '../identity.ts'
+import { LocalMembers } from '../local/local-member.ts'
 import type { MeshAuthority } from '../membership/authority.ts'
 import { answerJoin } from '../membership/join-service.ts'
 import type { MembershipStore } from '../membership/store.ts'
@@ -39,7 +41,7 @@ import type {
   OpenOptions,
   PeerTransport,
 } from '../transport.ts'
-import { Channels, dialFailed, GATE_STREAMS_MAX, STREAMS_MAX } from './channels.ts'
+import { Channels, GATE_STREAMS_MAX, STREAMS_MAX } from './channels.ts'
 import { Dialer, type DiscoveryPath } from './dialer.ts'
 import { DhtDiscovery } from './discovery.ts'
 import { Gate } from './gate.ts'
@@ -77,6 +79,8 @@ export class Libp2pPeerTransport implements PeerTransport {
   readonly links: Links
   readonly dialer: Dialer
   readonly discovery: DhtDiscovery
+  /** Members in this process beside ourselves. */
+  readonly locals = new LocalMembers()
   readonly #components: Libp2pComponents
   readonly #init: Libp2pInit
   readonly #hello: Hello
@@ -186,6 +190,7 @@ export class Libp2pPeerTransport implements PeerTransport {
     this.discovery.stop()
     this.dialer.stop()
     this.#cancelSave?.()
+    this.locals.stop()
     const node = this.#node
     if (node === undefined) return
     // the library waits on timers that do not keep the process alive: without this one it may end in the middle
@@ -204,16 +209,19 @@ export class Libp2pPeerTransport implements PeerTransport {
   }
 
   members(): Member[] {
-    return this.links.members()
+    return [...this.links.members(), ...this.locals.list()]
   }
 
   watch(events: Partial<MembershipEvents>): () => void {
-    return this.links.watch(events)
+    const unwatch = [this.links.watch(events), this.locals.watch(events)]
+    return () => unwatch.forEach((end) => end())
   }
 
   async connect(peer: PeerId, signal?: AbortSignal): Promise<Member> {
     signal?.throwIfAborted()
     if (peer === this.self.peerId) return this.self
+    const local = this.locals.get(peer)
+    if (local !== undefined) return local.member
     const { connection } = await this.#linkTo(peer, signal)
     return this.links.memberBehind(connection)
   }
@@ -226,7 +234,9 @@ export class Libp2pPeerTransport implements PeerTransport {
   ): Promise<FrameChannel<In>> {
     const { signal } = options
     signal?.throwIfAborted()
-    if (peer === this.self.peerId) return this.#channels.toSelf(this.self, protocol, inbound)
+    if (peer === this.self.peerId) return this.#channels.inMemory(this.self, protocol, inbound)
+    const local = this.locals.get(peer)
+    if (local !== undefined) return local.serve(protocol, inbound)
     const link = await this.#linkTo(peer, signal)
     try {
       const stream = await link.connection.newStream(PROTOCOLS[protocol], {
@@ -239,6 +249,11 @@ export class Libp2pPeerTransport implements PeerTransport {
       signal?.throwIfAborted()
       throw dialFailed(peer, cause)
     }
+  }
+
+  /** A channel of a member in this process to what we serve. @throws SkeinError DIAL_FAILED. */
+  serveLocal<In extends AnyFrame>(from: Member, protocol: ProtocolName, inbound: FrameSet<In>): FrameChannel<In> {
+    return this.#channels.inMemory(this.self, protocol, inbound, from)
   }
 
   handle<In extends AnyFrame>(protocol: ProtocolName, inbound: FrameSet<In>, handler: ChannelHandler<In>): void {
@@ -258,6 +273,7 @@ export class Libp2pPeerTransport implements PeerTransport {
   async applyRevocations(signed: Signed): Promise<void> {
     const { store, log } = this.#components
     if (!(await store.offerRevocations(signed))) return
+    await this.locals.applyRevocations(signed)
     if (store.isRevoked) {
       log.info({}, 'the owner has revoked this member')
       this.#revoked.abort(new SkeinError('CERTIFICATE_REVOKED', 'the owner has put this machine out of the mesh'))

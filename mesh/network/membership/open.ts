@@ -88,6 +88,24 @@ export async function openMembership(
   return membership(await certifySelf(components, init, { identity, authority: made, known }), made)
 }
 
+/**
+ * The membership of one more member in the process that holds the mesh key.
+ *
+ * @throws SkeinError DATA_DIR_UNUSABLE; INVITE_INVALID when the mesh is full.
+ */
+export async function openLocalMembership(
+  { clock, random }: Omit<OpenMembershipComponents, 'log'>,
+  subject: JoinSubject & { readonly dataDir: string },
+  authority: MeshAuthority,
+): Promise<Pick<Membership, 'identity' | 'store'>> {
+  const identity = await loadOrCreateIdentity(join(subject.dataDir, IDENTITY_FILE), random)
+  const known = await MembershipStore.load(subject.dataDir, identity.peerId)
+  // of a mesh that was made anew in the same data directory
+  const isOfMesh = known?.meshId === authority.meshId
+  const store = await certifySelf({ clock }, subject, { identity, authority, known: isOfMesh ? known : undefined })
+  return { identity, store }
+}
+
 interface SelfCertification {
   readonly identity: Identity
   readonly authority: MeshAuthority
@@ -96,8 +114,8 @@ interface SelfCertification {
 
 /** The authority certifies itself, anew when its name, its roles or the time ask for it. */
 async function certifySelf(
-  { clock }: OpenMembershipComponents,
-  init: OpenMembershipInit,
+  { clock }: Pick<OpenMembershipComponents, 'clock'>,
+  init: JoinSubject & { readonly dataDir: string },
   { identity, authority, known }: SelfCertification,
 ): Promise<MembershipStore> {
   const { name, roles, dataDir } = init

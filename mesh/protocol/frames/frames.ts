@@ -14,6 +14,7 @@ import {
   TokenLogprobSchema,
   UsageSchema,
 } from '../generation.ts'
+import { LeaveSchema } from '../leave.ts'
 import { LIMITS } from '../limits.ts'
 import { LoadReportSchema } from '../load.ts'
 import { RoleSchema } from '../membership.ts'
@@ -145,6 +146,8 @@ export const ControlOutcome = defineFrame(
 )
 
 // attempt: coordinator to node, one stream each
+const said = () => text(LIMITS.saidLengthMax)
+
 export const AttemptStart = defineFrame(
   0x30,
   'attempt.start',
@@ -165,6 +168,10 @@ export const AttemptStart = defineFrame(
     format: Type.Optional(OutputFormatSchema),
     /** Prefill, answer `attempt.prepared`, and make no token before `attempt.commit`. */
     hold: Type.Optional(Type.Boolean()),
+    /** Why the task leaves the owner's nodes; a cloud node takes none without it. */
+    leave: Type.Optional(LeaveSchema),
+    /** Text released so far, to go on behind in place of `generated`, which only counts then. */
+    said: Type.Optional(said()),
     /** Whose task it is, as its coordinator knows its clients. */
     tenant: Type.Optional(text(LIMITS.tenantLengthMax)),
     /** For the node's log: the request that the task was made of. */
@@ -190,7 +197,8 @@ export const AttemptAttach = defineFrame(
 export const AttemptCommit = defineFrame(
   0x38,
   'attempt.commit',
-  Type.Object({ fence: count(), generated: TokenIdsSchema }),
+  /** `said`: text released so far, the whole of it, to go on behind in place of all tokens, which only count then. */
+  Type.Object({ fence: count(), generated: TokenIdsSchema, said: Type.Optional(said()) }),
 )
 /** The prompt and all tokens of `attempt.start` are prefilled. */
 export const AttemptPrepared = defineFrame(0x39, 'attempt.prepared', Type.Object({ fence: count() }))
@@ -332,6 +340,8 @@ export const WorkStart = defineFrame(
     taskId: taskId(),
     digest: modelDigest(),
     work: WorkSchema,
+    /** Why it leaves the owner's nodes; a cloud node takes none without it. */
+    leave: Type.Optional(LeaveSchema),
     /** Whose request it is, as its coordinator knows its clients. */
     tenant: Type.Optional(text(LIMITS.tenantLengthMax)),
   }),

@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs'
 import { asSkeinError, SkeinError, type EngineKind } from '../../../mesh/protocol/index.ts'
 import type { Clock, Logger } from '../../../mesh/runtime/index.ts'
 import { EchoEngine } from '../echo/echo-engine.ts'
-import type { Engine, GenerationRequest, WorkRequest } from '../engine.ts'
+import type { Engine, GenerationRequest, Tail, WorkRequest } from '../engine.ts'
 import { toWire, type AttemptItem, type ToChild, type ToParent, type WorkOutcome } from './messages.ts'
 
 export interface ChildHostComponents {
@@ -15,7 +15,7 @@ export interface ChildHostComponents {
 interface Attempt {
   readonly controller: AbortController
   /** Resolved by the commit of a held attempt. */
-  readonly hold: PromiseWithResolvers<readonly number[]>
+  readonly hold: PromiseWithResolvers<Tail>
 }
 
 export class ChildHost {
@@ -104,7 +104,7 @@ export class ChildHost {
   async #generate(message: ToChild & { type: 'generate' }): Promise<void> {
     const { id } = message.request
     const controller = new AbortController()
-    const hold = Promise.withResolvers<readonly number[]>()
+    const hold = Promise.withResolvers<Tail>()
     this.#attempts.set(id, { controller, hold })
     const request: GenerationRequest = { ...message.request, ...(message.isHeld ? { hold: hold.promise } : {}) }
     try {

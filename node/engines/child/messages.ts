@@ -6,14 +6,22 @@ import {
   type EngineKind,
   type WorkResult,
 } from '../../../mesh/protocol/index.ts'
-import type { GenerationEvent, GenerationRequest, KvStats, LoadedModel, LoadRequest, WorkRequest } from '../engine.ts'
+import type {
+  GenerationEvent,
+  GenerationRequest,
+  KvStats,
+  LoadedModel,
+  LoadRequest,
+  Tail,
+  WorkRequest,
+} from '../engine.ts'
 import type { EngineDevices } from '../llama/library.ts'
 
 export type ToChild =
   | { readonly type: 'load'; readonly engine: EngineKind; readonly request: LoadRequest }
   | { readonly type: 'generate'; readonly request: Omit<GenerationRequest, 'hold'>; readonly isHeld: boolean }
   /** To a held attempt: the tokens with which its hold has resolved. One that was rejected is cancelled. */
-  | { readonly type: 'commit'; readonly id: string; readonly tail: readonly number[] }
+  | { readonly type: 'commit'; readonly id: string; readonly tail: Tail }
   /** Answered by one `worked`. */
   | { readonly type: 'work'; readonly request: WorkRequest }
   /** An attempt or a piece of work. */

@@ -15,17 +15,18 @@ import {
 } from '../../../mesh/protocol/index.ts'
 import { sleep, type Clock } from '../../../mesh/runtime/index.ts'
 import { AttemptRun, eventsOf, PROGRESS_INTERVAL_MS } from '../attempt-run.ts'
-import type {
-  Engine,
-  EngineStats,
-  GenerationEvent,
-  GenerationRequest,
-  LoadedModel,
-  LoadRequest,
-  WorkRequest,
+import {
+  tailOf,
+  type Engine,
+  type EngineStats,
+  type GenerationEvent,
+  type GenerationRequest,
+  type LoadedModel,
+  type LoadRequest,
+  type WorkRequest,
 } from '../engine.ts'
 import { echoFeatures, parseEchoPath, type EchoOptions } from './echo-path.ts'
-import { piecesOf } from './echo-pieces.ts'
+import { echoed, piecesOf } from './echo-pieces.ts'
 import { echoWork } from './echo-work.ts'
 
 export interface EchoEngineComponents {
@@ -42,6 +43,8 @@ interface Playing {
   readonly prompt: readonly string[]
   /** Prompt tokens, and those generated before, that are not prefilled yet. */
   prefillTokens: number
+  /** Tokens made here. */
+  made: number
 }
 
 interface Slot {
@@ -129,6 +132,7 @@ export class EchoEngine implements Engine {
       features: echoFeatures(options),
       isGenerator: !options.isMute,
       numerics: { engineBuild: 'echo 1', flashAttention: false, batchTokens: options.tokensPerStep, threads: 1 },
+      continues: 'ids',
     }
   }
 
@@ -152,14 +156,16 @@ export class EchoEngine implements Engine {
       contextTokens: this.#contextTokens,
       vocabularySize: pieces.length,
       detokenize: (ids) => textOf(ids).join(''),
+      tokenize: (said) => echoed(pieces, said).ids,
+      againOf: (said) => echoed(pieces, said).again,
       thinking: options.thinking,
       clock: this.#clock,
     })
-    const input = conversation(request.prompt, prompt, textOf(request.generated))
+    const input = conversation(request.prompt, prompt, textOf(run.behind))
     const slot = this.#bestSlot(input)
     slot.isTaken = true
-    const prefillTokens = prompt.length + request.generated.length
-    const playing: Playing = { run, cancel: new AbortController(), slot, pieces, prompt, prefillTokens }
+    const prefillTokens = prompt.length + run.behind.length
+    const playing: Playing = { run, cancel: new AbortController(), slot, pieces, prompt, prefillTokens, made: 0 }
     this.#playing.add(playing)
     // the last token is always evaluated, to draw from
     void this.#play(playing, options, Math.min(commonLength(slot.remembered, input), prefillTokens - 1))
@@ -230,13 +236,13 @@ export class EchoEngine implements Engine {
 
   #leave(playing: Playing): void {
     if (!this.#playing.delete(playing)) return
-    const { run, slot, pieces, prompt } = playing
+    const { run, slot, pieces, prompt, made } = playing
     slot.isTaken = false
     if (this.#options?.isCached)
       slot.remembered = conversation(
         run.request.prompt,
         prompt,
-        run.answer.map((id) => pieces[id]!),
+        [...run.behind, ...run.answer.slice(run.answer.length - made)].map((id) => pieces[id]!),
       )
     playing.cancel.abort()
   }
@@ -248,13 +254,13 @@ export class EchoEngine implements Engine {
   }
 
   async #play(playing: Playing, options: EchoOptions, cachedTokens: number): Promise<void> {
-    const { run, cancel, pieces } = playing
+    const { run, cancel } = playing
     const { signal } = cancel
     try {
       run.admit(Math.min(cachedTokens, run.promptTokens))
       playing.prefillTokens -= cachedTokens
       await this.#prefill(playing, options, signal)
-      playing.prefillTokens = (await run.prepared()).length
+      playing.prefillTokens = tailOf(await run.prepared()).ids.length
       await this.#prefill(playing, options, signal)
       let dueMs = this.#clock.nowMs()
       while (!run.ended) {
@@ -264,23 +270,26 @@ export class EchoEngine implements Engine {
           await this.#pause(dueMs, signal, () => run.progress('decode', run.answer.length, run.request.maxTokens))
         }
         if (signal.aborted) return
-        this.#step(run, pieces, options)
+        this.#step(playing, options)
       }
     } catch (error) {
       run.fail(error)
     }
   }
 
-  #step(run: AttemptRun, pieces: readonly string[], options: EchoOptions): void {
-    const index = run.answer.length
+  #step(playing: Playing, options: EchoOptions): void {
+    const { run, pieces } = playing
     const { logprobs, isEndless = false } = run.request
     const most = isEndless ? Infinity : (options.answerTokens ?? Infinity)
+    // where the echo is: of an answer that was begun in other tokens, their number does not tell
+    const index = playing.made + run.behind.length
     const left = Math.min(options.tokensPerStep, most - index)
     if (left > 0) {
       const ids = Array.from({ length: left }, (_, i) => (index + i) % pieces.length)
+      playing.made += left
       run.deliver(ids, logprobs === undefined ? undefined : ids.map((id) => certain(pieces[id]!, logprobs)))
     }
-    if (run.answer.length >= most) run.finish('stop')
+    if (index + left >= most) run.finish('stop')
   }
 
   async #prefill(playing: Playing, options: EchoOptions, signal: AbortSignal): Promise<void> {

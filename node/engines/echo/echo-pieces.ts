@@ -13,3 +13,19 @@ export function piecesOf(text: string): string[] {
     )
   })
 }
+
+/** Where an echo is that has said this much: its tokens up to there, and the code units of a piece that was begun. */
+export function echoed(
+  pieces: readonly string[],
+  said: string,
+): { readonly ids: readonly number[]; readonly again: number } {
+  const ids: number[] = []
+  let left = said.length
+  for (;;) {
+    const id = ids.length % pieces.length
+    const { length } = pieces[id]!
+    if (length > left) return { ids, again: left }
+    ids.push(id)
+    left -= length
+  }
+}

@@ -109,6 +109,7 @@ export class DecodeLoop {
       while (this.#hasWork()) {
         for (const slot of this.#slots) if (slot.attempt?.run.ended) this.#release(slot)
         await this.#admit()
+        await this.#settle()
         await this.#step()
       }
     } catch (error) {
@@ -191,6 +192,10 @@ export class DecodeLoop {
   async #fail(slot: SequenceSlot, attempt: LlamaAttempt, cause: unknown): Promise<void> {
     attempt.run.fail(new SkeinError('ENGINE_FAILED', `the engine failed: ${cause}`, { cause }))
     await slot.reset()
+  }
+
+  async #settle(): Promise<void> {
+    for (const slot of this.#slots) await slot.settle().catch((error) => this.#fail(slot, slot.attempt!, error))
   }
 
   /** One native batch. */

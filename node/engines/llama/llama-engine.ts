@@ -37,8 +37,8 @@ import { engineBuild, openLlama } from './library.ts'
 import { contextBytesPerToken, freeBesideModel, planContext } from './memory.ts'
 import { PromptRenderer } from './prompt.ts'
 import { Sampler } from './sampling.ts'
-import { SequenceSlot } from './sequence-slot.ts'
-import { detokenizer, printedWith } from './token-bytes.ts'
+import { SequenceSlot, type LlamaAttempt } from './sequence-slot.ts'
+import { answerTokenizer, detokenizer, printedWith } from './token-bytes.ts'
 
 export interface LlamaEngineComponents {
   readonly clock: Clock
@@ -68,6 +68,8 @@ interface Loaded {
   readonly detokenize: Detokenize
   /** The same of answers that may call tools. */
   readonly detokenizeCalls: Detokenize
+  /** Text of an answer, to go on behind. */
+  readonly tokenize: (said: string) => Token[]
   readonly sequences: readonly SequenceSlot[]
   readonly loop: DecodeLoop
   readonly kvStates: KvStates | undefined
@@ -92,11 +94,16 @@ function writingOf(
   model: LlamaModel,
   { chatTemplate }: GgufSummary,
   now: () => number,
-): Pick<Loaded, 'renderer' | 'detokenize' | 'detokenizeCalls'> {
+): Pick<Loaded, 'renderer' | 'detokenize' | 'detokenizeCalls' | 'tokenize'> {
   const renderer = new PromptRenderer(model, chatTemplate, now)
   const syntax = renderer.hasChannels ? 'channels' : renderer.callSyntax
   const printed = printedWith(callTokens(syntax ?? 'tagged'))
-  return { renderer, detokenize: detokenizer(model), detokenizeCalls: detokenizer(model, printed) }
+  return {
+    renderer,
+    detokenize: detokenizer(model),
+    detokenizeCalls: detokenizer(model, printed),
+    tokenize: answerTokenizer(model),
+  }
 }
 
 async function featuresOf(llama: Llama, model: LlamaModel, renderer: PromptRenderer): Promise<ModelFeature[]> {
@@ -193,6 +200,7 @@ export class LlamaEngine implements Engine {
         hasChatTemplate: file.chatTemplate !== undefined,
         features,
         numerics,
+        continues: 'ids',
       }
     } catch (error) {
       await llama.dispose()
@@ -252,7 +260,7 @@ export class LlamaEngine implements Engine {
     const format = await compileFormat(llama, request, { marks, syntax: callSyntax, hasChannels })
     // it may have been cancelled meanwhile: then it takes no sequence from those behind it
     signal.throwIfAborted()
-    const { model, renderer, loop, contextTokens, slots, vocabularySize } = this.#require()
+    const { model, renderer, loop, contextTokens, slots, vocabularySize, tokenize } = this.#require()
     if (loop.running >= slots) throw new SkeinError('NO_FREE_SLOT', `all ${slots} slots of the model are taken`)
     const prompt = renderer.tokenize(request.prompt)
     const run = new AttemptRun({
@@ -261,12 +269,16 @@ export class LlamaEngine implements Engine {
       contextTokens,
       vocabularySize,
       ...this.#textOf(request.prompt),
+      tokenize,
       thinking,
       clock: this.#clock,
     })
-    const sampler = new Sampler(model, request, format && formatState(model, format), vocabularySize)
-    sampler.replay(request.generated as readonly Token[])
-    if (!run.ended) loop.add({ run, input: [...prompt, ...request.generated] as Token[], sampler })
+    const renewed = (): Pick<LlamaAttempt, 'input' | 'sampler'> => {
+      const sampler = new Sampler(model, request, format && formatState(model, format), vocabularySize)
+      sampler.replay(run.behind as readonly Token[])
+      return { input: [...prompt, ...run.behind] as Token[], sampler }
+    }
+    if (!run.ended) loop.add({ run, ...renewed(), renewed })
     yield* eventsOf(run, signal, () => run.fail(new SkeinError('CLIENT_CLOSED', 'the answer is not read any more')))
   }
 

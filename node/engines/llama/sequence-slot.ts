@@ -1,6 +1,6 @@
 /** One sequence of the context: the tokens whose state it holds, and the attempt that it decodes. */
 import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp'
-import { LIMITS, SkeinError, type TokenLogprob } from '../../../mesh/protocol/index.ts'
+import { asSkeinError, LIMITS, SkeinError, type TokenLogprob } from '../../../mesh/protocol/index.ts'
 import type { AttemptRun } from '../attempt-run.ts'
 import { commonLength, type KvState, type KvStates } from './kv-states.ts'
 import { SequenceDecoder, type Drawn, type DrawnLogprobs } from './native.ts'
@@ -13,6 +13,8 @@ export interface LlamaAttempt {
   readonly input: readonly Token[]
   /** Has replayed the generated tokens of `input`. */
   readonly sampler: Sampler
+  /** The same, of an answer that goes on behind another text than it was begun with, as its run says. */
+  readonly renewed: () => Pick<LlamaAttempt, 'input' | 'sampler'>
 }
 
 /** What a slot evaluates in one step. */
@@ -43,6 +45,8 @@ export class SequenceSlot {
   #pending: Token[] = []
   /** The last pending token is not evaluated while the attempt is held: behind it others may come. */
   #isHeld = false
+  /** Of the state, what the attempt goes on behind, when it was held behind something else. */
+  #kept: number | undefined
 
   constructor(model: LlamaModel, sequence: LlamaContextSequence) {
     this.#model = model
@@ -111,9 +115,19 @@ export class SequenceSlot {
     this.#holdWhenPrefilled()
   }
 
+  /** To be called before a step. @throws what the engine throws. */
+  async settle(): Promise<void> {
+    const kept = this.#kept
+    if (kept === undefined || this.#attempt === undefined) return
+    this.#kept = undefined
+    await this.#cutState(kept)
+    this.#pending = this.#attempt.input.slice(this.#state.length)
+  }
+
   /** Frees the slot; its state stays for the next attempt. */
   release(): void {
     this.#attempt = undefined
+    this.#kept = undefined
     this.#pending = []
     this.#isHeld = false
   }
@@ -170,16 +184,26 @@ export class SequenceSlot {
 
   async #hold(attempt: LlamaAttempt): Promise<void> {
     const { run, sampler } = attempt
-    const tail = (await run.prepared()) as readonly Token[]
+    const tail = await run.prepared()
     if (run.ended || this.#attempt !== attempt) return
     try {
-      sampler.replay(tail)
+      if ('said' in tail) this.#renew(attempt)
+      else {
+        sampler.replay(tail as readonly Token[])
+        for (const token of tail) this.#pending.push(token as Token)
+      }
     } catch (error) {
-      return run.fail(error)
+      return run.fail(asSkeinError(error, 'ENGINE_FAILED'))
     }
-    for (const token of tail) this.#pending.push(token)
     this.#isHeld = false
     this.onCommit()
+  }
+
+  /** What was prefilled of another text is kept as far as it is the same: `settle` forgets the rest, between two steps. */
+  #renew(attempt: LlamaAttempt): void {
+    this.#attempt = { ...attempt, ...attempt.renewed() }
+    this.#kept = this.commonPrefix(this.#attempt.input)
+    this.#pending = this.#attempt.input.slice(this.#kept)
   }
 
   #told(token: Token, { logprob, top }: DrawnLogprobs): TokenLogprob {

@@ -78,6 +78,34 @@ function printedControls(model: LlamaModel, printed: ReadonlySet<string>): Reado
 }
 
 /**
+ * Tokens of a text that was an answer's, to go on behind: marks that are tokens of their own become those tokens, all else is
+ * plain. A vocabulary that puts a space in front of a text's first word does not here, since a prompt stands in front.
+ */
+export function answerTokenizer(model: LlamaModel): (text: string) => Token[] {
+  const tokenOf = new Map<string, Token>()
+  for (const mark of PRINTED) {
+    const [id, ...more] = model.tokenize(mark, true, 'trimLeadingSpace')
+    if (id === undefined || more.length > 0 || vocabularyText(model, id) !== mark) continue
+    const { control, userDefined } = model.getTokenAttributes(id)
+    if (control || userDefined) tokenOf.set(mark, id)
+  }
+  const plain = (text: string): Token[] => (text === '' ? [] : model.tokenize(text, false, 'trimLeadingSpace'))
+  return (text) => {
+    const tokens: Token[] = []
+    let rest = text
+    for (;;) {
+      const [mark] = [...tokenOf.keys()]
+        .filter((each) => rest.includes(each))
+        .sort((a, b) => rest.indexOf(a) - rest.indexOf(b))
+      if (mark === undefined) return [...tokens, ...plain(rest)]
+      const at = rest.indexOf(mark)
+      tokens.push(...plain(rest.slice(0, at)), tokenOf.get(mark)!)
+      rest = rest.slice(at + mark.length)
+    }
+  }
+}
+
+/**
  * The text of an answer's tokens. That of byte-level BPE is read from the bytes: for some of its vocabularies the library
  * takes spaces in front of punctuation away, so that ` ,` loses a character when its tokens come one by one, and JSON its
  * comma.

@@ -1,11 +1,13 @@
 /**
  * Where a server that runs already is, and what its models are called in this mesh. A model of such a server is given to
- * the engine as `upstream:URL#MODEL`, and with `&weights=FILE` behind it where its weights are a file of this machine. In
- * the name of the model `%` and `&` stand as in a query of a URL.
+ * the engine as `upstream:URL#MODEL`, with `&weights=FILE` behind it where its weights are a file of this machine, or with
+ * `&serves=DIGEST` where it stands in for a model of the mesh, and `&vocabulary=FILE` behind that where the file of that model
+ * is on this machine. In the name of the model `%` and `&` stand as in a query of a URL.
  */
 import { createHash } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
 import { asModelDigest, SkeinError, type ModelDigest } from '../../../mesh/protocol/index.ts'
+import type { Endpoint } from './endpoint.ts'
 
 export interface UpstreamAddress {
   /** Of the server, without a path of the API and without a slash at its end. */
@@ -14,6 +16,10 @@ export interface UpstreamAddress {
   readonly model: string
   /** The GGUF file that the server was seen to have loaded, or to load when it is asked for the model. */
   readonly weights?: string
+  /** The model of the mesh that it stands in for. */
+  readonly serves?: ModelDigest
+  /** The GGUF file of that one, of which only the vocabulary and the chat template are used. */
+  readonly vocabulary?: string
 }
 
 /** A server that the owner named. */
@@ -21,10 +27,20 @@ export interface NamedServer {
   readonly url: string
   /** Sent as a bearer token, to this server alone. */
   readonly key?: string
+  /** Names of models at the server: only these are offered. All when absent. */
+  readonly models?: readonly string[]
+  /**
+   * Models of the mesh that its models stand in for, by their names at the server: a digest, the path of a GGUF file of this
+   * machine, or a name of the mesh.
+   */
+  readonly serves?: Readonly<Record<string, string>>
+  /** Answers that it makes together, as its owner says; what is known of its kind when absent. */
+  readonly slots?: number
+  /** Of a server somewhere else, which its owner named as such: how it is asked. */
+  readonly endpoint?: Endpoint
 }
 
 const SCHEME = 'upstream:'
-const WEIGHTS = 'weights='
 const URL_LENGTH_MAX = 512
 const PATH_LENGTH_MAX = 8192
 
@@ -33,20 +49,27 @@ export const USUAL_SERVERS: readonly string[] = [11_434, 1234, 8080, 8000].map((
 
 const escaped = (text: string): string => text.replaceAll(/[%&]/g, (character) => encodeURIComponent(character))
 
-export const upstreamPath = ({ url, model, weights }: UpstreamAddress): string =>
-  `${SCHEME}${url}#${escaped(model)}${weights === undefined ? '' : `&${WEIGHTS}${escaped(weights)}`}`
+export function upstreamPath({ url, model, weights, serves, vocabulary }: UpstreamAddress): string {
+  const more = Object.entries({ weights, serves, vocabulary }).flatMap(([key, value]) =>
+    value === undefined ? [] : [`&${key}=${escaped(value)}`],
+  )
+  return `${SCHEME}${url}#${escaped(model)}${more.join('')}`
+}
 
 /** @throws SkeinError MODEL_FILE_INVALID for what is no such path. */
 export function parseUpstreamPath(path: string): UpstreamAddress {
   const invalid = (): SkeinError =>
     new SkeinError('MODEL_FILE_INVALID', `${path.slice(0, URL_LENGTH_MAX)}: not upstream:URL#MODEL`)
-  const [, url, model, weights] = /^upstream:([^#]+)#([^&]+)(?:&weights=([^&]+))?$/.exec(path) ?? []
+  const [, url, model, weights, serves, vocabulary] =
+    /^upstream:([^#]+)#([^&]+)(?:&weights=([^&]+))?(?:&serves=([^&]+))?(?:&vocabulary=([^&]+))?$/.exec(path) ?? []
   if (url === undefined || model === undefined || path.length > PATH_LENGTH_MAX) throw invalid()
   try {
     return {
       url: serverUrl(url),
       model: decodeURIComponent(model),
       ...(weights !== undefined && { weights: decodeURIComponent(weights) }),
+      ...(serves !== undefined && { serves: asModelDigest(decodeURIComponent(serves)) }),
+      ...(vocabulary !== undefined && { vocabulary: decodeURIComponent(vocabulary) }),
     }
   } catch (error) {
     throw error instanceof SkeinError ? error : invalid()

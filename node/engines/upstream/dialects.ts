@@ -15,6 +15,7 @@ import {
   type Thinking,
 } from '../../../mesh/protocol/index.ts'
 import { saidBy, type Framing } from './http.ts'
+import { biasFor } from './penalties.ts'
 import type { ServerKind } from './probe.ts'
 import type { RenderedPrompt } from './tokens.ts'
 
@@ -24,9 +25,13 @@ export interface Question {
   readonly model: string
   readonly prompt: Prompt
   readonly rendered: RenderedPrompt
-  /** The answer so far, and its text. */
+  /** The answer so far, as ids of the model's vocabulary, and its text. */
   readonly answer: readonly number[]
   readonly answerText: string
+  /** Index in the answer of the next token. */
+  readonly index: number
+  /** The answer so far in the server's vocabulary, for penalties that it counts in its own part alone; where that is known. */
+  readonly counted: readonly number[]
   readonly sampling: Sampling
   /** Of what is still to come; 0 to read the prompt alone. */
   readonly maxTokens: number
@@ -55,6 +60,8 @@ export interface Heard {
 export interface Dialect {
   /** Whether prompts travel as token ids; by text otherwise. */
   readonly isByIds: boolean
+  /** The answer comes as ids alone. */
+  readonly hearsIds?: boolean
   /** @throws SkeinError ENGINE_FAILED when the server cannot be asked this. */
   request(question: Question): ServerRequest
   /** @throws SkeinError ENGINE_FAILED or ENGINE_CRASHED for an event that says that the answer ends otherwise than whole. */
@@ -94,6 +101,7 @@ const isOllamaEvent = checker(
     done_reason: Type.Optional(text),
   }),
 )
+const isHopsExceeded = checker(Type.Object({ error: Type.Object({ code: Type.Literal('hops_exceeded') }) }))
 const optionalText = Type.Optional(Type.Union([text, Type.Null()]))
 const isOpenAiEvent = checker(
   Type.Object({
@@ -149,7 +157,7 @@ export class ThoughtJoiner {
 /** llama.cpp's own server: token ids in both directions. */
 const LLAMA_SERVER: Dialect = {
   isByIds: true,
-  request: ({ rendered, answer, sampling, maxTokens, contextTokens, isEndless }) => ({
+  request: ({ rendered, answer, index, sampling, maxTokens, contextTokens, isEndless }) => ({
     path: '/completion',
     framing: 'sse',
     body: {
@@ -161,7 +169,7 @@ const LLAMA_SERVER: Dialect = {
       n_predict: maxTokens,
       stop: [],
       ignore_eos: isEndless,
-      seed: seedAt(sampling.seed, answer.length),
+      seed: seedAt(sampling.seed, index),
       temperature: sampling.temperature,
       top_k: sampling.topK,
       top_p: sampling.topP,
@@ -198,7 +206,7 @@ const LLAMA_SERVER: Dialect = {
 const OLLAMA: Dialect = {
   isByIds: false,
   request: (question) => {
-    const { model, rendered, answer, answerText, sampling, maxTokens, contextTokens, prompt } = question
+    const { model, rendered, index, answerText, sampling, maxTokens, contextTokens, prompt } = question
     const isChat = rendered.ids === undefined && prompt.kind === 'chat'
     return {
       path: isChat ? '/api/chat' : '/api/generate',
@@ -214,7 +222,7 @@ const OLLAMA: Dialect = {
           num_ctx: contextTokens,
           num_predict: Math.max(1, maxTokens),
           stop: [],
-          seed: seedAt(sampling.seed, answer.length),
+          seed: seedAt(sampling.seed, index),
           temperature: sampling.temperature,
           top_k: sampling.topK,
           top_p: sampling.topP,
@@ -283,10 +291,10 @@ function chatBody(kind: ServerKind, { prompt, answerText }: Question): object {
   if (answerText === '') return { messages, ...wish }
   // a template would leave the thought out, or a server take the rest of the answer for one
   if (answerText.trimStart().startsWith(UPSTREAM_THINKING.open))
-    throw new SkeinError('ENGINE_FAILED', 'a server cannot go on behind thoughts that it told apart')
+    throw new SkeinError('NOT_CONTINUABLE', 'a server cannot go on behind thoughts that it told apart')
   const how = GOES_ON[kind]
   if (how === undefined)
-    throw new SkeinError('ENGINE_FAILED', `a server of the kind ${kind} cannot go on in the middle of an answer`)
+    throw new SkeinError('NOT_CONTINUABLE', `a server of the kind ${kind} cannot go on in the middle of an answer`)
   return { messages: [...messages, { role: 'assistant', content: answerText }], ...how, ...wish }
 }
 
@@ -311,14 +319,16 @@ const countedTokens = (
     ? LIMITS.repeatPenaltyTokens
     : contextTokens
 
-function samplingFor(kind: ServerKind, { sampling, answer, contextTokens, isEndless }: Question): object {
+/** Every field of sampling, by the names that servers of this kind have for them. */
+export function samplingFor(kind: ServerKind, question: Question): object {
+  const { sampling, index, contextTokens, isEndless } = question
   const { temperature, topP: top_p, topK, minP: min_p, presencePenalty, frequencyPenalty, repeatPenalty = 1 } = sampling
   const common = {
     temperature,
     top_p,
     presence_penalty: presencePenalty,
     frequency_penalty: frequencyPenalty,
-    seed: seedAt(sampling.seed, answer.length),
+    seed: seedAt(sampling.seed, index),
   }
   switch (kind) {
     case 'vllm':
@@ -330,6 +340,7 @@ function samplingFor(kind: ServerKind, { sampling, answer, contextTokens, isEndl
         min_p,
         repetition_penalty: repeatPenalty,
         ignore_eos: isEndless,
+        ...biasFor(question),
       }
     case 'llama-server':
       return {
@@ -368,16 +379,20 @@ function textOf({ text: told }: RenderedPrompt): string {
 const unrenderable = (): SkeinError =>
   new SkeinError('ENGINE_FAILED', 'the server takes text alone, and would read markup in what this prompt says')
 
-function reasonOf(said: string | undefined, known: Readonly<Record<string, FinishReason>>): FinishReason {
+/** @throws SkeinError ENGINE_CRASHED for a reason that is no whole end. */
+export function reasonOf(said: string | undefined, known: Readonly<Record<string, FinishReason>>): FinishReason {
   const reason = said === undefined ? undefined : known[said]
   if (reason !== undefined) return reason
   throw new SkeinError('ENGINE_CRASHED', `the server ended the answer with ${JSON.stringify(said)?.slice(0, 64)}`)
 }
 
-function unexpected(event: unknown): SkeinError {
+/** What an event that means nothing, or an error, becomes. */
+export function unexpected(event: unknown): SkeinError {
   const said = saidBy(event)
+  // of another mesh, whose answer had begun as a stream before it was refused further on
+  const isCircle = isHopsExceeded(event)
   return new SkeinError(
-    'ENGINE_FAILED',
+    isCircle ? 'HOPS_EXCEEDED' : 'ENGINE_FAILED',
     said === undefined ? 'an event of an unknown form' : `the server said: ${said}`,
   )
 }

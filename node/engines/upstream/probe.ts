@@ -57,6 +57,8 @@ const MODEL_LIST = Type.Object({
       id: name,
       owned_by: Type.Optional(text),
       max_model_len: Type.Optional(Type.Union([count, Type.Null()])),
+      /** Of another Skein. */
+      context_length: Type.Optional(Type.Union([count, Type.Null()])),
       meta: Type.Optional(
         Type.Union([Type.Object({ n_params: Type.Optional(count), size: Type.Optional(count) }), Type.Null()]),
       ),
@@ -123,6 +125,8 @@ export interface ProbeInit {
   readonly signal?: AbortSignal
   /** Of a server that has many, the one model that is looked at. */
   readonly only?: string
+  /** Those that count; all when absent. */
+  readonly among?: readonly string[]
 }
 
 /** Asks one server. */
@@ -159,7 +163,8 @@ class Prober {
 }
 
 /**
- * @returns `undefined` of another Skein, which is reached as a member of a mesh and not from behind.
+ * @returns `undefined` of another Skein, which is reached as a member of a mesh and not from behind: unless its owner named it as
+ *   an endpoint. Then each request tells how many meshes it has left.
  * @throws SkeinError ENGINE_CRASHED when nothing answers in time; NO_FREE_SLOT while it is busy starting; ENGINE_FAILED when
  *   it is no such server.
  */
@@ -171,18 +176,22 @@ export async function probeServer(
   const prober = new Prober(client, withinMs, init)
   const listed = await prober.ask('/v1/models')
   // whatever it answers: it may want a key, or refuse to be asked by another mesh
-  if (Object.keys(listed.headers).some((header) => header.startsWith('x-skein'))) return undefined
-  if (listed.status !== 200) throw refusal(client.url, listed.status, listed.body)
+  const isSkein = Object.keys(listed.headers).some((header) => header.startsWith('x-skein'))
+  if (isSkein && !client.endpoint) return undefined
+  if (listed.status !== 200) throw refusal(client.url, listed.status, listed.body, client.endpoint)
   if (!isModelList(listed.body))
     throw new SkeinError(
       'ENGINE_FAILED',
       `${client.url}: no list of models (${saidBy(listed.body) ?? 'something else'})`,
     )
-  const { data } = listed.body
-  const makers = new Set(data.map((model) => model.owned_by))
-  if (makers.has('skein')) return undefined
+  const { among } = init
+  const makers = new Set(listed.body.data.map((model) => model.owned_by))
+  const data = listed.body.data.filter(({ id }) => among === undefined || among.includes(id))
+  if (isSkein || makers.has('skein')) return client.endpoint && other(data)
   if (makers.has('llamacpp')) return llamaServer(prober, data)
   if (makers.has('vllm')) return vllm(prober, data)
+  // somewhere else it is asked in the one way that all have in common, and no more often than need be
+  if (client.endpoint) return other(data)
   return (await ollama(prober)) ?? (await studio(prober)) ?? (await llamaCppPython(prober, data)) ?? other(data)
 }
 
@@ -292,9 +301,9 @@ async function llamaCppPython(prober: Prober, data: Listed): Promise<UpstreamSer
 const other = (data: Listed): UpstreamServer => ({
   kind: 'openai',
   version: '',
-  models: data.slice(0, MODELS_MAX).map(({ id, max_model_len }) => ({
+  models: data.slice(0, MODELS_MAX).map(({ id, max_model_len, context_length: contextTokens = max_model_len }) => ({
     ...plain(id),
-    ...(max_model_len && { contextTokens: max_model_len }),
+    ...(contextTokens && { contextTokens }),
   })),
 })
 

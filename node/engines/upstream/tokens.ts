@@ -3,9 +3,9 @@
  *
  * A model whose weights are known has its own vocabulary (`vocabulary.ts`): ids mean what they mean on every node that has
  * the model, and an answer may go on there. Of any other model the text is all there is; it is cut into pieces of at most
- * four bytes, each of which is its own id.
+ * four bytes, each of which is its own id, and larger than any vocabulary's: whoever reads an answer knows its pieces.
  */
-import { SkeinError, type Prompt } from '../../../mesh/protocol/index.ts'
+import { LIMITS, SkeinError, type Prompt } from '../../../mesh/protocol/index.ts'
 import type { Detokenize } from '../answer-text.ts'
 
 /** A prompt as a server can be given it. */
@@ -19,8 +19,9 @@ export interface RenderedPrompt {
 }
 
 export interface Tokens {
-  /** Ids are below it. */
+  /** Ids are below it, and not below `firstId`. */
   readonly vocabularySize: number
+  readonly firstId: number
   /** @throws SkeinError INVALID_REQUEST, ENGINE_FAILED when the prompt cannot be rendered. */
   render(prompt: Prompt): Promise<RenderedPrompt>
   /** To be awaited before ids made elsewhere are given to `detokenize`; ids that there are none of are passed over. */
@@ -33,6 +34,14 @@ export interface Tokens {
    * @throws SkeinError ENGINE_FAILED when no ids make this text.
    */
   idsOf(bytes: Uint8Array, ids?: readonly number[]): Promise<readonly number[]>
+  /** Ids of the text of an answer, to go on behind; `detokenize` knows them. */
+  idsOfAnswer(text: string): Promise<readonly number[]>
+  /** Ids that a server told alone. @throws SkeinError ENGINE_FAILED when there are no such. */
+  known(ids: readonly number[]): Promise<readonly number[]>
+  /** Whether the model ends its answers with `id`; known of ids for which `know` or `known` was awaited. */
+  isEnd(id: number): boolean
+  /** All ids by which it does. */
+  ends(): Promise<readonly number[]>
   /** The bytes at the end of `ids` that begin a character and do not end it. */
   unfinished(ids: readonly number[]): Uint8Array
   /** Gives what it holds back. */
@@ -47,6 +56,7 @@ const PIECES = 2 ** 32
 /** The tokens of a model that is known by its server alone. */
 export class TextTokens implements Tokens {
   readonly vocabularySize = PIECES
+  readonly firstId = LIMITS.vocabularyTokensMax
 
   render(prompt: Prompt): Promise<RenderedPrompt> {
     const parts = prompt.kind === 'text' ? [prompt.text] : prompt.messages.map(({ content }) => content)
@@ -69,12 +79,32 @@ export class TextTokens implements Tokens {
 
   idsOf(bytes: Uint8Array): Promise<readonly number[]> {
     const pieces: number[] = []
-    for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+    for (let at = 0; at < bytes.length;) {
+      const end = endOfPiece(bytes, at)
       const piece = Buffer.alloc(PIECE_BYTES, FILLER)
-      piece.set(bytes.subarray(at, at + PIECE_BYTES))
+      piece.set(bytes.subarray(at, end))
       pieces.push(piece.readUInt32LE())
+      at = end
     }
     return Promise.resolve(pieces)
+  }
+
+  idsOfAnswer(text: string): Promise<readonly number[]> {
+    return this.idsOf(Buffer.from(text))
+  }
+
+  known(): Promise<readonly number[]> {
+    return Promise.reject(
+      new SkeinError('ENGINE_FAILED', 'the server told tokens of a vocabulary that is not known here'),
+    )
+  }
+
+  isEnd(): boolean {
+    return false
+  }
+
+  ends(): Promise<readonly number[]> {
+    return Promise.resolve([])
   }
 
   /** Texts come in whole characters. */
@@ -85,6 +115,13 @@ export class TextTokens implements Tokens {
   close(): Promise<void> {
     return Promise.resolve()
   }
+}
+
+/** Pieces have whole characters, so that an answer may end behind any; and no NUL in their last byte, which would make them small. */
+function endOfPiece(bytes: Uint8Array, at: number): number {
+  let end = Math.min(at + PIECE_BYTES, bytes.length)
+  while (end < bytes.length && end > at + 1 && (bytes[end]! & 0xc0) === 0x80) end--
+  return end === at + PIECE_BYTES && bytes[end - 1] === 0 ? end - 1 : end
 }
 
 export const noSuchText = (): SkeinError =>

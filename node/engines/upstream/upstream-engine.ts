@@ -7,39 +7,46 @@ import {
   featuresNeeded,
   LIMITS,
   SkeinError,
-  type Thinking,
+  thoughtMarks,
   type WorkResult,
 } from '../../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Logger } from '../../../mesh/runtime/index.ts'
-import { AttemptRun, eventsOf, PROGRESS_INTERVAL_MS } from '../attempt-run.ts'
+import { AttemptRun, eventsOf, PROGRESS_INTERVAL_MS, textBehind } from '../attempt-run.ts'
 import { ChannelText } from '../channel-text.ts'
-import type {
-  Engine,
-  EngineStats,
-  GenerationEvent,
-  GenerationRequest,
-  LoadedModel,
-  LoadRequest,
-  WorkRequest,
+import {
+  tailOf,
+  type Engine,
+  type EngineStats,
+  type GenerationEvent,
+  type GenerationRequest,
+  type LoadedModel,
+  type LoadRequest,
+  type Tail,
+  type WorkRequest,
 } from '../engine.ts'
-import { readGguf, type GgufSummary } from '../gguf/gguf-reader.ts'
-import { writesChannels } from '../llama/chat-template.ts'
-import { thinkingOf } from '../llama/thinking.ts'
-import { parseUpstreamPath, type UpstreamAddress } from './address.ts'
-import { dialectOf, penalizesRepeats, ThoughtJoiner, UPSTREAM_THINKING, type Dialect } from './dialects.ts'
+import { parseUpstreamPath, type NamedServer, type UpstreamAddress } from './address.ts'
+import { tokensAt } from './agreement.ts'
+import { penalizesRepeats, ThoughtJoiner, type Question } from './dialects.ts'
 import { embed, embeds } from './embeddings.ts'
+import { assertAnsweredBy } from './endpoint.ts'
 import { UpstreamClient } from './http.ts'
 import { learnContext, isStillServed } from './inquiries.ts'
 import { probeServer, type UpstreamModel, type UpstreamServer } from './probe.ts'
-import { TextTokens, type RenderedPrompt, type Tokens } from './tokens.ts'
-import { VocabularyTokens } from './vocabulary.ts'
+import { LoadWatch } from './server-load.ts'
+import { countedBy } from './penalties.ts'
+import { speechOf, type Speech } from './speech.ts'
+import type { RenderedPrompt } from './tokens.ts'
 
 export interface UpstreamEngineComponents {
   readonly clock: Clock
   readonly log: Logger
+  /** What `stats` says of the server has changed. */
+  readonly onLoad?: () => void
 }
 
 export interface UpstreamEngineInit {
+  /** Servers that were named, by address. */
+  readonly servers?: ReadonlyMap<string, NamedServer>
   /** Keys of servers, by address. */
   readonly keys?: ReadonlyMap<string, string>
 }
@@ -56,13 +63,11 @@ const CONTEXT_TOKENS = 4096
 interface Loaded {
   readonly client: UpstreamClient
   readonly kind: UpstreamServer['kind']
-  readonly dialect: Dialect
   readonly address: UpstreamAddress
-  readonly tokens: Tokens
-  readonly thinking: Thinking | undefined
-  /** Its answers to chats come as the model writes them, in channels. */
-  readonly hasChannels: boolean
+  readonly speech: Speech
   readonly model: LoadedModel
+  /** Of a server that tells what it does. */
+  readonly watch: LoadWatch | undefined
 }
 
 interface Running {
@@ -75,7 +80,9 @@ interface Running {
 export class UpstreamEngine implements Engine {
   readonly #clock: Clock
   readonly #log: Logger
+  readonly #servers: ReadonlyMap<string, NamedServer>
   readonly #keys: ReadonlyMap<string, string>
+  readonly #onLoad: () => void
   #state: 'empty' | 'loading' | 'loaded' = 'empty'
   #loaded: Loaded | undefined
   /** Attempts that hold a slot, by what ends them; without a run while their prompt is rendered. */
@@ -86,7 +93,9 @@ export class UpstreamEngine implements Engine {
   constructor(components: UpstreamEngineComponents, init: UpstreamEngineInit = {}) {
     this.#clock = components.clock
     this.#log = components.log.scope('upstream')
+    this.#servers = init.servers ?? new Map()
     this.#keys = init.keys ?? new Map()
+    this.#onLoad = components.onLoad ?? (() => {})
   }
 
   async load(request: LoadRequest): Promise<LoadedModel> {
@@ -138,7 +147,8 @@ export class UpstreamEngine implements Engine {
     let prefillTokensPending = 0
     for (const running of this.#running.values()) prefillTokensPending += running?.pendingTokens ?? 0
     // what the server's process has is not ours to tell
-    return { running: this.#running.size, prefillTokensPending, memoryBytes: 0 }
+    const server = this.#loaded?.watch?.stats
+    return { running: this.#running.size, prefillTokensPending, memoryBytes: 0, ...(server && { server }) }
   }
 
   async unload(): Promise<void> {
@@ -148,13 +158,16 @@ export class UpstreamEngine implements Engine {
     const reason = this.#crash ?? new SkeinError('ENGINE_FAILED', 'the model was unloaded')
     this.#crash = undefined
     for (const leaving of this.#running.keys()) leaving.abort(reason)
-    await loaded?.tokens.close()
+    loaded?.watch?.stop()
+    loaded?.client.close()
+    await loaded?.speech.tokens.close()
   }
 
   async #load(request: LoadRequest): Promise<Loaded> {
     const address = parseUpstreamPath(request.path)
     const key = this.#keys.get(address.url)
-    const client = new UpstreamClient(this.#clock, { url: address.url, ...(key !== undefined && { key }) })
+    const plain: NamedServer = { url: address.url, ...(key !== undefined && { key }) }
+    const client = new UpstreamClient(this.#clock, this.#servers.get(address.url) ?? plain)
     const server = await probeServer(client, PROBE_MS)
     const found = server?.models.find(({ name }) => name === address.model)
     if (server === undefined || found === undefined)
@@ -162,15 +175,17 @@ export class UpstreamEngine implements Engine {
     if (found.elsewhere !== undefined) throw new SkeinError('MODEL_LOAD_FAILED', `${address.model}: ${found.elsewhere}`)
     if (address.weights !== undefined && found.weights !== address.weights)
       throw new SkeinError('ENGINE_CRASHED', `${address.model}: the server has other weights for it than it had`)
-    const file = address.weights === undefined ? undefined : await readGguf(address.weights)
-    const dialect = dialectOf(server.kind, file !== undefined)
-    const model = await this.#describe({ request, client, server, found, file, dialect, address })
-    const tokens = file
-      ? new VocabularyTokens(this.#log, { path: address.weights!, vocabularySize: file.vocabularySize })
-      : new TextTokens()
-    const thinking = file ? file.chatTemplate && thinkingOf(file.chatTemplate) : UPSTREAM_THINKING
-    const hasChannels = dialect.isByIds && writesChannels(file?.chatTemplate ?? '')
-    return { client, kind: server.kind, dialect, address, tokens, thinking: thinking || undefined, hasChannels, model }
+    const speech = await speechOf({ log: this.#log, client }, server.kind, address)
+    const model = await this.#describe({ request, client, server, found, speech, address })
+    const watch = server.kind === 'vllm' ? this.#watch(client, found.name) : undefined
+    return { client, kind: server.kind, speech, address, model, watch }
+  }
+
+  #watch(client: UpstreamClient, model: string): LoadWatch {
+    const components = { clock: this.#clock, log: this.#log, client, own: () => this.#running.size }
+    const watch = new LoadWatch({ ...components, onChange: this.#onLoad }, model)
+    watch.start()
+    return watch
   }
 
   async #describe(about: {
@@ -178,29 +193,34 @@ export class UpstreamEngine implements Engine {
     readonly client: UpstreamClient
     readonly server: UpstreamServer
     readonly found: UpstreamModel
-    readonly file: GgufSummary | undefined
-    readonly dialect: Dialect
+    readonly speech: Speech
     readonly address: UpstreamAddress
   }): Promise<LoadedModel> {
-    const { request, client, server, found, file, dialect, address } = about
+    const { request, client, server, found, speech, address } = about
+    const { file, dialect, continues } = speech
     const told = found.contextTokens ?? (await learnContext(client, server.kind, address.model, file))
     const contextTokens = Math.max(
       1,
       Math.min(told ?? CONTEXT_TOKENS, request.contextTokens ?? Number.MAX_SAFE_INTEGER),
     )
-    const isTried = found.embeds === 'unknown' && !found.isOnDemand
+    // a try costs money at an endpoint
+    const isTried = found.embeds === 'unknown' && !found.isOnDemand && client.endpoint === undefined
     const canEmbed = isTried ? await embeds(client, address.model) : found.embeds === true
     const how = dialect.isByIds ? 'by token ids' : 'by text'
     return {
       engine: 'upstream',
       contextTokens,
-      slots: Math.max(1, Math.min(request.slots, found.slots, LIMITS.slotsPerModelMax)),
+      slots: Math.max(
+        1,
+        Math.min(request.slots, this.#servers.get(client.url)?.slots ?? found.slots, LIMITS.slotsPerModelMax),
+      ),
       parameters: file?.parameters ?? found.parameters,
       quantization: file?.quantization ?? (found.quantization || 'unknown'),
       sizeBytes: file?.sizeBytes ?? found.sizeBytes,
       hasChatTemplate: file ? file.chatTemplate !== undefined : found.completes,
       features: canEmbed ? ['embed'] : [],
       isGenerator: found.completes,
+      ...(found.completes && { continues }),
       numerics: {
         engineBuild: `${server.kind} ${server.version}, ${how}`.slice(0, 96),
         flashAttention: false,
@@ -212,23 +232,30 @@ export class UpstreamEngine implements Engine {
 
   /** @throws SkeinError as `generate`. */
   async #begin(
-    { client, kind, address, tokens, thinking, hasChannels, model }: Loaded,
+    { client, kind, address, speech, model }: Loaded,
     request: GenerationRequest,
     signal: AbortSignal,
   ): Promise<{ run: AttemptRun; rendered: RenderedPrompt }> {
+    const { tokens, thinking, hasChannels } = speech
+    const marks = thoughtMarks(thinking, request.prompt)
+    let saidIds: readonly number[] = []
+    const learn = async (tail: Tail): Promise<Tail> => {
+      const { ids, said } = tailOf(tail)
+      if (said === undefined) await tokens.know(ids)
+      else saidIds = await tokens.idsOfAnswer(textBehind(said, marks))
+      return tail
+    }
+    const { generated, said } = request
     const [rendered] = await Promise.race([
       Promise.all([
         tokens.render(request.prompt),
-        tokens.know(request.generated),
+        learn(said === undefined ? generated : { ids: generated, said }),
         isStillServed(client, kind, address, signal),
       ]),
       aborted(signal),
     ])
     signal.throwIfAborted()
-    const hold = request.hold?.then(async (tail) => {
-      await tokens.know(tail)
-      return tail
-    })
+    const hold = request.hold?.then(learn)
     hold?.catch(() => {})
     const run = new AttemptRun({
       request: { ...request, ...(hold && { hold }) },
@@ -236,7 +263,9 @@ export class UpstreamEngine implements Engine {
       // where tokens are estimated, the server itself says that the context is full
       contextTokens: rendered.ids === undefined ? Number.MAX_SAFE_INTEGER : model.contextTokens,
       vocabularySize: tokens.vocabularySize,
+      firstId: tokens.firstId,
       detokenize: tokens.detokenize,
+      tokenize: () => saidIds,
       thinking,
       ...(hasChannels && request.prompt.kind === 'chat' && { calls: new ChannelText() }),
       clock: this.#clock,
@@ -262,7 +291,7 @@ export class UpstreamEngine implements Engine {
       await this.#hear(loaded, state, rendered, { signal, isWarmUp: false })
     } catch (thrown) {
       if (signal.aborted) return run.fail(signal.reason)
-      const error = asSkeinError(thrown, 'ENGINE_FAILED')
+      const error = ownFailure(asSkeinError(thrown, 'ENGINE_FAILED'), loaded.client)
       if (error.code === 'ENGINE_CRASHED') this.#crash = error
       run.fail(error)
     } finally {
@@ -278,21 +307,25 @@ export class UpstreamEngine implements Engine {
     rendered: RenderedPrompt,
     { signal, isWarmUp }: { signal: AbortSignal; isWarmUp: boolean },
   ): Promise<void> {
-    const { client, dialect, tokens } = loaded
+    const { client } = loaded
+    const { dialect, tokens } = loaded.speech
     const { run } = state
     const stalled = new AbortController()
     const patience = this.#patience(client, stalled)
     const both = AbortSignal.any([signal, stalled.signal])
     // the server goes on in front of the character that was begun elsewhere, and makes it again
-    let owed = dialect.isByIds ? new Uint8Array() : tokens.unfinished(run.answer)
-    const question = this.#question(loaded, run, rendered, owed, isWarmUp)
+    let owed = dialect.isByIds ? new Uint8Array() : tokens.unfinished(run.behind)
+    const question = await this.#question(loaded, run, rendered, owed, isWarmUp)
     const ask = dialect.request(question)
     const isChat = rendered.ids === undefined && question.prompt.kind === 'chat'
+    // others tell the name of a file, or what they were asked
+    const isNamed = loaded.kind === 'vllm' || loaded.kind === 'openai'
     const joiner = isChat ? new ThoughtJoiner(question.answerText) : undefined
     try {
       patience.expect(FIRST_TOKEN_MS)
-      const { traceparent } = run.request
-      for await (const event of client.stream({ ...ask, traceparent }, both)) {
+      const { traceparent, hops } = run.request
+      for await (const event of client.stream({ ...ask, traceparent, hops }, both)) {
+        if (isNamed) assertAnsweredBy(event, loaded.address.model)
         const heard = dialect.hear(event)
         const { ids, prefill, finishReason } = heard
         const text = joiner ? joiner.push(heard) : heard.text
@@ -302,11 +335,16 @@ export class UpstreamEngine implements Engine {
         }
         if (!isWarmUp && (text !== '' || (ids?.length ?? 0) > 0)) {
           const bytes = Buffer.from(text.toWellFormed())
-          const made = await tokens.idsOf(withoutOwed(bytes, owed), owed.length > 0 ? undefined : ids)
+          const made = dialect.hearsIds
+            ? await tokens.known(ids ?? [])
+            : await tokens.idsOf(withoutOwed(bytes, owed), owed.length > 0 ? undefined : ids)
           owed = new Uint8Array()
           signal.throwIfAborted()
           state.pendingTokens = 0
-          if (made.length > 0) run.deliver(made)
+          const end = run.request.isEndless === true ? -1 : made.findIndex((id) => tokens.isEnd(id))
+          const spoken = end < 0 ? made : made.slice(0, end)
+          if (spoken.length > 0) run.deliver(spoken)
+          if (end >= 0) run.finish('stop')
           patience.expect(TOKEN_MS)
         } else if (prefill) patience.expect(FIRST_TOKEN_MS)
         if (run.ended) return
@@ -328,25 +366,30 @@ export class UpstreamEngine implements Engine {
     }
   }
 
-  #question(
-    { address, model, tokens }: Loaded,
+  async #question(
+    { client, kind, address, model, speech }: Loaded,
     run: AttemptRun,
     rendered: RenderedPrompt,
     owed: Uint8Array,
     isWarmUp: boolean,
-  ): Parameters<Dialect['request']>[0] {
-    const { request, answer, promptTokens } = run
-    const text = tokens.detokenize(answer)
+  ): Promise<Question> {
+    const { request, answer, behind, promptTokens } = run
+    const text = run.said ?? speech.tokens.detokenize(behind)
+    // what was begun of a character is shown as one U+FFFD
+    const answerText = owed.length > 0 ? text.slice(0, -1) : text
     const room = rendered.ids === undefined ? LIMITS.generatedTokensMax : model.contextTokens - promptTokens
     return {
       model: address.model,
       prompt: request.prompt,
       rendered,
-      answer,
-      // what was begun of a character is shown as one U+FFFD
-      answerText: owed.length > 0 ? text.slice(0, -1) : text,
+      answer: behind,
+      answerText,
+      index: answer.length,
+      counted: await countedBy(request.sampling, kind, () =>
+        speech.dialect.isByIds ? Promise.resolve(behind) : tokensAt(client, address.model, answerText),
+      ),
       sampling: request.sampling,
-      maxTokens: isWarmUp ? 0 : Math.min(request.maxTokens, room) - answer.length,
+      maxTokens: isWarmUp ? 0 : Math.min(request.maxTokens - answer.length, room - behind.length),
       contextTokens: model.contextTokens,
       isEndless: request.isEndless === true,
     }
@@ -405,6 +448,12 @@ function refuse(request: GenerationRequest, kind: UpstreamServer['kind']): void 
   throw new SkeinError('INVALID_REQUEST', `the model runs in a server of its own, which gives no ${needed} here`, {
     ...(param !== undefined && { param }),
   })
+}
+
+/** One answer that breaks off says nothing of the others of an endpoint: behind its address are many machines. */
+function ownFailure(error: SkeinError, { endpoint }: UpstreamClient): SkeinError {
+  if (endpoint === undefined || error.code !== 'ENGINE_CRASHED') return error
+  return new SkeinError('ENGINE_FAILED', error.message, { cause: error })
 }
 
 /** @throws SkeinError ENGINE_FAILED when the server has not made the rest of the character that was begun. */

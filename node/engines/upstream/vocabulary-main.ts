@@ -9,13 +9,20 @@ import { SystemClock } from '../../../mesh/runtime/index.ts'
 import { toWire } from '../child/messages.ts'
 import { readGguf } from '../gguf/gguf-reader.ts'
 import { PromptRenderer } from '../llama/prompt.ts'
-import { textBytes, tokenBytes } from '../llama/token-bytes.ts'
+import { vocabularyText } from '../llama/native.ts'
+import { answerTokenizer, textBytes, tokenBytes } from '../llama/token-bytes.ts'
 import type {
   VocabularyAnswered,
   VocabularyAnswers,
   VocabularyAsked,
+  VocabularyFacts,
   VocabularyQuestion,
 } from './vocabulary-messages.ts'
+
+/** Ids told of those that end an answer: models have a handful. */
+const ENDS_MAX = 64
+/** Ids told of all, about. */
+const SAMPLE_TOKENS = 256
 
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1')
 
@@ -25,6 +32,7 @@ class OpenVocabulary {
   /** Tokens by the bytes that they add to a text; the first of those that add the same. */
   readonly #byBytes = new Map<string, Token>()
   readonly #longest: number
+  readonly #tokenize: (text: string) => Token[]
   readonly size: number
 
   constructor(model: LlamaModel, renderer: PromptRenderer, size: number) {
@@ -38,6 +46,46 @@ class OpenVocabulary {
       longest = Math.max(longest, bytes.length)
     }
     this.#longest = longest
+    this.#tokenize = answerTokenizer(model)
+  }
+
+  facts(): VocabularyFacts {
+    const { bos, shouldPrependBosToken } = this.#model.tokens
+    const ends: { id: number; name: string }[] = []
+    for (let id = 0; id < this.size && ends.length < ENDS_MAX; id++)
+      if (this.#model.isEogToken(id as Token)) ends.push({ id, name: vocabularyText(this.#model, id as Token) })
+    return {
+      vocabularySize: this.size,
+      bos: shouldPrependBosToken ? (bos ?? undefined) : undefined,
+      ends,
+      sample: this.#sample(),
+    }
+  }
+
+  #sample(): VocabularyFacts['sample'] {
+    const step = Math.max(1, Math.floor(this.size / SAMPLE_TOKENS))
+    const sample: { id: number; text: string }[] = []
+    for (let id = 0; id < this.size; id += step) sample.push(...this.#ordinary(id))
+    for (let id = this.size - 1; id >= 0; id--) {
+      const last = this.#ordinary(id)
+      if (last.length > 0) return [...sample, ...last]
+    }
+    return sample
+  }
+
+  #ordinary(id: number): VocabularyFacts['sample'] {
+    const { control, unknown, userDefined } = this.#model.getTokenAttributes(id as Token)
+    const bytes = control || unknown || userDefined ? new Uint8Array() : tokenBytes(this.#model, id as Token)
+    // a part of a character is shown otherwise by each detokeniser
+    return bytes.length > 0 && isUtf8(bytes) ? [{ id, text: Buffer.from(bytes).toString() }] : []
+  }
+
+  plain(texts: readonly string[]): VocabularyAnswers['plain'] {
+    return texts.map((text) => this.#model.tokenize(text, false))
+  }
+
+  behind(text: string): VocabularyAnswers['answer'] {
+    return this.#tokenize(text)
   }
 
   render(prompt: Prompt): VocabularyAnswers['render'] {
@@ -111,7 +159,7 @@ let opened: OpenVocabulary | undefined
 async function answer(question: VocabularyQuestion): Promise<VocabularyAnswers[VocabularyQuestion['type']]> {
   if (question.type === 'open') {
     opened = await openVocabulary(question.path)
-    return { vocabularySize: opened.size }
+    return opened.facts()
   }
   if (opened === undefined) throw new SkeinError('ENGINE_FAILED', 'no vocabulary is open')
   switch (question.type) {
@@ -121,6 +169,10 @@ async function answer(question: VocabularyQuestion): Promise<VocabularyAnswers[V
       return opened.pieces(question.ids)
     case 'tokenize':
       return opened.tokenize(question.bytes)
+    case 'answer':
+      return opened.behind(question.text)
+    case 'plain':
+      return opened.plain(question.texts)
   }
 }
 

@@ -8,14 +8,30 @@ export type VocabularyQuestion =
   | { readonly type: 'render'; readonly prompt: Prompt }
   | { readonly type: 'pieces'; readonly ids: readonly number[] }
   | { readonly type: 'tokenize'; readonly bytes: Uint8Array }
+  /** Text of an answer, to go on behind. */
+  | { readonly type: 'answer'; readonly text: string }
+  /** Texts without markup, each alone. */
+  | { readonly type: 'plain'; readonly texts: readonly string[] }
+
+export interface VocabularyFacts {
+  readonly vocabularySize: number
+  /** Put in front of a text, where it is. */
+  readonly bos: number | undefined
+  /** End an answer, each with its name. */
+  readonly ends: readonly { readonly id: number; readonly name: string }[]
+  /** Ids of ordinary tokens from all over the vocabulary, the last one too, with the text that each adds. */
+  readonly sample: readonly { readonly id: number; readonly text: string }[]
+}
 
 export interface VocabularyAnswers {
-  readonly open: { readonly vocabularySize: number }
+  readonly open: VocabularyFacts
   readonly render: { readonly ids: readonly number[]; readonly text?: string }
   /** The bytes that each id adds to a text. */
   readonly pieces: readonly Uint8Array[]
   /** Absent when no ids make these bytes. */
   readonly tokenize: readonly number[] | undefined
+  readonly answer: readonly number[]
+  readonly plain: readonly (readonly number[])[]
 }
 
 export type VocabularyAsked = VocabularyQuestion & { readonly number: number }

@@ -10,7 +10,12 @@ import { SkeinError, type Prompt } from '../../../mesh/protocol/index.ts'
 import type { Logger } from '../../../mesh/runtime/index.ts'
 import { fromWire } from '../child/messages.ts'
 import { noSuchText, type RenderedPrompt, type Tokens } from './tokens.ts'
-import type { VocabularyAnswered, VocabularyAnswers, VocabularyQuestion } from './vocabulary-messages.ts'
+import type {
+  VocabularyAnswered,
+  VocabularyAnswers,
+  VocabularyFacts,
+  VocabularyQuestion,
+} from './vocabulary-messages.ts'
 
 /** Run from source the file is TypeScript, from `dist` it is JavaScript. */
 const MAIN = fileURLToPath(new URL(`./vocabulary-main${extname(import.meta.url)}`, import.meta.url))
@@ -22,16 +27,19 @@ const CHARACTER_BYTES_MAX = 4
 interface Opened {
   readonly child: ChildProcess
   readonly pending: Map<number, PromiseWithResolvers<unknown>>
+  readonly facts: VocabularyFacts
   /** Resolves when it has ended. */
   readonly ended: Promise<void>
 }
 
 export class VocabularyTokens implements Tokens {
   readonly vocabularySize: number
+  readonly firstId = 0
   readonly #path: string
   readonly #log: Logger
   readonly #pieces = new Map<number, Uint8Array>()
   #opened: Promise<Opened> | undefined
+  #ends: ReadonlySet<number> = new Set()
   #number = 0
   #closed = false
 
@@ -72,6 +80,37 @@ export class VocabularyTokens implements Tokens {
     return found
   }
 
+  async idsOfAnswer(text: string): Promise<readonly number[]> {
+    const ids = await this.#ask({ type: 'answer', text })
+    await this.know(ids)
+    return ids
+  }
+
+  async known(ids: readonly number[]): Promise<readonly number[]> {
+    await this.know(ids)
+    if (ids.every((id) => this.#pieces.has(id))) return ids
+    throw new SkeinError('ENGINE_FAILED', 'the server told a token that the vocabulary of its model does not have')
+  }
+
+  isEnd(id: number): boolean {
+    return this.#ends.has(id)
+  }
+
+  async ends(): Promise<readonly number[]> {
+    return (await this.facts()).ends.map(({ id }) => id)
+  }
+
+  /** What tells a vocabulary from others. */
+  async facts(): Promise<VocabularyFacts> {
+    this.#opened ??= this.#open()
+    return (await this.#opened).facts
+  }
+
+  /** Ids of texts without markup. */
+  plain(texts: readonly string[]): Promise<readonly (readonly number[])[]> {
+    return this.#ask({ type: 'plain', texts })
+  }
+
   async close(): Promise<void> {
     this.#closed = true
     const opened = await this.#opened?.catch(() => undefined)
@@ -101,7 +140,10 @@ export class VocabularyTokens implements Tokens {
     return this.#put(await this.#opened, question)
   }
 
-  #put<Q extends VocabularyQuestion>({ child, pending }: Opened, question: Q): Promise<VocabularyAnswers[Q['type']]> {
+  #put<Q extends VocabularyQuestion>(
+    { child, pending }: Pick<Opened, 'child' | 'pending'>,
+    question: Q,
+  ): Promise<VocabularyAnswers[Q['type']]> {
     const number = ++this.#number
     const settled = Promise.withResolvers<unknown>()
     pending.set(number, settled)
@@ -141,15 +183,15 @@ export class VocabularyTokens implements Tokens {
         if (child.pid === undefined) onEnd(`it did not start: ${error.message}`)
       })
     })
-    const opened = { child, pending, ended }
     try {
-      const { vocabularySize } = await this.#put(opened, { type: 'open', path: this.#path })
-      if (vocabularySize !== this.vocabularySize)
+      const facts = await this.#put({ child, pending }, { type: 'open', path: this.#path })
+      if (facts.vocabularySize !== this.vocabularySize)
         throw new SkeinError(
           'MODEL_FILE_INVALID',
           `${this.#path}: its vocabulary is another one than when it was found`,
         )
-      return opened
+      this.#ends = new Set(facts.ends.map(({ id }) => id))
+      return { child, pending, ended, facts }
     } catch (error) {
       child.kill('SIGKILL')
       this.#opened = undefined

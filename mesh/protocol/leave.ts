@@ -1,0 +1,18 @@
+/** What lets a task leave the owner's nodes for a rented one. Nothing does without a reason. */
+import { Type, type Static } from 'typebox'
+import { LIMITS } from './limits.ts'
+
+/**
+ * Why a task goes to a cloud node. `too-big`: no node of the owner's can ever do it. `deadline`: none can within its deadline.
+ * `name`: the client asked for the cloud. `lost`: its answer had begun, and no node of the owner's is left to go on with it.
+ */
+export const CLOUD_REASONS = ['too-big', 'deadline', 'name', 'lost'] as const
+export type CloudReason = (typeof CLOUD_REASONS)[number]
+
+/** In the first frame of an attempt or of work. A cloud node refuses either without it (`LOCAL_ONLY`). */
+export const LeaveSchema = Type.Object({
+  reason: Type.Enum([...CLOUD_REASONS]),
+  /** Meshes that it has left before; none when absent. */
+  hops: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.hopsMax })),
+})
+export type Leave = Static<typeof LeaveSchema>
