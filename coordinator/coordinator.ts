@@ -10,9 +10,12 @@ import {
   type MeshService,
 } from './admission/index.ts'
 import { AnswerCache, type AnswerCacheInit } from './cache/index.ts'
-import type { Ledger } from './ledger/index.ts'
+import type { BudgetTerms, Ledger } from './ledger/index.ts'
 import { ControlServer, DhtFeed, Directory } from './directory/index.ts'
-import { Budget, Dispatcher, type Costs } from './dispatch/index.ts'
+import { Budget, Dispatcher, type BudgetDesk, type CloudRules, type Costs } from './dispatch/index.ts'
+import { createFleet, leaseDesk } from './fleet.ts'
+import type { FleetSettings, Orchestrator } from './cloud/index.ts'
+import type { LeaseDesk } from './gateway/index.ts'
 import { Replicas, type ProfileStore, type ReplicaMode } from './residency/index.ts'
 
 export interface CoordinatorComponents {
@@ -22,11 +25,15 @@ export interface CoordinatorComponents {
   readonly transport: PeerTransport
   readonly discovery: Discovery
   readonly ledger: Ledger
-  /** What may be spent on nodes that are billed, a day, in millionths of the currency; nothing when absent. */
-  readonly budgetMicros?: number
+  /** What may be spent in all (`undefined`) and by tenants until the owner sets something; nothing when absent. */
+  readonly budgetTerms?: ReadonlyMap<string | undefined, BudgetTerms>
   /** What energy costs, and what clouds would have charged; nothing is priced without it. */
   readonly costs?: Costs
   readonly membership: Membership
+  /** What the owner lets leave for nodes in the cloud; as usual when absent. */
+  readonly cloudRules?: () => CloudRules
+  /** Machines that come and go; only with the coordinator that holds the mesh key. None when absent. */
+  readonly fleet?: FleetSettings
   /** A task, or a request of work, has ended, and took so many tokens of its tenant. */
   readonly onUsed?: (tenant: string, tokens: number) => void
   /** The record in `signed`. Throws a SkeinError unless it is `peer`'s own, by content and signature. */
@@ -46,6 +53,10 @@ export interface CoordinatorComponents {
 export interface Coordinator extends Startable {
   readonly service: MeshService
   readonly directory: Directory
+  readonly budget: BudgetDesk
+  /** Where it was asked for. */
+  readonly fleet?: Orchestrator
+  readonly leases?: LeaseDesk
   /** Admits nothing more; what runs may end. */
   close(): void
 }
@@ -69,7 +80,8 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
     onOutcome: (peerId, outcome) => replicas.outcome(peerId, outcome),
   })
   const feed = new DhtFeed({ ...components, directory })
-  const budget = new Budget({ clock }, components.budgetMicros)
+  const budget = new Budget({ clock })
+  for (const [tenant, terms] of components.budgetTerms ?? []) budget.setTerms(tenant, terms)
   const onArrival: Replicas['arrived'] = (digest, expected) => replicas.arrived(digest, expected)
   const dispatcher: Dispatcher = new Dispatcher({
     ...{ ...components, directory, budget, onArrival },
@@ -77,26 +89,22 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
   })
   directory.watch({ changed: (change) => observers.tell({ type: 'node.changed', ...change }) })
   replicas.watch((order) => observers.tell({ type: 'replica.changed', order }))
-  const { membership, discoveryReport } = components
+  const { ledger, discoveryReport } = components
+  const membership = forgetful(components.membership, directory, control)
+  const fleet =
+    components.fleet && createFleet({ ...components, directory, control, dispatcher, membership }, components.fleet)
   const cache = components.cache && new AnswerCache(components, components.cache)
   const service = new CoordinatorService({
-    clock,
-    random,
-    transport,
-    directory,
-    dispatcher,
-    replicas,
-    ledger: components.ledger,
-    observers,
+    ...{ clock, random, transport, directory, dispatcher, replicas, ledger, observers, discoveryReport, membership },
     ...(cache && { cache }),
     direct: (peerId, directive) => control.direct(peerId, directive),
-    discoveryReport,
-    membership: forgetful(membership, directory, control),
   })
   return {
     name: 'coordinator',
     service,
     directory,
+    budget: dispatcher.budget,
+    ...(fleet && { fleet, leases: leaseDesk(fleet) }),
     close: () => service.close(),
     start: async () => {
       directory.start()
@@ -105,9 +113,11 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
       await replicas.start()
       control.start()
       feed.start()
+      await fleet?.start()
     },
     stop: async () => {
       service.close()
+      await fleet?.stop()
       await dispatcher.stop()
       await cache?.stop()
       await replicas.stop()

@@ -18,6 +18,9 @@ export {
   type IssuedKeyView,
   type KeyView,
   type ModelAdministration,
+  type LeaseDesk,
+  type LeaseView,
+  type NamedBudget,
   type PulledModel,
   type PullProgress,
   standingOf,
@@ -27,6 +30,16 @@ export {
 export { Devices, openDeviceStore } from './devices/index.ts'
 export { createMetrics, type MetricsComponents } from './metrics/index.ts'
 export { createTraces, type TracesComponents, type TracesInit } from './traces/index.ts'
+export {
+  CLOUD_FILE,
+  CloudSettingsSource,
+  createProvider,
+  readCloudSettings,
+  type CloudSettings,
+  type EndpointSettings,
+  type FleetSettings,
+  type Provider,
+} from './cloud/index.ts'
 export { PriceBook, shippedPrices, withOwnPrices, type CostsInit, type PriceTable } from './pricing/index.ts'
 export type * from './admission/index.ts'
 export type { ProfileStore, ReplicaMode } from './residency/index.ts'

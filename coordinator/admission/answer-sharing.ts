@@ -127,6 +127,8 @@ export class AnswerSharing {
     const { finishReason, stopIndex, usage, tail = '' } = result ?? {}
     const [first] = attempts.entries
     // one that another task began, and one that was not made at all, are not kept again
+    // of a prompt that was not the one that was asked
+    if (attempts.entries.some(({ assigned }) => assigned.redactions !== undefined)) return undefined
     if (!finishReason || !usage || endedAtMs === undefined || first?.assigned.from !== 0) return undefined
     // shorter than was asked for: the context of its node was full, and another one's may not be
     if (finishReason === 'length' && task.answer.length < task.spec.maxTokens) return undefined

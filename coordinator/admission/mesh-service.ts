@@ -6,6 +6,7 @@ import {
   mintId,
   SkeinError,
   thoughtMarks,
+  type CloudReason,
   type ErrorCode,
   type PeerId,
   type Prompt,
@@ -20,6 +21,8 @@ import type { ReplicaOrder, Replicas } from '../residency/index.ts'
 import {
   endedTextBefore,
   followEnded,
+  type BudgetChange,
+  type BudgetView,
   type Dispatcher,
   type NodeName,
   type Task,
@@ -104,6 +107,25 @@ export class CoordinatorService implements MeshService {
   }
 
   async submit(request: TaskRequest, signal: AbortSignal): Promise<TaskHandle> {
+    const taken = await this.#submit(request, signal)
+    if (!('model' in taken)) return taken
+    const { model, error } = taken
+    try {
+      const { route: _route, ...asked } = request
+      const standIn = await this.#submit({ ...asked, model, localOnly: true }, signal)
+      if (!('model' in standIn)) return { ...standIn, standIn: model }
+    } catch (thrown) {
+      if (signal.aborted) throw thrown
+      const { message } = asSkeinError(thrown)
+      throw new SkeinError(error.code, `${error.message}; and '${model}' cannot answer in its place: ${message}`, {
+        ...(error.retryAfterSeconds !== undefined && { retryAfterSeconds: error.retryAfterSeconds }),
+      })
+    }
+    throw error
+  }
+
+  /** Returns the model that is to answer in its place, where the budget does not allow this one and the owner wants that. */
+  async #submit(request: TaskRequest, signal: AbortSignal): Promise<TaskHandle | StandIn> {
     const { dispatcher } = this.#components
     this.#refuseWhenFull()
     const keyed = request.idempotency && (await this.#earlier(request, request.idempotency))
@@ -114,7 +136,8 @@ export class CoordinatorService implements MeshService {
     const origin = this.#sharing && (await this.#sharing.originOf(task.spec, isSeeded, request.cache))
     try {
       // what is there already needs no node
-      if (!origin?.source) dispatcher.check(task)
+      const standIn = origin?.source ? undefined : dispatcher.check(task)
+      if (standIn) return standIn
       if (request.idempotency) return await this.#admitKeyed(task, request.idempotency, signal, origin)
       const admitted = this.#admit(task).then(() => {})
       const run = this.#begin(task, signal, origin)
@@ -130,10 +153,11 @@ export class CoordinatorService implements MeshService {
     this.#refuseWhenFull()
     const { model, work, priority = 'default', tenant, localOnly = false, deadlineMs = LIMITS.taskMs } = request
     const digest = resolveModel(directory, () => this.models(), model, work.kind)
+    checkRoute(request, dispatcher.reasonsFor(digest, tenant, model))
     const taskId = asTaskId(mintId('task', (length) => random.bytes(length)))
     const bound = Math.min(deadlineMs, LIMITS.taskMs)
-    const { requestId, trace } = request
-    const traced = trace && { trace }
+    const { requestId, route, trace } = request
+    const traced = { ...(route && { route }), ...(trace && { trace }) }
     const spec = { taskId, requestId, digest, work, priority, tenant, localOnly, deadlineMs: bound, ...traced }
     const answer = await dispatcher.work.run(spec, signal)
     dispatcher.workDone(spec, model, answer)
@@ -203,6 +227,14 @@ export class CoordinatorService implements MeshService {
       prediction: Object.fromEntries(prediction),
       ...(cache && { cache: cache.stats() }),
     }
+  }
+
+  budget(): BudgetView {
+    return this.#components.dispatcher.budget.view()
+  }
+
+  setBudget(change: BudgetChange, by: string): Promise<BudgetView> {
+    return this.#components.dispatcher.budget.set(change, by)
   }
 
   async clearCache(): Promise<void> {
@@ -276,6 +308,7 @@ export class CoordinatorService implements MeshService {
     const { sampling, maxTokens, deadlineMs, logprobs, format, idempotency } = request
     const { requestId, model, prompt, stop, tenant, attachment, shape } = request
     const digest = resolveModel(this.#components.directory, () => this.models(), model, 'completion')
+    checkRoute(request, this.#components.dispatcher.reasonsFor(digest, tenant, model))
     const recommended = this.#components.directory.samplingDefaults(digest)
     const thought = thoughtMarks(this.#components.directory.thinking(digest), prompt)
     return {
@@ -292,6 +325,8 @@ export class CoordinatorService implements MeshService {
       priority: request.priority ?? 'default',
       tenant,
       localOnly: request.localOnly ?? false,
+      ...(request.route && { route: request.route }),
+      ...(request.hops !== undefined && { hops: request.hops }),
       attachment,
       stored: request.stored ?? false,
       deadlineAtMs: clock.wallMs() + Math.min(deadlineMs ?? LIMITS.taskMs, LIMITS.taskMs),
@@ -377,7 +412,21 @@ export class CoordinatorService implements MeshService {
   }
 }
 
+type StandIn = NonNullable<ReturnType<Dispatcher['check']>>
+
 const keyOf = (tenant: string, key: string): string => `${tenant}\n${key}`
+
+/** What asks for the cloud is told at once that it may not go there. @throws SkeinError CLOUD_NOT_ALLOWED. */
+function checkRoute(
+  { route, localOnly = false }: Pick<TaskRequest, 'route' | 'localOnly'>,
+  reasons: ReadonlySet<CloudReason>,
+): void {
+  if (route === undefined || (!localOnly && reasons.has('name'))) return
+  const why = localOnly
+    ? 'it is local-only: by its own word, or by that of its key, its device or its conversation'
+    : "the owner's policy does not let requests for this model leave by name"
+  throw new SkeinError('CLOUD_NOT_ALLOWED', `the request asks for the cloud, and ${why}`, { param: 'skein.route' })
+}
 
 const mismatch = (): SkeinError =>
   new SkeinError('IDEMPOTENCY_MISMATCH', 'this Idempotency-Key was used before with another body', {

@@ -26,7 +26,16 @@ import type {
 } from '../../mesh/protocol/index.ts'
 import type { CacheStats } from '../cache/index.ts'
 import type { LinkView } from '../directory/index.ts'
-import type { NodeName, TaskHandle, WorkAnswer, WorkStats } from '../dispatch/index.ts'
+import type {
+  BudgetChange,
+  BudgetView,
+  LimitState,
+  NodeName,
+  ShortCounts,
+  TaskHandle,
+  WorkAnswer,
+  WorkStats,
+} from '../dispatch/index.ts'
 import type { MeshEvent } from './observers.ts'
 import type { ReplicaOrder, ReplicaStats, ReplicaView } from '../residency/index.ts'
 import type {
@@ -42,9 +51,15 @@ import type {
 export type { CacheStats } from '../cache/index.ts'
 export type { ReplicaOrder, ReplicaStats, ReplicaView } from '../residency/index.ts'
 export { MAKING } from '../dispatch/index.ts'
+export { AT_LIMIT } from '../ledger/index.ts'
 export type {
+  BudgetChange,
+  BudgetView,
   CacheOutcome,
+  Left,
+  LimitState,
   NodeName,
+  Receipt,
   TaskEvent,
   TaskHandle,
   TaskTiming,
@@ -80,6 +95,10 @@ export interface TaskRequest {
   /** Whose share it counts against. */
   readonly tenant: string
   readonly localOnly?: boolean
+  /** The client asks for the cloud. */
+  readonly route?: 'cloud'
+  /** Meshes that it has left before it came to this one; none when absent. */
+  readonly hops?: number
   readonly attachment: Attachment
   /** Its text is kept for `LIMITS.taskRetentionMs`. */
   readonly stored?: boolean
@@ -111,7 +130,7 @@ export interface CacheWish {
 /** What a model does in one step: no stream, no ledger, and nothing that could be resumed. */
 export interface WorkRequest extends Pick<
   TaskRequest,
-  'requestId' | 'model' | 'priority' | 'tenant' | 'localOnly' | 'deadlineMs' | 'trace'
+  'requestId' | 'model' | 'priority' | 'tenant' | 'localOnly' | 'route' | 'deadlineMs' | 'trace'
 > {
   /** With as many texts as `LIMITS.workInputsMax`. */
   readonly work: Work
@@ -239,6 +258,8 @@ export interface MeshStats {
     readonly attempts: number
     /** Events that are not durable yet, and how long the oldest has waited, in ms. */
     readonly ledger: { readonly events: number; readonly ms: number }
+    /** Limits of money of all, and what became of tasks for which less was left. */
+    readonly budget: { readonly short: Readonly<ShortCounts>; readonly periods: readonly LimitState[] }
   }
   readonly work: WorkStats
   readonly replicas: ReplicaStats
@@ -257,7 +278,7 @@ export interface MeshService {
    * Admits a task, or finds the one that the same `Idempotency-Key` made. Waiting, assignment and tokens come as events.
    *
    * @param signal of the client; what its abort means is said by the request's `attachment`.
-   * @throws SkeinError MODEL_NOT_FOUND, NO_NODE, INVALID_REQUEST when the model generates no text, SATURATED, DEADLINE_UNREACHABLE, LOCAL_ONLY, SHUTTING_DOWN,
+   * @throws SkeinError MODEL_NOT_FOUND, NO_NODE, INVALID_REQUEST when the model generates no text, SATURATED, DEADLINE_UNREACHABLE, LOCAL_ONLY, CLOUD_NOT_ALLOWED, SHUTTING_DOWN,
    *   IDEMPOTENCY_MISMATCH, LEDGER_UNAVAILABLE, NOT_CACHED.
    */
   submit(request: TaskRequest, signal: AbortSignal): Promise<TaskHandle>
@@ -284,6 +305,15 @@ export interface MeshService {
   /** Tells a node, by peer id or name, what its owner wants. @throws SkeinError MEMBER_NOT_FOUND, NODE_LOST. */
   direct(member: string, directive: NodeDirective): Promise<NodeName>
   stats(): MeshStats
+  /** What may be spent, what was, and who has set it. */
+  budget(): BudgetView
+  /**
+   * Changes that; resolves when it is durable, and holds.
+   *
+   * @param by the tenant of who asks for it.
+   * @throws SkeinError INVALID_REQUEST, LEDGER_UNAVAILABLE.
+   */
+  setBudget(change: BudgetChange, by: string): Promise<BudgetView>
   /** Deletes the answers that are kept, of all tenants. Does not throw. */
   clearCache(): Promise<void>
   models(): ModelView[]

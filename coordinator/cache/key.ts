@@ -11,7 +11,17 @@ export type AnswerKey = string & { readonly __brand: 'AnswerKey' }
 /** The part of a task that decides its answer, and whose it is. */
 export type Asked = Pick<
   TaskSpec,
-  'tenant' | 'localOnly' | 'digest' | 'prompt' | 'sampling' | 'stop' | 'maxTokens' | 'logprobs' | 'format' | 'thought'
+  | 'tenant'
+  | 'localOnly'
+  | 'route'
+  | 'digest'
+  | 'prompt'
+  | 'sampling'
+  | 'stop'
+  | 'maxTokens'
+  | 'logprobs'
+  | 'format'
+  | 'thought'
 >
 
 /** Grows when the same fields come to mean another answer: what was kept before is not found any more. */
@@ -30,10 +40,10 @@ export const isRepeatable = (
 
 /** The key of what `asked` will be answered. A seed decides nothing where nothing is drawn, and is left out there. */
 export function answerKey(asked: Asked): AnswerKey {
-  const { tenant, localOnly, digest, prompt, sampling, stop, maxTokens, logprobs, format, thought } = asked
+  const { tenant, localOnly, route, digest, prompt, sampling, stop, maxTokens, logprobs, format, thought } = asked
   const { seed, ...drawnBy } = sampling
   const decides = {
-    ...{ tenant, localOnly, digest, prompt, stop, maxTokens, logprobs, format, thought },
+    ...{ tenant, localOnly, route, digest, prompt, stop, maxTokens, logprobs, format, thought },
     sampling: sampling.temperature === 0 ? drawnBy : { ...drawnBy, seed },
   }
   return createHash('sha256')

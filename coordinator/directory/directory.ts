@@ -18,7 +18,7 @@ import {
 } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock, Logger } from '../../mesh/runtime/index.ts'
 import type { Member, RoundTrip } from '../../mesh/network/index.ts'
-import { lacks, type Snapshot } from '../scheduler/index.ts'
+import { lacks, type NodeSnapshot, type Snapshot } from '../scheduler/index.ts'
 import type { ExpectedTokens } from './model-state.ts'
 import { NodeEntry } from './node-entry.ts'
 import { PrefixIndex } from './prefixes.ts'
@@ -82,6 +82,8 @@ export class Directory {
   readonly #entries = new Map<PeerId, NodeEntry>()
   readonly #prefixes = new PrefixIndex<NodeEntry>()
   readonly #listeners = new Set<Partial<DirectoryEvents>>()
+  /** Machines that may come, as nodes whose slots are all taken until they are there. */
+  prospects: () => readonly NodeSnapshot[] = () => []
   #cancelSweep: CancelTimer = () => {}
   #lastSweepMs = 0
   /** Of all nodes: one that was forgotten and comes back must not get a number that an older stream of it still holds. */
@@ -117,8 +119,10 @@ export class Directory {
 
   snapshot(): Snapshot {
     const nowMs = this.#clock.nowMs()
+    const nodes = Array.from(this.#entries.values(), (entry) => entry.snapshot(nowMs))
+    for (const prospect of this.prospects()) nodes.push(prospect)
     return {
-      nodes: Array.from(this.#entries.values(), (entry) => entry.snapshot(nowMs)),
+      nodes,
       warmest: (digest, prefix) => {
         const entry = this.#prefixes.find(digest, prefix)
         return entry && this.#entries.get(entry.peerId) === entry ? entry.snapshot(nowMs) : undefined

@@ -2,7 +2,15 @@
  * The tokens and the text of one answer, in the pieces in which an engine released them. It only grows. A reader may
  * stand at the end of any piece, and gets from there on what came since: that is all that resuming a stream needs.
  */
-import { packTokenIds, SkeinError, unpackTokenIds, type TokenLogprob } from '../../mesh/protocol/index.ts'
+import {
+  LIMITS,
+  packTokenIds,
+  SkeinError,
+  ThoughtScanner,
+  unpackTokenIds,
+  type ThoughtMarks,
+  type TokenLogprob,
+} from '../../mesh/protocol/index.ts'
 import type { AnswerPart } from '../ledger/index.ts'
 import type { TaskEvent } from './events.ts'
 
@@ -30,6 +38,8 @@ export class Answer {
   /** Where the answer was made again, because what had followed there was lost with all who held it. */
   readonly #remade: number[] = []
   #logprobs: TokenLogprob[] | undefined
+  #textLength = 0
+  #hasPieces = false
 
   /** @param hasLogprobs whether each token comes with its log probability. */
   constructor(hasLogprobs: boolean) {
@@ -45,6 +55,16 @@ export class Answer {
     return this.#pieces.map((piece) => piece.text).join('')
   }
 
+  /** Of `text`, in UTF-16 code units. */
+  get textLength(): number {
+    return this.#textLength
+  }
+
+  /** Whether some of its tokens are pieces of text, which mean nothing in a vocabulary. */
+  get hasPieces(): boolean {
+    return this.#hasPieces
+  }
+
   /** Of all tokens so far; absent when none were asked for. */
   get logprobs(): readonly TokenLogprob[] | undefined {
     return this.#logprobs
@@ -56,7 +76,11 @@ export class Answer {
   }
 
   push(ids: readonly number[], text: string, logprobs?: readonly TokenLogprob[]): void {
-    for (const id of ids) this.#ids.push(id)
+    for (const id of ids) {
+      this.#ids.push(id)
+      if (id >= LIMITS.vocabularyTokensMax) this.#hasPieces = true
+    }
+    this.#textLength += text.length
     this.#pieces.push({ end: this.#ids.length, text })
     if (this.#logprobs && logprobs) for (const each of logprobs) this.#logprobs.push(each)
   }
@@ -134,6 +158,17 @@ export class Answer {
     let text = ''
     for (let i = 0; i < last; i++) text += this.#pieces[i]!.text
     return text
+  }
+
+  /** Tokens of its thought with the marks, wherever they were made. */
+  thoughtTokens(marks: ThoughtMarks): number {
+    const scanner = new ThoughtScanner(marks)
+    for (const { end, text } of this.#pieces) {
+      scanner.push(text)
+      if (scanner.closedAt !== undefined) return end
+      if (scanner.phase === 'said') return 0
+    }
+    return scanner.phase === 'thought' ? this.length : 0
   }
 
   /** Whether a reader can stand behind the first `after` tokens. */

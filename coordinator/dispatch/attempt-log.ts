@@ -4,12 +4,16 @@ import {
   stepAttempt,
   type AttemptOutcome,
   type AttemptState,
+  type CloudReason,
   type Route,
 } from '../../mesh/protocol/index.ts'
 import type { Clock, Logger } from '../../mesh/runtime/index.ts'
 import type { AttemptReason, LedgerAttempt, NodeName } from '../ledger/index.ts'
 import type { Attempt } from './attempt.ts'
+import { dayOf } from './budget-periods.ts'
+import type { Reserved } from './budget.ts'
 import { energyOf, type Costs } from './costs.ts'
+import type { Left, TaskEvent } from './events.ts'
 import type { Tell } from './happened.ts'
 import { explained, type Assignment, type Planner } from './planner.ts'
 import type { Recorder } from './recorder.ts'
@@ -36,7 +40,41 @@ export const MESSAGE_LENGTH_MAX = 512
 
 export const routeOf = (node: Attempt['node']): Route => (node.isCloud ? 'cloud' : node.isSelf ? 'local' : 'mesh')
 
+function leftAs(
+  paper: Assignment['leave'],
+): Pick<LedgerAttempt['assigned'], 'leave' | 'estimateMicros' | 'redactions'> {
+  if (paper === undefined) return {}
+  const { reason, estimateMicros, redactions } = paper
+  return {
+    leave: reason,
+    ...(estimateMicros !== undefined && { estimateMicros }),
+    ...(redactions > 0 && { redactions }),
+  }
+}
+
+/** What followers are told of an attempt that a node has taken. */
+export const startedAt = ({ node, init }: Attempt, reason: AttemptReason): Extract<TaskEvent, { type: 'started' }> => ({
+  type: 'started',
+  node: nameOf(node),
+  route: routeOf(node),
+  attempt: init.number,
+  reason,
+  ...(init.leave && { left: leftOf(init.leave.reason, init.leave.estimateMicros) }),
+})
+
+export const leftOf = (reason: CloudReason, estimateMicros: number | undefined): Left => ({
+  reason,
+  ...(estimateMicros !== undefined && { estimateMicros }),
+})
+
 export const nameOf = ({ peerId, name }: Attempt['node']): NodeName => ({ peerId, name })
+
+/** What was set aside, and the day that it counts on where the clock says an earlier one. */
+const reservedOf = (
+  { amountMicros, day }: Reserved,
+  wallMs: number,
+): { reservedMicros: number; reservedDay?: number } =>
+  day === dayOf(wallMs) ? { reservedMicros: amountMicros } : { reservedMicros: amountMicros, reservedDay: day }
 
 export class AttemptLog {
   readonly #components: AttemptLogComponents
@@ -89,7 +127,8 @@ export class AttemptLog {
       reason,
       from,
       ...(node.price && { price: node.price }),
-      ...(assignment.money && { reservedMicros: assignment.money.amountMicros }),
+      ...(assignment.money && reservedOf(assignment.money, this.#components.clock.wallMs())),
+      ...leftAs(assignment.leave),
       ...(assignment.prediction && { predicted: assignment.prediction }),
       candidates: explained(assignment.candidates),
     }

@@ -12,17 +12,21 @@ import {
   LIMITS,
   packTokenIds,
   SkeinError,
+  thoughtMarks,
   unpackTokenIds,
   type AttemptProgress,
   type AttemptTokens,
   type Frame,
+  type ModelCapability,
 } from '../../mesh/protocol/index.ts'
 import { sleep, type Clock } from '../../mesh/runtime/index.ts'
 import type { ObservedMs } from '../ledger/index.ts'
 import type { NodeSnapshot } from '../scheduler/index.ts'
 import type { AttemptChannel, AttemptFrame, AttemptStreams } from './attempt-streams.ts'
+import { saidFor } from './going-on.ts'
 import { Rhythm } from './rhythm.ts'
 import { attemptTraceparent } from './traced.ts'
+import type { LeavePaper } from './leave.ts'
 import type { Completion, Task } from './task.ts'
 import { Watchdog } from './watchdog.ts'
 
@@ -57,6 +61,8 @@ export interface AttemptInit {
   /** `attach`: to the attempt that the node holds under this fencing token. */
   readonly start: 'generate' | 'hold' | { readonly attach: number }
   readonly listener: AttemptListener
+  /** Where the node is in the cloud; nothing is sent there without it. */
+  readonly leave?: LeavePaper | undefined
   /** Nothing is sent before this resolves. */
   readonly after?: Promise<void>
 }
@@ -82,6 +88,7 @@ export class Attempt {
   #lastTokenMs: number | undefined
   #delivered = 0
   #prefilled: number | undefined
+  #promptTokens: number | undefined
   #to: number
   #progressKey = ''
   #advancedMs = 0
@@ -113,6 +120,11 @@ export class Attempt {
     return this.#prefilled
   }
 
+  /** Tokens of the prompt, once it has ended the answer. */
+  get promptTokens(): number | undefined {
+    return this.#promptTokens
+  }
+
   /** Index in the answer behind the last of them; more than `from` and their number where the source of a move went on. */
   get to(): number {
     return this.#to
@@ -142,13 +154,25 @@ export class Attempt {
    * of the attempt before are stale.
    */
   commit(): void {
-    const { task, fence } = this.init
+    const { task, fence, leave } = this.init
     task.deliveringFence = fence
+    if (leave?.maySay() === false) return this.#ending.abort(notSaid())
     const generated = packTokenIds(task.answer.ids(this.from))
+    const said = saidFor(task, this.#continues, task.answer.length)
     this.#watchdog.expect('commit to first token', LIMITS.progressMs)
-    this.#channel?.send({ type: 'attempt.commit', fence, generated }, this.#ending.signal).catch((thrown: unknown) => {
+    const frame = { type: 'attempt.commit', fence, generated, ...(said !== undefined && { said }) } as const
+    this.#channel?.send(frame, this.#ending.signal).catch((thrown: unknown) => {
       this.#ending.abort(asSkeinError(thrown, 'NODE_LOST'))
     })
+  }
+
+  /** Whether a held one can be committed with the tokens that have come since. @throws SkeinError NOT_CONTINUABLE. */
+  assertFits(): void {
+    saidFor(this.init.task, this.#continues, this.init.task.answer.length)
+  }
+
+  get #continues(): ModelCapability['continues'] {
+    return this.node.models.get(this.init.task.spec.digest)!.capability.continues
   }
 
   /** Ends it with `reason`; the node is told, unless its end was heard already. */
@@ -166,6 +190,7 @@ export class Attempt {
     const { clock, streams } = this.#components
     let ended = false
     try {
+      checkLeave(this.init)
       if (this.init.after) await raced(this.init.after, signal)
       this.#watchdog.expect('assign to accept', LIMITS.assignToAcceptMs)
       this.#channel = await streams.take(this.node.peerId, signal)
@@ -256,17 +281,29 @@ export class Attempt {
     const { task, fence } = this.init
     if (task.deliveringFence !== fence) throw new SkeinError('STALE_FENCING_TOKEN', 'the answer goes on elsewhere')
     // Usage is what was delivered (invariant I10); a node that counts otherwise is not believed.
-    const usage = { ...frame.usage, completionTokens: task.answer.length }
+    const usage = { ...frame.usage, completionTokens: task.answer.length, ...this.#thought(frame) }
     const { promptTokens, cachedTokens } = frame.usage
+    this.#promptTokens = promptTokens
     if (this.init.start === 'generate') this.#prefilled = Math.max(0, promptTokens - cachedTokens + this.from)
     const { finishReason, stopIndex, text } = frame
     return { finishReason, ...(stopIndex !== undefined && { stopIndex }), text, usage }
   }
 
+  /** Of an answer that was begun in other tokens its node knows the text alone. */
+  #thought({ usage }: Extract<AttemptFrame, { type: 'attempt.end' }>): { thoughtTokens?: number } {
+    const { answer, spec } = this.init.task
+    const { thinking } = this.node.models.get(spec.digest)!.capability
+    const marks = answer.hasPieces ? thoughtMarks(thinking, spec.prompt) : undefined
+    return marks === undefined || usage.thoughtTokens === undefined
+      ? {}
+      : { thoughtTokens: answer.thoughtTokens(marks) }
+  }
+
   #firstFrame(): Frame {
-    const { task, fence, number, start } = this.init
-    const { taskId, digest, prompt, sampling, stop, maxTokens, logprobs, format, tenant, requestId } = task.spec
+    const { task, fence, number, start, leave } = this.init
+    const { taskId, digest, sampling, stop, maxTokens, logprobs, format, tenant, requestId, hops } = task.spec
     const traceparent = attemptTraceparent(task.spec, fence)
+    const said = typeof start === 'object' ? undefined : saidFor(task, this.#continues, this.from)
     if (typeof start === 'object')
       return { type: 'attempt.attach', taskId, heldFence: start.attach, fence, from: this.from }
     return {
@@ -275,7 +312,7 @@ export class Attempt {
       attempt: number,
       fence,
       digest,
-      prompt,
+      prompt: leave?.prompt ?? task.spec.prompt,
       sampling,
       stop: [...stop],
       maxTokens,
@@ -284,12 +321,25 @@ export class Attempt {
       ...(logprobs !== undefined && { logprobs }),
       ...(format !== undefined && { format }),
       ...(start === 'hold' && { hold: true }),
+      ...(said !== undefined && { said }),
+      ...(leave && !task.spec.localOnly && { leave: { reason: leave.reason, ...(hops !== undefined && { hops }) } }),
       tenant,
       requestId,
       ...(traceparent !== undefined && { traceparent }),
     }
   }
 }
+
+/** The last look before anything is sent. @throws SkeinError LOCAL_ONLY. */
+function checkLeave({ task, node, start, leave }: AttemptInit): void {
+  if (!node.isCloud) return
+  const isKnownThere = typeof start === 'object'
+  if (task.spec.localOnly || (leave === undefined && !isKnownThere))
+    throw new SkeinError('LOCAL_ONLY', `nothing lets the task leave for ${node.name}`)
+}
+
+const notSaid = (): SkeinError =>
+  new SkeinError('LOCAL_ONLY', 'the answer says what is to be taken out of texts, and so does not leave')
 
 /** `work`, or the signal's reason. */
 export function raced(work: Promise<void>, signal: AbortSignal): Promise<void> {

@@ -6,6 +6,7 @@ import {
   asSkeinError,
   LIMITS,
   SkeinError,
+  type CloudReason,
   type ModelDigest,
   type PeerId,
   type TaskId,
@@ -13,31 +14,29 @@ import {
 import type { CancelTimer, Clock, Logger, Random } from '../../mesh/runtime/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
 import type { Directory, ExpectedTokens, HeldReport } from '../directory/index.ts'
-import {
-  PRIORITIES,
-  type AttemptReason,
-  type Ledger,
-  type LedgerTask,
-  type Priority,
-  type TaskSpec,
-} from '../ledger/index.ts'
+import { type AttemptReason, type Ledger, type LedgerTask, type TaskSpec } from '../ledger/index.ts'
 import type { NodeSnapshot } from '../scheduler/index.ts'
 import { AttemptStreams } from './attempt-streams.ts'
 import { nameOf, routeOf } from './attempt-log.ts'
 import type { Attempt, DropReason } from './attempt.ts'
-import { DAY_MS, dayOf, type Budget } from './budget.ts'
+import { BudgetDesk } from './budget-desk.ts'
+import type { AtBudget, ShortCounts } from './budget-limits.ts'
+import type { Budget } from './budget.ts'
 import { pricedModel, type Costs } from './costs.ts'
+import type { CloudRules } from './leave.ts'
 import type { AnswerSource } from './given.ts'
 import type { DispatchEvent, Tell, TokenCounts } from './happened.ts'
 import type { Place } from './placement.ts'
 import { Planner, refusal } from './planner.ts'
+import { victimOf } from './preemption.ts'
 import { Recorder } from './recorder.ts'
 import { Shares } from './shares.ts'
+import type { DispatchStats } from './stats.ts'
 import type { RunComponents, RunCounters } from './run-components.ts'
 import { TaskRun } from './task-run.ts'
 import { Task } from './task.ts'
 import { logIdsOf } from './traced.ts'
-import { WaitingLine } from './waiting-line.ts'
+import { WaitingLine, type Hoping } from './waiting-line.ts'
 import { WorkDispatcher } from './work-dispatcher.ts'
 import { promptTokensOf, type WorkAnswer, type WorkSpec } from './work-run.ts'
 
@@ -69,28 +68,19 @@ export interface DispatcherComponents {
   readonly onArrival?: (digest: ModelDigest, expected: ExpectedTokens) => void
   /** A task, or a request of work, has ended, and took so many tokens of its tenant. */
   readonly onUsed?: (tenant: string, tokens: number) => void
+  /** What the owner lets leave; as usual when absent. */
+  readonly cloudRules?: (() => CloudRules) | undefined
   /** Energy and clouds are not priced without it. */
   readonly costs?: Costs | undefined
   /** Something happened. Must neither throw nor wait: it stands in the way of what goes on. */
   readonly onEvent?: Tell
 }
 
-export interface DispatchStats {
-  readonly running: number
-  readonly waiting: Readonly<Record<Priority, number>>
-  /** Attempts by the reason why they followed another one. */
-  readonly migrations: Readonly<Record<string, number>>
-  readonly droppedFrames: Readonly<Record<string, number>>
-  readonly handovers: { readonly ok: number; readonly failed: number }
-  /** Attempts that were begun and have not ended. */
-  readonly attempts: number
-  /** Events that are not durable yet, and how long the oldest has waited, in ms. */
-  readonly ledger: { readonly events: number; readonly ms: number }
-}
-
 export class Dispatcher {
   /** What models do in one step, without a task. */
   readonly work: WorkDispatcher
+  /** Limits of money, and what rented machines cost. */
+  readonly budget: BudgetDesk
   readonly #components: DispatcherComponents
   readonly #log: Logger
   readonly #line: WaitingLine<Place>
@@ -108,6 +98,7 @@ export class Dispatcher {
   readonly #counters: RunCounters = { handOvers: 0, handOversFailed: 0 }
   readonly #runComponents: RunComponents
   readonly #timers = new Map<string, CancelTimer>()
+  readonly #shorts: ShortCounts = { refuse: 0, wait: 0, local: 0 }
   #running = 0
   #isLeavingPending = false
   #isClosing = false
@@ -121,6 +112,9 @@ export class Dispatcher {
     this.#planner = new Planner(components)
     const tell: Tell = (event) => this.#tell(event)
     this.#recorder = new Recorder({ ...components, tell })
+    this.budget = new BudgetDesk({ ...components, onSet: tell })
+    components.budget.onFree(() => this.#line.wake())
+    components.budget.onExhausted((short) => tell({ type: 'budget.exhausted', short }))
     this.#streams = new AttemptStreams(components)
     const lostSignal = (node: NodeSnapshot): AbortSignal => this.#lostSignal(node.peerId, node.session)
     this.work = new WorkDispatcher({
@@ -128,6 +122,7 @@ export class Dispatcher {
       log: this.#log,
       line: this.#line,
       shares: this.#shares,
+      leaving: this.#planner.leaving,
       lostSignal,
       tell,
     })
@@ -152,9 +147,8 @@ export class Dispatcher {
 
   /** Goes on with what an earlier life of the coordinator had begun. @throws SkeinError of the ledger. */
   async start(): Promise<void> {
-    const { budget, clock, directory, ledger } = this.#components
-    const today = dayOf(clock.wallMs())
-    budget.restore(new Map([[today, await ledger.billedMicros(today * DAY_MS)]]))
+    const { directory, ledger } = this.#components
+    await this.budget.start()
     this.#unwatch = directory.watch({
       capacity: () => this.#capacity(),
       lost: (peerId, session) => this.#nodeLost(peerId, session),
@@ -214,18 +208,30 @@ export class Dispatcher {
   }
 
   /**
-   * A first look, before the task is admitted.
+   * A first look, before the task is admitted. Returns the model that is to answer in its place, where the budget does not
+   * allow this one and the owner wants that.
    *
-   * @throws SkeinError what keeps every node from serving it, other than that all slots are taken; DEADLINE_UNREACHABLE.
+   * @throws SkeinError what keeps every node from serving it, other than that all slots are taken; DEADLINE_UNREACHABLE;
+   *   LOCAL_ONLY.
    */
-  check(task: Task): void {
-    const found = this.#planner.plan(task)
-    if (found.kind === 'unschedulable' && found.code !== 'SATURATED') throw refusal(found)
-    const { digest, priority } = task.spec
+  check(task: Task): Extract<AtBudget, { kind: 'local' }> | undefined {
+    const { digest, priority, localOnly } = task.spec
     const aheadMs = this.#line.aheadMs(digest, priority)
+    const found = this.#planner.plan(task, { aheadMs })
+    const at = found.kind === 'unschedulable' && found.code === 'BUDGET_EXCEEDED' && this.#planner.atBudget(task)
+    if (at) this.#shorts[at.kind]++
+    if (at && at.kind === 'refuse') throw at.error
+    if (at) return at.kind === 'local' ? at : undefined
+    if (found.kind === 'unschedulable' && found.code !== 'SATURATED') throw refusal(found)
+    if (found.kind !== 'unschedulable' && found.node.isCloud) {
+      // the first gate: whatever the plan says
+      if (localOnly || found.reason === undefined)
+        throw new SkeinError('LOCAL_ONLY', 'the task is not to leave, and only rented machines could take it now')
+      return undefined
+    }
     const waitMs = aheadMs + (found.kind === 'unschedulable' ? (found.waitMs ?? 0) : found.prediction.waitMs)
     const leftMs = task.deadlineMs - this.#components.clock.nowMs()
-    if (waitMs <= leftMs) return
+    if (waitMs <= leftMs) return undefined
     throw new SkeinError(
       'DEADLINE_UNREACHABLE',
       `the wait for a slot is some ${Math.ceil(waitMs)} ms, the deadline ${Math.ceil(leftMs)} ms`,
@@ -235,9 +241,19 @@ export class Dispatcher {
     )
   }
 
+  /** For which reasons a request may leave for the cloud now. */
+  reasonsFor(digest: ModelDigest, tenant: string, model: string): ReadonlySet<CloudReason> {
+    return this.#planner.leaving.reasonsFor(digest, tenant, model)
+  }
+
   /** Predicted ms until those that wait for a model now have a slot. */
   aheadMs(digest: ModelDigest): number {
     return this.#line.aheadMs(digest, 'bulk')
+  }
+
+  /** What waits and may go to `node`, a machine that is not there yet; `others` are. */
+  hoping(node: NodeSnapshot, others: readonly NodeSnapshot[]): Hoping {
+    return this.#line.hoping(node, others)
   }
 
   newTask(spec: TaskSpec): Task {
@@ -288,6 +304,7 @@ export class Dispatcher {
       handovers: { ok: handOvers, failed: handOversFailed },
       attempts,
       ledger: this.#recorder.lag,
+      budget: { short: { ...this.#shorts }, periods: this.#components.budget.states() },
     }
   }
 
@@ -411,20 +428,7 @@ export class Dispatcher {
 
   #preempt(): void {
     const urgent = this.#line.length > 0 ? this.#line.preempting(PREEMPT_AFTER_MS) : undefined
-    if (urgent === undefined) return
-    const rank = (priority: Priority): number => PRIORITIES.indexOf(priority)
-    let victim: TaskRun | undefined
-    for (const run of this.#runs.values()) {
-      const { spec, answer } = run.task
-      const isOutranked = rank(spec.priority) >= rank(urgent.below)
-      if (!run.current || run.isMoving || spec.digest !== urgent.waiter.digest || !isOutranked) continue
-      if (!urgent.waiter.mayUse(run.current.node)) continue
-      const isLower = victim === undefined || rank(spec.priority) > rank(victim.task.spec.priority)
-      const isAsLow = victim !== undefined && spec.priority === victim.task.spec.priority
-      // what has the least to be prefilled again
-      if (isLower || (isAsLow && answer.length < victim!.task.answer.length)) victim = run
-    }
-    victim?.preempt()
+    if (urgent) victimOf(this.#runs.values(), urgent.waiter, urgent.below)?.preempt()
   }
 
   /** One answer at a time is moved for gain: what it gains is predicted, and predictions err. */

@@ -2,11 +2,13 @@
 import { SkeinError } from '../../mesh/protocol/index.ts'
 import type { LedgerTask } from '../ledger/index.ts'
 import type { Answer } from './answer.ts'
+import { leftOf } from './attempt-log.ts'
 import type { TaskEvent } from './events.ts'
 import { Followers } from './followers.ts'
 import { Task } from './task.ts'
 
-const answerOf = (from: LedgerTask): Answer => Task.restore(from, { epoch: 0, nowMs: 0, wallMs: 0 }).answer
+const taskOf = (from: LedgerTask): Task => Task.restore(from, { epoch: 0, nowMs: 0, wallMs: 0 })
+const answerOf = (from: LedgerTask): Answer => taskOf(from).answer
 
 /** As `TaskHandle.textBefore`. */
 export function endedTextBefore(from: LedgerTask, position: number): string {
@@ -21,7 +23,7 @@ export function followEnded(from: LedgerTask, position: number, signal?: AbortSi
   if (result === undefined)
     throw new SkeinError('COORDINATOR_RESTARTED', `${spec.taskId} ran when the coordinator was restarted`)
   if (from.isPurged) throw new SkeinError('NOT_FOUND', 'the text of this answer was deleted after its time')
-  const answer = answerOf(from)
+  const { answer, receipt } = taskOf(from)
   const index = answer.indexOf(position)
   // who has more of an answer that failed than was durable when all who held it were lost is still told how it ended
   const isBeyond = index > answer.length && result.finishReason === undefined
@@ -30,14 +32,15 @@ export function followEnded(from: LedgerTask, position: number, signal?: AbortSi
   const followers = new Followers({ answer, onLeft: () => {}, onCame: () => {} })
   const last = from.attempts.at(-1)?.assigned
   if (last) {
-    const { node, route, attempt, reason } = last
-    followers.say({ type: 'started', node, route, attempt, reason })
+    const { node, route, attempt, reason, leave, estimateMicros } = last
+    const left = leave && { left: leftOf(leave, estimateMicros) }
+    followers.say({ type: 'started', node, route, attempt, reason, ...left })
   }
   const { finishReason, stopIndex, usage, timing, tail, error } = result
   if (finishReason && usage && timing) {
     const stopped = stopIndex === undefined ? {} : { stopIndex }
     const made = { finishReason, ...stopped, text: tail, usage, timing }
-    followers.end({ end: { type: 'end', ...made, attempts: from.attempts.length } })
+    followers.end({ end: { type: 'end', ...made, attempts: from.attempts.length, ...receipt } })
   } else {
     const { code, message } = error ?? { code: 'INTERNAL', message: 'the ledger does not say how it ended' }
     followers.end({ error: new SkeinError(code, message) })

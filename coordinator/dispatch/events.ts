@@ -1,5 +1,6 @@
 /** What a running task tells whoever follows it. */
 import type {
+  CloudReason,
   FinishReason,
   ModelDigest,
   Route,
@@ -12,6 +13,21 @@ import type { AttemptReason, NodeName, TaskTiming } from '../ledger/index.ts'
 
 export type { NodeName, TaskTiming } from '../ledger/index.ts'
 
+/** Of an attempt that left the owner's nodes. */
+export interface Left {
+  readonly reason: CloudReason
+  /** What it was expected to cost, in micro-units; absent where nothing is billed. */
+  readonly estimateMicros?: number
+}
+
+/** Of an answer that left them, for a part of it at least. */
+export interface Receipt {
+  /** Of the last time. */
+  readonly reason: CloudReason
+  /** Of all its attempts, in micro-units. */
+  readonly costMicros: number
+}
+
 export type TaskEvent =
   /** For people, while nothing else happens: `queued 2`, `loading 43%`, `node lost, resuming on desk-pc`. */
   | { readonly type: 'status'; readonly text: string }
@@ -22,6 +38,8 @@ export type TaskEvent =
       readonly route: Route
       readonly attempt: number
       readonly reason: AttemptReason
+      /** Where the node is in the cloud. */
+      readonly left?: Left
     }
   /**
    * `count` tokens from answer index `index` on, and the text that they release (maybe none). Each event ends where an
@@ -46,6 +64,7 @@ export type TaskEvent =
       readonly usage: Usage
       readonly attempts: number
       readonly timing: TaskTiming
+      readonly receipt?: Receipt
     }
 
 /**
@@ -61,6 +80,8 @@ export interface TaskHandle {
   readonly thought?: ThoughtMarks
   /** Seed that the draws are keyed by. */
   readonly seed: number
+  /** The model that answers in the place of the one that was asked for: the budget did not allow that one. */
+  readonly standIn?: string
   /** False for a task that an earlier request with the same `Idempotency-Key` made. */
   readonly isNew: boolean
   /** Absent where no answers are kept; `ageMs` since the end of one that was. */

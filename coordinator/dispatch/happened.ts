@@ -5,8 +5,8 @@
  * A task's whole `spec` is in its events, prompt included. Who passes events on takes out of it what may be known.
  */
 import type { ErrorCode, TaskOutcome, WorkKind } from '../../mesh/protocol/index.ts'
-import type { AttemptReason, LedgerAttempt, TaskResult, TaskSpec } from '../ledger/index.ts'
-import type { BudgetSnapshot } from './budget.ts'
+import type { AttemptReason, BudgetEvent, LedgerAttempt, TaskResult, TaskSpec } from '../ledger/index.ts'
+import type { BudgetSnapshot, Short } from './budget.ts'
 import type { WorkSpec } from './work-run.ts'
 
 export type AssignedAttempt = LedgerAttempt['assigned']
@@ -57,6 +57,9 @@ export type DispatchEvent =
     }
   /** Money was spent on an attempt. */
   | { readonly type: 'budget.spent'; readonly costMicros: number; readonly budget: BudgetSnapshot }
+  /** The first time in its period that a limit left less than was needed. */
+  | { readonly type: 'budget.exhausted'; readonly short: Short }
+  | BudgetEvent
   /** The ledger has answered a write; with a code, it was not made. */
   | { readonly type: 'ledger.answered'; readonly tookMs: number; readonly code?: ErrorCode }
 

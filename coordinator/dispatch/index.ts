@@ -1,7 +1,10 @@
 /** Dispatch: runs tasks on nodes, and moves them when they must or should. */
 export { MAKING } from './answer.ts'
-export { Budget } from './budget.ts'
+export { BudgetDesk, type BudgetChange, type BudgetView, type LeaseMoney, type TenantBudget } from './budget-desk.ts'
+export type { ShortCounts } from './budget-limits.ts'
+export { Budget, type LimitState, type Short } from './budget.ts'
 export type { CloudCost, Costs, PricedModel, PricedTokens } from './costs.ts'
+export type { CloudRules, Redacted } from './leave.ts'
 export { Dispatcher, type DispatcherComponents } from './dispatcher.ts'
 export * from './events.ts'
 export { endedTextBefore, followEnded } from './ended.ts'

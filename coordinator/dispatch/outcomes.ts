@@ -21,7 +21,8 @@ export function outcomeOf(error: SkeinError): AttemptOutcome {
 const UNHARMED = new Set<SkeinError['code']>(['PREEMPTED', 'NODE_DRAINING', 'NOT_SERVED'])
 
 /** Whether `error`, of an attempt, speaks against its node: it is asked less then. */
-export const isFaultOfNode = ({ code }: SkeinError): boolean => code !== 'NO_FREE_SLOT' && !UNHARMED.has(code)
+export const isFaultOfNode = ({ code }: SkeinError): boolean =>
+  code !== 'NO_FREE_SLOT' && code !== 'NOT_CONTINUABLE' && !UNHARMED.has(code)
 
 const LOST = new Set<SkeinError['code']>([
   'NODE_LOST',
@@ -32,8 +33,20 @@ const LOST = new Set<SkeinError['code']>([
 ])
 
 /** The deadline of `task` is over. */
-export const expired = (task: Task): SkeinError =>
-  new SkeinError('TASK_EXPIRED', `the task did not end within ${Math.round(task.deadlineMs - task.admittedAtMs)} ms`)
+export function expired(task: Task): SkeinError {
+  const ms = Math.round(task.deadlineMs - task.admittedAtMs)
+  return task.isKeptHome ? keptHome(ms) : new SkeinError('TASK_EXPIRED', `the task did not end within ${ms} ms`)
+}
+
+/** What is local-only has waited for a node of the owner's, in vain. */
+export const keptHome = (waitedMs: number): SkeinError =>
+  new SkeinError(
+    'LOCAL_ONLY',
+    `the task is local-only, only rented machines could take it, and none of the owner's came within ${Math.round(waitedMs)} ms`,
+  )
+
+/** What a node says by which another one may do better, though the request is to blame. */
+export const isOthers = ({ code }: SkeinError): boolean => code === 'MODEL_NOT_FOUND' || code === 'LOCAL_ONLY'
 
 export function endState(error: SkeinError): 'cancelled' | 'expired' | 'failed' {
   if (CANCELLED.has(error.code)) return 'cancelled'

@@ -1,5 +1,5 @@
 /** From a task to a committed place for it, and back: what an attempt shows is learned for the next plan. */
-import { featuresNeeded, SkeinError, type PeerId } from '../../mesh/protocol/index.ts'
+import { featuresNeeded, SkeinError, type ModelCapability, type PeerId } from '../../mesh/protocol/index.ts'
 import type { Clock, Random } from '../../mesh/runtime/index.ts'
 import type { Directory, ExpectedTokens, Reservation } from '../directory/index.ts'
 import type { ExplainedCandidate } from '../ledger/index.ts'
@@ -21,7 +21,10 @@ import {
   type Wait,
 } from '../scheduler/index.ts'
 import type { Attempt } from './attempt.ts'
+import { atBudget, type AtBudget } from './budget-limits.ts'
 import { costMicros, type Budget, type Reserved } from './budget.ts'
+import { goesOn } from './going-on.ts'
+import { Leaving, type CloudRules, type LeavePaper } from './leave.ts'
 import type { Completion, Task } from './task.ts'
 import { TokenRatio } from './token-ratio.ts'
 
@@ -32,14 +35,20 @@ export interface Assignment {
   readonly candidates: readonly Candidate[]
   readonly reservation: Reservation
   readonly money: Reserved | undefined
+  /** Where the node is in the cloud. */
+  readonly leave?: LeavePaper
   /** Tokens that it was expected to make. */
   readonly decodeTokens: number
 }
 
 export interface PlanOptions {
   readonly claims?: ReadonlyMap<PeerId, number>
+  /** As `LeaveDemand.aheadMs`; 0 when absent. */
+  readonly aheadMs?: number
   /** A planned move away from this node. */
   readonly leaving?: PeerId
+  /** No cloud node will do, for whatever reason: it is moved for gain. */
+  readonly isForGain?: boolean
 }
 
 export interface PlannerComponents {
@@ -47,6 +56,8 @@ export interface PlannerComponents {
   readonly random: Random
   readonly directory: Directory
   readonly budget: Budget
+  /** What the owner lets leave; as usual when absent. */
+  readonly cloudRules?: (() => CloudRules) | undefined
 }
 
 export class Planner {
@@ -54,16 +65,23 @@ export class Planner {
   readonly #ratio = new TokenRatio()
   readonly #lengths = new AnswerLengths()
   readonly accuracy = new PredictionAccuracy()
+  readonly leaving: Leaving
 
   constructor(components: PlannerComponents) {
     this.#components = components
+    this.leaving = new Leaving(components)
   }
 
-  plan(task: Task, { claims, leaving }: PlanOptions = {}): Plan | Wait | Unschedulable {
+  plan(task: Task, options: PlanOptions = {}): Plan | Wait | Unschedulable {
     const { directory, random } = this.#components
-    const snapshot = directory.snapshot()
-    const demand = this.#demand(task, leaving)
-    return schedule(claims ? { ...snapshot, claims } : snapshot, demand, () => random.next())
+    const { claims, leaving, aheadMs, isForGain = false } = options
+    const base = directory.snapshot()
+    const snapshot = claims ? { ...base, claims } : base
+    const home = this.#demand(task, leaving)
+    const leave = isForGain ? undefined : this.leaving.demand(task, aheadMs)
+    const found = schedule(snapshot, leave ? { ...home, leave } : home, () => random.next())
+    if (!leave || found.kind === 'unschedulable' || !found.node.isCloud || this.leaving.mayBeSaid(task)) return found
+    return schedule(snapshot, { ...home, leave: { ...leave, reasons: NO_REASONS } }, () => random.next())
   }
 
   /** Reserves what `plan` names, in the same turn: no other task can come between. `undefined` when money is short. */
@@ -71,17 +89,23 @@ export class Planner {
     const { directory, budget } = this.#components
     const demand = this.#demand(task)
     const { node } = plan
+    // the third gate: whatever the plan says, and as the node says of itself now
+    const entry = directory.entry(node.peerId)
+    const isCloud = node.isCloud || entry?.record?.tier === 'cloud'
+    const leave = isCloud ? this.leaving.paper(task, node, plan.reason, demand) : undefined
+    if (isCloud && leave === undefined) return undefined
     const cost = node.price && costMicros(node.price, demand.inputTokensMax, demand.outputTokensMax)
     // verified again: an attempt may have begun since it was planned
     const isWithin = cost !== undefined && cost <= task.costLeftMicros
-    const money = isWithin ? budget.reserve(task.id, cost) : undefined
+    const money = isWithin ? budget.reserve(task.spec.tenant, cost) : undefined
     if (node.price && money === undefined) return undefined
     task.costMicros += money?.amountMicros ?? 0
     const { digest, decodeTokens } = demand
     const prefillTokens = uncachedTokens(node.models.get(digest)!, demand)
     const reservation = directory.reserve(node.peerId, digest, { prefillTokens, decodeTokens })
     const { prediction, explain: candidates } = plan
-    return { prediction, candidates, reservation, money, decodeTokens }
+    if (leave) task.leftFor = leave.reason
+    return { prediction, candidates, reservation, money, decodeTokens, ...(leave && { leave }) }
   }
 
   /** The same place once more, for an attempt that takes over from the one before. */
@@ -92,17 +116,42 @@ export class Planner {
     readonly assignment: Assignment
     readonly node: NodeSnapshot
   } {
-    const { prediction, candidates: explain } = assignment
-    const renewed = prediction && this.commit(task, { kind: 'plan', node, prediction, explain })
+    const { prediction, candidates: explain, leave } = assignment
+    const reason = leave && { reason: leave.reason }
+    const renewed = prediction && this.commit(task, { kind: 'plan', node, prediction, explain, ...reason })
     if (renewed === undefined) throw new SkeinError('BUDGET_EXCEEDED', 'no money is left for another round of the move')
     return { assignment: renewed, node }
   }
 
-  /** A place for an attempt that the node still holds. */
-  adopt(task: Task, peerId: PeerId): Assignment {
-    const { digest, decodeTokens } = this.#demand(task)
-    const reservation = this.#components.directory.reserve(peerId, digest, { prefillTokens: 0, decodeTokens })
-    return { candidates: [], reservation, money: undefined, decodeTokens }
+  /**
+   * A place for the attempt under `fence` that the node still holds; `undefined` when money is short for what it has yet to
+   * make. One that counts with all that was set aside for it costs nothing more.
+   */
+  adopt(task: Task, { peerId, price }: NodeSnapshot, fence: number): Assignment | undefined {
+    const { directory, budget } = this.#components
+    const { digest, decodeTokens, outputTokensMax } = this.#demand(task)
+    const cost = price === undefined || task.paidFences.has(fence) ? undefined : costMicros(price, 0, outputTokensMax)
+    const isWithin = cost !== undefined && cost <= task.costLeftMicros
+    const money = isWithin ? budget.reserve(task.spec.tenant, cost) : undefined
+    if (cost !== undefined && money === undefined) return undefined
+    task.costMicros += money?.amountMicros ?? 0
+    const reservation = directory.reserve(peerId, digest, { prefillTokens: 0, decodeTokens })
+    return { candidates: [], reservation, money, decodeTokens }
+  }
+
+  /** What becomes of `task` when its plan is over the budget; `undefined` where not that keeps it, but its client's own limit. */
+  atBudget(task: Task): AtBudget | undefined {
+    const { directory, budget } = this.#components
+    const { digest, inputTokensMax: input, outputTokensMax: output } = this.#demand(task)
+    const costs = directory
+      .snapshot()
+      .nodes.flatMap(({ price, models, isConnected }) =>
+        price && isConnected && models.has(digest) ? [costMicros(price, input, output)] : [],
+      )
+    const cost = Math.min(...costs)
+    if (!(cost <= task.costLeftMicros)) return undefined
+    const short = budget.shortOf(task.spec.tenant, cost)
+    return short && atBudget(this.#components, task, short)
   }
 
   /** An assignment that no attempt was made of. */
@@ -116,6 +165,14 @@ export class Planner {
   /** Whether `task` could run on `node` if a slot were free there. */
   couldUse(task: Task, node: NodeSnapshot): boolean {
     const rejected = rejectionOf(node, this.#demand(task))
+    return rejected === undefined || rejected === 'no free slot'
+  }
+
+  /** Whether it may leave for `node`, a cloud node, now or when a slot is free there. */
+  mayHope(task: Task, node: NodeSnapshot): boolean {
+    const leave = this.leaving.demand(task)
+    if (leave === undefined || leave.reasons.size === 0 || !this.leaving.mayBeSaid(task)) return false
+    const rejected = rejectionOf(node, { ...this.#demand(task), leave }, true)
     return rejected === undefined || rejected === 'no free slot'
   }
 
@@ -147,7 +204,7 @@ export class Planner {
     const node = directory.entry(peerId)?.snapshot(clock.nowMs())
     const model = node?.models.get(task.spec.digest)
     if (!node || !model) return undefined
-    const there = this.plan(task, { leaving: peerId })
+    const there = this.plan(task, { leaving: peerId, isForGain: true })
     if (there.kind !== 'plan') return undefined
     // its own slot is among those in use, and nothing is to be prefilled
     const alone = { ...model, running: Math.max(0, model.running - 1), prefillTokensPending: 0 }
@@ -165,11 +222,13 @@ export class Planner {
     return this.#settle(task, attempt, assignment)
   }
 
-  /** Never more than was set aside: the estimate of the input is ours, and was made with all that could be. */
+  /** Never more than was set aside, whatever the node says of the prompt; of an attempt that has not ended the answer, that is an estimate. */
   #settle(task: Task, attempt: Attempt, { money }: Assignment): number | undefined {
     const { node, from, delivered } = attempt
     if (money === undefined || node.price === undefined) return undefined
-    const inputTokens = attempt.isAccepted ? this.promptTokens(task) + from : 0
+    // the prompt of an attempt that was held was paid for when it began
+    const hasRead = attempt.isAccepted && typeof attempt.init.start === 'string'
+    const inputTokens = hasRead ? (attempt.promptTokens ?? this.promptTokens(task)) + from : 0
     const cost = Math.min(costMicros(node.price, inputTokens, delivered), money.amountMicros)
     this.#components.budget.settle(money, cost)
     task.costMicros += cost - money.amountMicros
@@ -193,9 +252,18 @@ export class Planner {
 
   /** An answer is whole: how long its prompt and it were is known now. */
   learn(task: Task, { usage }: Completion): void {
+    // pieces of text are counted otherwise than tokens
+    if (task.answer.hasPieces) return
     const { digest, maxTokens } = task.spec
     this.#ratio.learn(digest, task.promptBytes, usage.promptTokens)
     this.#lengths.learn(digest, usage.completionTokens, maxTokens)
+  }
+
+  /** How the node goes on with answers that a planned move is from. */
+  #sourceOf({ spec }: Task, leaving: PeerId | undefined): ModelCapability['continues'] {
+    const { clock, directory } = this.#components
+    if (leaving === undefined) return undefined
+    return directory.entry(leaving)?.snapshot(clock.nowMs()).models.get(spec.digest)?.capability.continues
   }
 
   #demand(task: Task, leaving?: PeerId): TaskDemand {
@@ -212,8 +280,7 @@ export class Planner {
       features: ['completion', ...featuresNeeded(task.spec)],
       localOnly,
       tenant,
-      // one less: the reservation is rounded up
-      budget: Math.max(0, budget.left() - 1) / 1e6,
+      budget: budget.left(tenant) / 1e6,
       ...(task.spec.costMicrosMax !== undefined && { costMax: Math.max(0, task.costLeftMicros - 1) / 1e6 }),
       inputTokensMax: inputTokensMax(task),
       outputTokensMax: maxTokens - generated,
@@ -224,10 +291,13 @@ export class Planner {
       ),
       excluded: task.excludedAt(clock.nowMs()),
       ...(task.waitingSinceMs !== undefined && { waitedMs: clock.nowMs() - task.waitingSinceMs }),
+      ...((generated > 0 || leaving) && { goesOn: goesOn(task, this.#sourceOf(task, leaving)) }),
       ...(leaving && { leaving, mustStartNow: true }),
     }
   }
 }
+
+const NO_REASONS: ReadonlySet<never> = new Set()
 
 /** What the node's cache holds after an answer: the next turn of a conversation begins with it. */
 function prefixWithAnswer({ spec, answer }: Task): PromptPrefix {

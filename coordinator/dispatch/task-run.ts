@@ -10,14 +10,14 @@
 import { asSkeinError, isTaskEnd, LIMITS, SkeinError, type PeerId } from '../../mesh/protocol/index.ts'
 import { deadline, sleep, withDeadline, type Logger } from '../../mesh/runtime/index.ts'
 import type { AnswerPart, AttemptReason, LedgerTask, TaskResult } from '../ledger/index.ts'
-import { AttemptLog, MESSAGE_LENGTH_MAX, nameOf, routeOf } from './attempt-log.ts'
+import { AttemptLog, MESSAGE_LENGTH_MAX, startedAt } from './attempt-log.ts'
 import { Attempt, raced, type AttemptInit } from './attempt.ts'
 import { Beat } from './beat.ts'
 import type { TaskEvent } from './events.ts'
 import { Followers } from './followers.ts'
 import type { AnswerSource } from './given.ts'
 import { Placement, type HeldAttempt, type Place } from './placement.ts'
-import { endState, expired, isFaultOfNode, outcomeOf, reasonToMove } from './outcomes.ts'
+import { endState, expired, isFaultOfNode, isOthers, outcomeOf, reasonToMove } from './outcomes.ts'
 import type { RunComponents } from './run-components.ts'
 import { endOfTask } from './task-end.ts'
 import type { Completion, Task } from './task.ts'
@@ -168,7 +168,10 @@ export class TaskRun {
   move(reason: MoveReason): Promise<boolean> {
     const source = this.#current
     if (source === undefined || this.#moving !== undefined || this.#result !== undefined) return Promise.resolve(false)
-    const found = this.#components.planner.plan(this.task, { leaving: source.node.peerId })
+    const found = this.#components.planner.plan(this.task, {
+      leaving: source.node.peerId,
+      isForGain: reason === 'rebalance',
+    })
     const assignment = found.kind === 'plan' ? this.#components.planner.commit(this.task, found) : undefined
     if (found.kind !== 'plan' || assignment === undefined) return Promise.resolve(false)
     this.#moving = this.#handOver(source, { assignment, node: found.node }, reason).finally(() => {
@@ -283,11 +286,7 @@ export class TaskRun {
     // money is set aside on record before it is spent, so that no crash lets it be spent twice
     const recorded = assignment.money && Promise.withResolvers<void>()
     const init: AttemptInit = {
-      task,
-      node,
-      number: task.attempts,
-      fence,
-      start,
+      ...{ task, node, number: task.attempts, fence, start, leave: assignment.leave },
       ...(recorded && { after: recorded.promise }),
       listener: {
         accepted: (attempt) => this.#accepted(attempt, reason),
@@ -318,8 +317,8 @@ export class TaskRun {
     if (attempt === this.#current) this.#started(attempt, reason)
   }
 
-  #started({ node, init }: Attempt, reason: AttemptReason): void {
-    this.#followers.say({ type: 'started', node: nameOf(node), route: routeOf(node), attempt: init.number, reason })
+  #started(attempt: Attempt, reason: AttemptReason): void {
+    this.#followers.say(startedAt(attempt, reason))
   }
 
   #say(text: string): void {
@@ -338,6 +337,7 @@ export class TaskRun {
       }
       if (this.#current === source) await this.#delivery.next(this.#components.clock, CUT_WAIT_MS)
       this.#checkWanted(source)
+      target.assertFits()
     } catch (thrown) {
       target.cancel(asSkeinError(thrown))
       this.#components.counters.handOversFailed++
@@ -419,7 +419,7 @@ export class TaskRun {
     const ids = { ...logIdsOf(task.spec), attempt: attempt.init.number }
     this.#log.warn({ ...ids, node: attempt.node.name, code: error.code }, error.message)
     // A node that no longer has the model says so of itself; others may have it.
-    if (error.row.blame === 'caller' && error.code !== 'MODEL_NOT_FOUND') throw error
+    if (error.row.blame === 'caller' && !isOthers(error)) throw error
     this.#placement.lost({ fence: attempt.init.fence, peerId: attempt.node.peerId }, false)
     if (error.code === 'ATTEMPT_NOT_HELD') {
       task.enter('queued')
@@ -448,7 +448,7 @@ export class TaskRun {
     this.#endAttempts(new SkeinError('CLIENT_CLOSED', 'the answer ended while it was to be moved'))
     const timing = task.timing(clock.nowMs())
     await this.#record({ outcome: 'completed', ...made, timing, tail: text })
-    const end = { type: 'end', ...completion, attempts: task.attempts, timing } as const
+    const end = { type: 'end', ...completion, attempts: task.attempts, timing, ...task.receipt } as const
     this.#followers.end({ end })
   }
 

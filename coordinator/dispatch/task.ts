@@ -4,6 +4,7 @@ import {
   SkeinError,
   stepTask,
   toolCallText,
+  type CloudReason,
   type FinishReason,
   type TaskId,
   type TaskState,
@@ -12,6 +13,7 @@ import {
 import type { AnswerPart, LedgerTask, TaskSpec, TaskTiming } from '../ledger/index.ts'
 import { exclusionKey, promptPrefix, type NodeSnapshot, type PromptPrefix } from '../scheduler/index.ts'
 import { Answer } from './answer.ts'
+import type { Receipt } from './events.ts'
 
 /** Attempts of one opening of the ledger; a fencing token is `epoch × this + attempt`. */
 const FENCES_PER_EPOCH = 2 ** 20
@@ -52,6 +54,12 @@ export class Task {
   firstTokenAtMs: number | undefined
   /** In micro-units: what its attempts cost, and what is set aside for those that run. */
   costMicros = 0
+  /** Fencing tokens of attempts of an earlier life of the coordinator that count with all that was set aside for them. */
+  readonly paidFences = new Set<number>()
+  /** Why it left the owner's nodes, if it ever did. */
+  leftFor: CloudReason | undefined
+  /** It waits, and would not if it were not local-only. */
+  isKeptHome = false
   /** Token whose frames are delivered; those of any other are dropped (invariant I1). */
   deliveringFence = -1
   #state: TaskState = 'queued'
@@ -80,10 +88,13 @@ export class Task {
       task.answer.restore(part)
     }
     remake()
+    task.leftFor = from.attempts.findLast(({ assigned }) => assigned.leave !== undefined)?.assigned.leave
     task.attempts = Math.max(0, ...from.attempts.map(({ assigned }) => assigned.attempt))
     // what an attempt cost whose end is not on record is not known: it was no more than was set aside
-    for (const { assigned, ended } of from.attempts)
+    for (const { assigned, ended } of from.attempts) {
       task.costMicros += ended?.costMicros ?? assigned.reservedMicros ?? 0
+      if (ended?.costMicros === undefined && assigned.reservedMicros !== undefined) task.paidFences.add(assigned.fence)
+    }
     return task
   }
 
@@ -103,6 +114,11 @@ export class Task {
   /** Micro-units that it may still cost by its client's own limit. */
   get costLeftMicros(): number {
     return Math.max(0, (this.spec.costMicrosMax ?? Number.POSITIVE_INFINITY) - this.costMicros)
+  }
+
+  /** What its client is told of its time in the cloud; nothing where there was none. */
+  get receipt(): { readonly receipt?: Receipt } {
+    return this.leftFor === undefined ? {} : { receipt: { reason: this.leftFor, costMicros: this.costMicros } }
   }
 
   /** Takes over a part of its answer that no attempt has made. @throws SkeinError as `Answer.restore`. */

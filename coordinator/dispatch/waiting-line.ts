@@ -17,6 +17,9 @@ import { inOrder, rankOf, type Ordered } from './waiting-line/order.ts'
  */
 const PLACES: Readonly<Record<Priority, number>> = { system: 64, interactive: 192, default: 256, bulk: 512 }
 
+/** One behind a full line is asked at most so often whether it may go elsewhere. */
+const PASS_BY_MS = 1000
+
 /** The class from which downward a class may take a running task's slot. */
 const OUTRANKS: Readonly<Partial<Record<Priority, Priority>>> = { system: 'interactive', interactive: 'default' }
 
@@ -43,10 +46,24 @@ export interface Waiter<T> {
    * Tries to start.
    *
    * @param claims ms for which slots of a node are spoken for by those ahead that wait for it.
+   * @param aheadMs predicted, until those ahead have a slot; 0 while that is not known.
    */
-  attempt(claims: ReadonlyMap<PeerId, number>): Outcome<T>
+  attempt(claims: ReadonlyMap<PeerId, number>, aheadMs: number): Outcome<T>
+  /** Whether it may find a place when those ahead find all slots taken: in the cloud. It is asked then, now and again. */
+  mayPassBy?(): boolean
+  /** Whether it may leave for a machine of the cloud such as `node`, once there is one. */
+  mayHope?(node: NodeSnapshot): boolean
   /** Its place among those that wait for the same model, from 1, whenever that changed. */
   moved(position: number): void
+}
+
+/** What waits for a machine that is not there yet. */
+export interface Hoping {
+  readonly waiting: number
+  /** How long the oldest of them has waited, in ms. */
+  readonly oldestMs: number
+  /** There is nothing else that could take that one, now or when a slot becomes free. */
+  readonly isOnlyHope: boolean
 }
 
 interface Place<T> extends Ordered {
@@ -56,6 +73,8 @@ interface Place<T> extends Ordered {
   position: number
   /** On the clock, since when each walk has found all slots taken. */
   noSlotSinceMs: number | undefined
+  /** On the clock, when it was last asked while those ahead had found all slots taken. */
+  passedAtMs: number
 }
 
 /** Those that wait for one model, in the order of their coming. Exists as long as there is one. */
@@ -132,6 +151,23 @@ export class WaitingLine<T> {
     })
   }
 
+  /** Those that wait and may go to `node`, which is not there yet; `others` are. */
+  hoping(node: NodeSnapshot, others: readonly NodeSnapshot[]): Hoping {
+    const nowMs = this.#clock.nowMs()
+    let waiting = 0
+    let oldest: Place<T> | undefined
+    for (const digest of node.models.keys())
+      for (const place of this.#lanes.get(digest)?.places ?? []) {
+        if (place.waiter.mayHope?.(node) !== true) continue
+        waiting++
+        if (oldest === undefined || place.joinedAtMs < oldest.joinedAtMs) oldest = place
+      }
+    if (oldest === undefined) return { waiting, oldestMs: 0, isOnlyHope: false }
+    const { waiter, joinedAtMs } = oldest
+    const isOnlyHope = !others.some((each) => waiter.mayUse(each) || (each.isCloud && waiter.mayHope?.(each) === true))
+    return { waiting, oldestMs: nowMs - joinedAtMs, isOnlyHope }
+  }
+
   /** Capacity may have changed. Walks the line in the next turn of the event loop. */
   wake(): void {
     if (this.#walkPending || this.#lanes.size === 0) return
@@ -184,6 +220,7 @@ export class WaitingLine<T> {
       joinedAtMs: nowMs,
       position: 0,
       noSlotSinceMs: undefined,
+      passedAtMs: Number.NEGATIVE_INFINITY,
       resolve: (result) => (leave(), resolve(result)),
       reject: (reason) => (leave(), reject(reason)),
     }
@@ -239,10 +276,14 @@ export class WaitingLine<T> {
     const claims = new Map<PeerId, number>()
     let isFull = false
     let position = 0
+    let ahead = 0
+    const rate = lane.drain.perSecond(nowMs)
     for (const { place, isOverdue } of inOrder([...lane.places], this.#shares, nowMs, lane.sinceOverdue)) {
       // an attempt may have ended others
       if (!lane.places.has(place)) continue
-      const outcome: Outcome<T> | 'left' = isFull ? 'no slot' : this.#ask(place, claims)
+      const aheadMs = predictedWaitMs(ahead, rate) ?? 0
+      const isAsked: boolean = !isFull || this.#passesBy(place, nowMs)
+      const outcome: Outcome<T> | 'left' = isAsked ? this.#ask(place, claims, aheadMs) : 'no slot'
       if (outcome === 'left') continue
       if (typeof outcome === 'object' && 'result' in outcome) {
         lane.drain.took(place.waiter.cost, nowMs)
@@ -250,6 +291,7 @@ export class WaitingLine<T> {
         place.resolve(outcome.result)
         continue
       }
+      ahead += place.waiter.cost
       isFull ||= outcome === 'no slot'
       if (typeof outcome === 'object')
         claims.set(outcome.waitFor, (claims.get(outcome.waitFor) ?? 0) + outcome.serviceMs)
@@ -261,9 +303,16 @@ export class WaitingLine<T> {
     }
   }
 
-  #ask(place: Place<T>, claims: ReadonlyMap<PeerId, number>): Outcome<T> | 'left' {
+  /** A plan costs more than a look, and the line may be long. */
+  #passesBy(place: Place<T>, nowMs: number): boolean {
+    if (nowMs - place.passedAtMs < PASS_BY_MS || !place.waiter.mayPassBy?.()) return false
+    place.passedAtMs = nowMs
+    return true
+  }
+
+  #ask(place: Place<T>, claims: ReadonlyMap<PeerId, number>, aheadMs: number): Outcome<T> | 'left' {
     try {
-      return place.waiter.attempt(claims)
+      return place.waiter.attempt(claims, aheadMs)
     } catch (error) {
       place.reject(error)
       return 'left'

@@ -18,6 +18,7 @@ import type { Directory, ExpectedTokens } from '../directory/index.ts'
 import type { NodeSnapshot } from '../scheduler/index.ts'
 import type { DispatchEvent, Tell } from './happened.ts'
 import { endState } from './outcomes.ts'
+import type { Leaving } from './leave.ts'
 import type { Place } from './placement.ts'
 import { refusal } from './planner.ts'
 import type { Shares } from './shares.ts'
@@ -38,6 +39,7 @@ export interface WorkDispatcherComponents {
   readonly directory: Directory
   readonly line: WaitingLine<Place>
   readonly shares: Shares
+  readonly leaving: Leaving
   /** Aborts when the node's present life is over. */
   readonly lostSignal: (node: NodeSnapshot) => AbortSignal
   /** A request was let in, and is expected to take so much. */
@@ -166,9 +168,15 @@ export class WorkDispatcher {
    * @throws SkeinError what keeps every node from doing it, other than that all slots are taken; DEADLINE_UNREACHABLE.
    */
   #check(spec: WorkSpec): void {
-    const { line } = this.#components
-    const found = this.#planner.plan({ ...spec, excluded: new Set() })
+    const { leaving, line } = this.#components
+    const leave = leaving.workDemand(spec, { leftMs: spec.deadlineMs, waitedMs: 0, hasBegun: false })
+    const found = this.#planner.plan({ ...spec, leave, excluded: new Set() })
     if (found.kind === 'unschedulable' && found.code !== 'SATURATED') throw refusal(found)
+    if (found.kind !== 'unschedulable' && found.node.isCloud) {
+      if (spec.localOnly || found.reason === undefined)
+        throw new SkeinError('LOCAL_ONLY', 'the work is not to leave, and only rented machines could do it now')
+      return
+    }
     const waitMs =
       line.aheadMs(spec.digest, spec.priority) +
       (found.kind === 'unschedulable' ? (found.waitMs ?? 0) : found.prediction.waitMs)

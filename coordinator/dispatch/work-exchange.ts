@@ -6,6 +6,7 @@ import {
   SkeinError,
   workResultFault,
   type FrameSet,
+  type Leave,
   type ModelDigest,
   type TaskId,
   type Work,
@@ -28,6 +29,8 @@ export interface PartOfWork {
   readonly digest: ModelDigest
   readonly work: Work
   readonly tenant: string
+  /** Where the node is in the cloud. */
+  readonly leave?: Leave
 }
 
 export interface PartResult {
@@ -47,7 +50,7 @@ export async function exchangeWork(
   part: PartOfWork,
   signal: AbortSignal,
 ): Promise<PartResult> {
-  const { node, taskId, digest, work, tenant } = part
+  const { node, taskId, digest, work, tenant, leave } = part
   const watchdog = new Watchdog(clock)
   const late = (): SkeinError => new SkeinError('ATTEMPT_STALLED', `no result within ${LIMITS.workMs} ms`)
   const limit = deadline(clock, LIMITS.workMs, late)
@@ -57,7 +60,7 @@ export async function exchangeWork(
   watchdog.expect('progress of work', LIMITS.workProgressMs)
   try {
     channel = await transport.open(node.peerId, 'work', INBOUND.workCoordinator, { signal: bounded })
-    await channel.send({ type: 'work.start', taskId, digest, work, tenant }, bounded)
+    await channel.send({ type: 'work.start', taskId, digest, work, tenant, ...(leave && { leave }) }, bounded)
     for (;;) {
       const frame = await channel.receive(bounded)
       if (frame === undefined)

@@ -12,6 +12,7 @@ import {
   NO_PREFIX,
   rejectionOf,
   schedule,
+  type LeaveDemand,
   type ModelSnapshot,
   type NodeSnapshot,
   type Plan,
@@ -38,6 +39,10 @@ export interface WorkDemand {
   readonly work: Work
   readonly localOnly: boolean
   readonly tenant: string
+  /** What may make it leave the owner's nodes; absent when nothing may. */
+  readonly leave?: LeaveDemand | undefined
+  /** For which a part waits already, in ms. */
+  readonly waitedMs?: number
   /** By `exclusionKey`. */
   readonly excluded: ReadonlySet<string>
 }
@@ -132,7 +137,7 @@ function withRate(model: ModelSnapshot, prefillTokensPerSecond: number): ModelSn
   return { ...model, capability: { ...model.capability, speed }, prefillCorrection: 1, decodeCorrection: 1 }
 }
 
-function taskDemand({ digest, work, localOnly, tenant, excluded }: WorkDemand): TaskDemand {
+function taskDemand({ digest, work, localOnly, leave, waitedMs, tenant, excluded }: WorkDemand): TaskDemand {
   const tokens = tokensOf(work)
   return {
     digest,
@@ -143,6 +148,8 @@ function taskDemand({ digest, work, localOnly, tenant, excluded }: WorkDemand): 
     prefix: NO_PREFIX,
     features: [work.kind],
     localOnly,
+    ...(leave && { leave }),
+    ...(waitedMs !== undefined && { waitedMs }),
     tenant,
     budget: 0,
     inputTokensMax: tokens,

@@ -18,6 +18,7 @@ import type { Directory, Reservation } from '../directory/index.ts'
 import { wholeCount, type NodeName, type Priority, type TaskTrace } from '../ledger/index.ts'
 import { exclusionKey, type NodeSnapshot } from '../scheduler/index.ts'
 import { routeOf } from './attempt-log.ts'
+import type { Leaving } from './leave.ts'
 import type { Place } from './placement.ts'
 import { refusal } from './planner.ts'
 import type { Shares } from './shares.ts'
@@ -48,6 +49,8 @@ export interface WorkSpec {
   /** Whose share it counts against. */
   readonly tenant: string
   readonly localOnly: boolean
+  /** The client asked for the cloud. */
+  readonly route?: 'cloud'
   /** From now to the end. */
   readonly deadlineMs: number
   /** Absent where there is no trace. */
@@ -107,6 +110,7 @@ export interface WorkRunComponents {
   readonly line: WaitingLine<Place>
   readonly shares: Shares
   readonly planner: WorkPlanner
+  readonly leaving: Leaving
   readonly lostSignal: (node: NodeSnapshot) => AbortSignal
   /** Of all requests. */
   readonly counts: { parts: number; retries: number }
@@ -137,7 +141,7 @@ export class WorkRun {
     for (let failures = 0; failures < FAILURES_MAX && tries < LIMITS.fruitlessAttemptsMax; tries++) {
       const place = await this.#place(work, cause, signal)
       try {
-        return await this.#at(place.node, work, signal)
+        return await this.#at(place, work, signal)
       } catch (thrown) {
         signal.throwIfAborted()
         cause = this.#settleFailure(place.node, asSkeinError(thrown, 'NODE_LOST'))
@@ -165,15 +169,21 @@ export class WorkRun {
     }
   }
 
-  async #at(node: NodeSnapshot, work: Work, signal: AbortSignal): Promise<WorkResult> {
-    const { clock, counts, directory, lostSignal, planner, shares } = this.#components
+  async #at({ node, reason }: Place, work: Work, signal: AbortSignal): Promise<WorkResult> {
+    const { clock, counts, directory, leaving, lostSignal, planner, shares } = this.#components
     const { taskId, digest, tenant, priority } = this.#spec
     const beganMs = clock.nowMs()
     this.#firstSentMs ??= beganMs
     this.#attempts++
     counts.parts++
     const bounded = AbortSignal.any([signal, lostSignal(node)])
-    const { result, waitMs } = await exchangeWork(this.#components, { node, taskId, digest, work, tenant }, bounded)
+    // as with answers: the plan and the commit have let it go, and this is the last look
+    if (node.isCloud && (this.#spec.localOnly || reason === undefined))
+      throw new SkeinError('LOCAL_ONLY', `nothing lets the work leave for ${node.name}`)
+    const sent = node.isCloud ? leaving.rules.work(work).value : work
+    const leave = reason && { leave: { reason } }
+    const part = { node, taskId, digest, work: sent, tenant, ...leave }
+    const { result, waitMs } = await exchangeWork(this.#components, part, bounded)
     const tookMs = clock.nowMs() - beganMs
     planner.learn(node, this.#demand(work), tookMs - Math.min(waitMs, tookMs))
     directory.entry(node.peerId)?.addSuccess()
@@ -213,6 +223,7 @@ export class WorkRun {
       const now = this.#commit(work, isResumed, NO_CLAIMS)
       if (typeof now === 'object' && 'result' in now) return now.result
     }
+    const sinceMs = clock.nowMs()
     const boundMs = Math.min(LIMITS.queuedMs, Math.max(0, this.#deadlineMs - clock.nowMs()))
     const limit = deadline(clock, boundMs, () => waitedTooLong(cause, boundMs))
     const waiter: Waiter<Place> = {
@@ -223,7 +234,7 @@ export class WorkRun {
       deadlineAtMs: this.#deadlineMs,
       isResumed,
       mayUse: (node) => planner.couldUse(this.#demand(work), node),
-      attempt: (claims) => this.#commit(work, isResumed, claims),
+      attempt: (claims) => this.#commit(work, isResumed, claims, clock.nowMs() - sinceMs),
       moved: () => {},
     }
     try {
@@ -234,26 +245,27 @@ export class WorkRun {
   }
 
   /** Plans and, when there is a plan, takes the slot in the same turn. */
-  #commit(work: Work, isResumed: boolean, claims: ReadonlyMap<PeerId, number>): Outcome<Place> {
-    const { planner, streams } = this.#components
+  #commit(work: Work, isResumed: boolean, claims: ReadonlyMap<PeerId, number>, waitedMs = 0): Outcome<Place> {
+    const { leaving, planner, streams } = this.#components
     if (streams.total >= LIMITS.workStreamsMax) return 'no slot'
-    const demand = this.#demand(work)
+    const demand = this.#demand(work, waitedMs)
     const found = planner.plan(demand, claims)
     if (found.kind === 'wait') return { waitFor: found.node.peerId, serviceMs: found.workMs }
     if (found.kind === 'plan') {
-      const { node, prediction } = found
+      const { node, prediction, reason } = found
+      if (node.isCloud && !leaving.mayWork(this.#spec, reason)) return 'not yet'
       const reservation = streams.reserve(node.peerId, planner.reserve(node, demand))
       const assignment = { prediction, candidates: [], reservation, money: undefined, decodeTokens: 1 }
-      return { result: { assignment, node } }
+      return { result: { assignment, node, ...(reason && { reason }) } }
     }
-    if (found.code === 'SATURATED') return 'no slot'
+    if (found.code === 'SATURATED') return found.isAway ? 'not yet' : 'no slot'
     // nodes come back, and exclusions end; what was let in is worth waiting for
     if (found.code === 'NO_ELIGIBLE_NODE' && (isResumed || this.#attempts > 0)) return 'not yet'
     throw refusal(found)
   }
 
-  #demand(work: Work): WorkDemand {
-    const { clock, directory, streams } = this.#components
+  #demand(work: Work, waitedMs = 0): WorkDemand {
+    const { clock, directory, leaving, streams } = this.#components
     const { digest, localOnly, tenant } = this.#spec
     const nowMs = clock.nowMs()
     const excluded = new Set<string>()
@@ -262,7 +274,9 @@ export class WorkRun {
       const entry = directory.entry(peerId)
       if (entry && open >= LIMITS.workStreamsPerConnectionMax) excluded.add(exclusionKey(entry))
     }
-    return { digest, work, localOnly, tenant, excluded }
+    const leftMs = Math.max(0, this.#deadlineMs - nowMs)
+    const leave = leaving.workDemand(this.#spec, { leftMs, waitedMs, hasBegun: this.#attempts > 0 })
+    return { digest, work, localOnly, leave, waitedMs, tenant, excluded }
   }
 }
 

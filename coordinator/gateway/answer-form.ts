@@ -1,6 +1,6 @@
 /** How an answer is written: one form for each API, behind one port, so that the way to the client is the same for all. */
 import type { FinishReason, ModelDigest, SkeinError, TaskId, TokenLogprob, Usage } from '../../mesh/protocol/index.ts'
-import type { TaskTiming, TaskView } from '../admission/index.ts'
+import type { Receipt, TaskTiming, TaskView } from '../admission/index.ts'
 import type { RoundMarks } from './answer-reader.ts'
 import type { EndEvent, Batch } from './task-inbox.ts'
 
@@ -27,6 +27,8 @@ export interface WholeAnswer {
   readonly stopIndex?: number
   readonly usage: Usage
   readonly timing: TaskTiming
+  /** Where a part of it at least was made in the cloud. */
+  readonly receipt?: Receipt
 }
 
 /**

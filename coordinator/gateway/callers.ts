@@ -26,8 +26,8 @@ const EVENTS_ROUTE = '/mesh/v1/events'
 const CALLS_ROUTE = '/mesh/v1/devices/:id/calls'
 /** Those of bridges. */
 const BRIDGE_ROUTES = /^\/mesh\/v1\/bridge\//
-/** Those that tell secrets, or of them. */
-const ADMIN_ROUTES = /^\/mesh\/v1\/(keys|invites)(\/|$)/
+/** Those that tell secrets, or of them, and what everybody has spent. */
+const ADMIN_ROUTES = /^\/mesh\/v1\/(budget|keys|leases|invites)(\/|$)/
 /** Requests after which something is made, and which therefore count; of MCP's each tool counts for itself. */
 const MAKING_ROUTES = /^(?!.*\/cancel$|\/api\/(?:show|pull)$|\/mcp$)/
 
@@ -112,7 +112,15 @@ function resetText({ resetMs }: RateState): string {
 }
 
 /** What a task or work gets of its caller. */
-export type Granted = SkeinOptions & { readonly tenant: string; readonly priority: Priority }
+export type Granted = SkeinOptions & {
+  readonly tenant: string
+  readonly priority: Priority
+  /** Without what it said of the way. */
+  readonly model?: string
+}
+
+/** Behind a model's name: from the cloud, as with `skein.route`. */
+const AT_CLOUD = '@cloud'
 
 /** Less urgent behind. */
 const URGENCY: readonly Priority[] = ['interactive', 'default', 'bulk']
@@ -132,13 +140,15 @@ export function granted(
   options: SkeinOptions,
 ): Granted {
   const { tenant, grant } = caller
-  checkModel(caller, service, model)
+  const isAtCloud = model.endsWith(AT_CLOUD)
+  const named = isAtCloud ? { model: model.slice(0, -AT_CLOUD.length), route: 'cloud' as const } : {}
+  checkModel(caller, service, named.model ?? model)
   if (options.priority !== undefined && isAbove(options.priority, grant.priority))
     throw new SkeinError('FORBIDDEN', `the most urgent priority of this key is ${grant.priority}`, {
       param: 'skein.priority',
     })
   const priority = options.priority ?? (isAbove(usual, grant.priority) ? grant.priority : usual)
-  return { ...options, tenant, priority, ...(grant.localOnly && { localOnly: true }) }
+  return { ...options, tenant, priority, ...named, ...(grant.localOnly && { localOnly: true }) }
 }
 
 /** Before a model is looked for, so that nobody learns which there are that are not theirs. @throws SkeinError FORBIDDEN. */

@@ -12,6 +12,7 @@ import { countFurther } from './callers.ts'
 import { toClient } from './client-writer.ts'
 import {
   collect,
+  costHeader,
   cutting,
   inboxOf,
   isBreak,
@@ -111,6 +112,7 @@ async function submitAll(common: Common, asked: readonly TaskRequest[]): Promise
     'x-skein-tasks': handles.map(({ taskId }) => taskId).join(', '),
     ...(fresh.length === 0 && { 'x-skein-replayed': 'true' }),
     ...cacheOf(handles),
+    ...standInOf(handles),
   })
   return handles
 }
@@ -125,6 +127,12 @@ function cacheOf(handles: readonly TaskHandle[]): Record<string, string> {
   if (outcome === undefined) return {}
   const ages = outcomes.flatMap(({ ageMs }) => (ageMs === undefined ? [] : [ageMs]))
   return cacheHeaders({ outcome, ...(outcome === 'hit' && { ageMs: Math.max(...ages) }) })
+}
+
+/** The model that has answered in the place of the one asked for, if one has. */
+const standInOf = (handles: readonly TaskHandle[]): Record<string, string> => {
+  const model = handles.find(({ standIn }) => standIn !== undefined)?.standIn
+  return model === undefined ? {} : { 'x-skein-stand-in': model }
 }
 
 async function choicesOf(
@@ -201,6 +209,10 @@ function madeHeaders(reply: FastifyReply, made: readonly Collected[]): void {
     firstTokenMs: longest('firstTokenMs'),
     decodeMs: longest('decodeMs'),
   })
+  costHeader(
+    reply,
+    made.map(({ answer }) => answer.receipt),
+  )
 }
 
 /** Ids are the places of all choices, `-` where one has not begun. @param lastIds of the last event that the client has. */

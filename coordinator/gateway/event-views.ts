@@ -6,7 +6,7 @@
 import type { ErrorCode, FinishReason, ModelDigest, Route, WorkKind } from '../../mesh/protocol/index.ts'
 import type { KeyEvent } from '../access/index.ts'
 import type { DeviceEvent } from '../devices/index.ts'
-import type { MeshEvent, NodeName, Priority, ReplicaOrder, TaskTiming } from '../admission/index.ts'
+import type { LimitState, MeshEvent, NodeName, Priority, ReplicaOrder, TaskTiming } from '../admission/index.ts'
 
 interface OfTask {
   readonly taskId: string
@@ -59,11 +59,25 @@ type View =
   | {
       readonly type: 'budget.spent'
       readonly costMicros: number
+      readonly period: 'day' | 'month'
       readonly day: string
       readonly limitMicros: number
       readonly spentMicros: number
       readonly reservedMicros: number
       readonly leftMicros: number
+    }
+  | ({ readonly type: 'budget.exhausted'; readonly key?: string; readonly neededMicros: number } & Pick<
+      LimitState,
+      'period' | 'from' | 'turnsAtMs' | 'limitMicros' | 'spentMicros' | 'reservedMicros' | 'leftMicros'
+    >)
+  | {
+      readonly type: 'budget.set'
+      readonly by: string
+      readonly key?: string
+      readonly dayMicros?: number
+      readonly monthMicros?: number
+      readonly atLimit?: string
+      readonly localModel?: string
     }
 
 export type EventType = View['type']
@@ -93,6 +107,8 @@ const TYPES: Readonly<Record<EventType, true>> = {
   'key.rotated': true,
   'key.revoked': true,
   'budget.spent': true,
+  'budget.exhausted': true,
+  'budget.set': true,
   'device.joined': true,
   'device.changed': true,
   'device.gone': true,
@@ -101,6 +117,7 @@ const TYPES: Readonly<Record<EventType, true>> = {
   'device.reading': true,
   'device.call': true,
   'device.task': true,
+  'device.rule': true,
   'device.claim': true,
 }
 export const EVENT_TYPES = Object.keys(TYPES) as readonly EventType[]
@@ -145,6 +162,14 @@ export function toldOf(event: MeshEvent | KeyEvent | DeviceEvent): Told | undefi
       return { view: { type: event.type, id: event.id, name: event.name } }
     case 'budget.spent':
       return { view: { type: event.type, costMicros: event.costMicros, ...event.budget } }
+    case 'budget.exhausted': {
+      const { tenant, isUnset: _, ...short } = event.short
+      return { view: { type: event.type, ...(tenant !== undefined && { key: tenant }), ...short } }
+    }
+    case 'budget.set': {
+      const { type, by, tenant, terms } = event
+      return { view: { type, by, ...(tenant !== undefined && { key: tenant }), ...terms } }
+    }
     case 'device.call':
     case 'device.task':
       return { view: event, tenant: event.key }
@@ -154,6 +179,7 @@ export function toldOf(event: MeshEvent | KeyEvent | DeviceEvent): Told | undefi
     case 'device.state':
     case 'device.bridge':
     case 'device.reading':
+    case 'device.rule':
     case 'device.claim':
       return { view: event }
     case 'attempt.ended':

@@ -7,11 +7,12 @@ import { pipe } from 'it-pipe'
 import { SkeinError, type ErrorCode, type Route, type TokenLogprob } from '../../mesh/protocol/index.ts'
 import type { Clock, Logger } from '../../mesh/runtime/index.ts'
 import type { Access } from '../access/index.ts'
-import type { MeshService, TaskHandle, TaskTiming } from '../admission/index.ts'
+import type { Left, MeshService, Receipt, TaskHandle, TaskTiming } from '../admission/index.ts'
 import type { Devices } from '../devices/index.ts'
 import type { ActiveRequest, ActiveRequests } from './active-requests.ts'
 import type { StreamForm, WholeAnswer } from './answer-form.ts'
 import { takeReply, toClient, type ClientWriterInit } from './client-writer.ts'
+import { currencyOf } from './currency.ts'
 import type { GatewayCounters } from './counters.ts'
 import { WHOLE_ANSWER_BYTES_MAX, type GatewayLimits } from './limits.ts'
 import { sseComment } from './sse.ts'
@@ -69,14 +70,25 @@ export function inboxOf(
 
 export function placeHeaders(
   reply: FastifyReply,
-  started: { readonly node: { readonly name: string }; readonly route: Route },
+  started: { readonly node: { readonly name: string }; readonly route: Route; readonly left?: Left },
   attempts: number,
 ): void {
   reply.headers({
     'x-skein-node': started.node.name,
     'x-skein-route': started.route,
     'x-skein-attempts': String(attempts),
+    ...(started.left && { 'x-skein-cloud-reason': started.left.reason }),
+    ...(started.left?.estimateMicros !== undefined && {
+      'x-skein-cost-estimate': currencyOf(started.left.estimateMicros),
+    }),
   })
+}
+
+/** What a whole answer has cost, all attempts together. */
+export function costHeader(reply: FastifyReply, receipts: readonly (Receipt | undefined)[]): void {
+  const given = receipts.filter((receipt) => receipt !== undefined)
+  if (given.length > 0)
+    reply.header('x-skein-cost', currencyOf(given.reduce((sum, { costMicros }) => sum + costMicros, 0)))
 }
 
 const timing = (parts: Readonly<Record<string, number>>): string =>
@@ -133,6 +145,7 @@ export async function answerWhole(exchange: Exchange, form: (answer: WholeAnswer
   const { answer, started, attempts } = await collect(exchange)
   if (started) placeHeaders(reply, started, attempts)
   timingHeader(reply, answer.timing)
+  costHeader(reply, [answer.receipt])
   await reply.send(form(answer))
 }
 
@@ -208,6 +221,11 @@ function eventEncoder(form: StreamForm, active: ActiveRequest) {
         hasBegun = true
       }
       piece += form.text(batch)
+      const { receipt } = batch.end ?? {}
+      if (receipt) {
+        const said = `cost ${currencyOf(receipt.costMicros)}`
+        piece += form.comment?.(said) ?? sseComment(said)
+      }
       if (batch.end) piece += await form.end(batch.end, batch.tokens)
       if (batch.failure) piece += await form.failure(batch.failure, isBreak(batch.failure, active))
       if (piece !== '') yield piece

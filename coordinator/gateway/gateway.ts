@@ -13,6 +13,7 @@ import type { Batches } from '../batches/index.ts'
 import type { Devices } from '../devices/index.ts'
 import { ActiveRequests } from './active-requests.ts'
 import { BatchDesk, OpenLines } from './batch-lines.ts'
+import type { LeaseDesk } from './cloud-routes.ts'
 import { createCounters, type GatewayCounters } from './counters.ts'
 import { EventFeed } from './event-feed.ts'
 import { checkAccess, isLoopback } from './guards.ts'
@@ -40,6 +41,8 @@ export interface GatewayComponents {
   readonly devices?: Devices
   /** Makes spans of requests; none are made without it. */
   readonly traces?: RequestTraces
+  /** Machines that are launched, where any are. */
+  readonly leases?: LeaseDesk
   /** Models of this machine, where that has a node: clients may have them pulled and removed. */
   readonly models?: ModelAdministration
 }
@@ -127,6 +130,7 @@ export class HttpGateway implements Gateway {
     const lines = new OpenLines(random)
     const shared = {
       ...{ events: this.#events, metrics: this.#metrics, batches: this.#batches, lines, devices: components.devices },
+      leases: components.leases,
       ...{ traces: components.traces, pulls: this.#pulls },
       ...{ service, access, clock, random, log: this.#log, active: this.#active, counters, limits },
       open: new OpenWork(),

@@ -83,6 +83,7 @@ export async function generate(
     reply.header('x-skein-task', handle.taskId)
     request.line?.admitted(handle.taskId)
     if (handle.cache) reply.headers(cacheHeaders(handle.cache))
+    if (submitted.standIn !== undefined) reply.header('x-skein-stand-in', submitted.standIn)
     const exchange = { components, request, reply, active, handle }
     if (call.attachment === 'background' && !call.stream) {
       await orAborted(handle.admitted, active.signal)
@@ -126,6 +127,7 @@ export function taskOf(
     ...call.task,
     requestId: asRequestId(request.id),
     ...granted(request.caller, service, call.task.model, usual, skeinOptions(skein, headers)),
+    ...(call.isKeptLocal && { localOnly: true }),
     attachment: request.line
       ? 'background'
       : call.attachment === 'attached' && idempotency

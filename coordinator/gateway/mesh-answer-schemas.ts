@@ -2,6 +2,7 @@
 import { Type, type TSchema } from 'typebox'
 import {
   AccessSchema,
+  CLOUD_REASONS,
   HardwareSchema,
   LoadReportSchema,
   ModelEnergySchema,
@@ -9,6 +10,7 @@ import {
   TierSchema,
   UsageSchema,
 } from '../../mesh/protocol/index.ts'
+import { LimitStateSchema } from './budget-answer-schemas.ts'
 import { listSchema } from './openai-answer-schemas.ts'
 import { CacheStatsSchema } from './cache-answer-schemas.ts'
 import { EVENT_TYPES } from './event-views.ts'
@@ -139,6 +141,12 @@ const assigned = {
   from: count(),
   predicted: optional(prediction()),
 }
+/** Of an attempt at a cloud node. */
+const left = {
+  leave: optional(Type.Enum([...CLOUD_REASONS])),
+  estimateMicros: optional(amount()),
+  redactions: optional(count()),
+}
 const ended = {
   code: optional(Type.String()),
   message: optional(Type.String()),
@@ -169,6 +177,8 @@ const TaskSchema = Type.Object(
           fence: count(),
           price: optional(Type.Unknown()),
           reservedMicros: optional(amount()),
+          reservedDay: optional(count()),
+          ...left,
         }),
         ended: optional(
           Type.Object({
@@ -210,6 +220,8 @@ const ExplanationSchema = Type.Object(
         ...assigned,
         ...ended,
         reservedMicros: optional(amount()),
+        reservedDay: optional(count()),
+        ...left,
         candidates: Type.Array(
           Type.Object({ ...nodeName, prediction: optional(prediction()), rejected: optional(Type.String()) }),
         ),
@@ -233,6 +245,10 @@ const StatsSchema = Type.Object(
       handovers: Type.Object({ ok: count(), failed: count() }),
       attempts: count(),
       ledger: Type.Object({ events: count(), ms: amount() }),
+      budget: Type.Object({
+        short: Type.Object({ refuse: count(), wait: count(), local: count() }),
+        periods: Type.Array(LimitStateSchema),
+      }),
     }),
     work: Type.Object({
       running: count(),

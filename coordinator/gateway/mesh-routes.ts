@@ -165,7 +165,17 @@ export interface TaskExplanation extends Pick<
 /** What an attempt's members mean is said where the ledger's events are. */
 export type AttemptExplanation = Pick<
   LedgerAttempt['assigned'],
-  'attempt' | 'atMs' | 'node' | 'route' | 'reason' | 'from' | 'predicted' | 'candidates'
+  | 'attempt'
+  | 'atMs'
+  | 'node'
+  | 'route'
+  | 'reason'
+  | 'from'
+  | 'leave'
+  | 'estimateMicros'
+  | 'redactions'
+  | 'predicted'
+  | 'candidates'
 > &
   Partial<Pick<NonNullable<LedgerAttempt['ended']>, 'outcome' | 'code' | 'message' | 'to' | 'observed'>> & {
     readonly endedAtMs?: number

@@ -234,6 +234,7 @@ const SKEIN_HEADERS: NonNullable<RouteDoc['headers']> = {
     schema: Type.Integer({ minimum: 1, maximum: LIMITS.taskMs }),
     description: 'As the member `skein.deadline_ms`.',
   },
+  'x-skein-route': { schema: Type.Enum(['cloud']), description: 'As the member `skein.route`.' },
   'x-skein-local-only': { schema: Type.Enum(['true', 'false']), description: 'As the member `skein.local_only`.' },
 }
 const GENERATION_HEADERS: NonNullable<RouteDoc['headers']> = {

@@ -3,9 +3,10 @@
  * chunk is the escaping of its text.
  */
 import type { FinishReason, ModelDigest, SkeinError, TaskId, TokenLogprob, Usage } from '../../mesh/protocol/index.ts'
-import type { ModelView } from '../admission/index.ts'
+import type { ModelView, Receipt } from '../admission/index.ts'
 import type { AnswerHead, Resumption, StreamForm, WholeAnswer } from './answer-form.ts'
 import { AnswerReader, readWhole, textOf, type Reading, type ReadPart } from './answer-reader.ts'
+import { skeinBody } from './currency.ts'
 import { errorBody } from './openai-errors.ts'
 import { chatLogprobs, CompletionLogprobs } from './openai-logprobs.ts'
 import { callBodies, callDeltas } from './openai-tools.ts'
@@ -109,8 +110,10 @@ export function wholeCompletions(choices: readonly ChoiceAnswer[], usage: Usage)
   }
 }
 
-export const wholeCompletion = (init: CompletionInit, answer: WholeAnswer): object =>
-  wholeCompletions([[init, answer]], answer.usage)
+export const wholeCompletion = (init: CompletionInit, answer: WholeAnswer): object => ({
+  ...wholeCompletions([[init, answer]], answer.usage),
+  ...skeinBody(answer.receipt),
+})
 
 /**
  * The chunks of one completion. What one batch says is one chunk, thoughts and calls included: with an id between them a
@@ -159,7 +162,7 @@ export class CompletionStream implements StreamForm {
   }
 
   end(end: EndEvent): string {
-    return this.finish(end) + this.close(end.usage)
+    return this.finish(end) + this.close(end.usage, end.receipt)
   }
 
   /** Why this choice ended; others may go on. */
@@ -169,8 +172,8 @@ export class CompletionStream implements StreamForm {
   }
 
   /** The end of the whole answer. @param usage of all its choices. */
-  close(usage: Usage): string {
-    const usageChunk = { ...this.#head, choices: [], usage: usageBody(usage) }
+  close(usage: Usage, receipt?: Receipt): string {
+    const usageChunk = { ...this.#head, choices: [], usage: usageBody(usage), ...skeinBody(receipt) }
     return (this.#init.includeUsage ? sseData(JSON.stringify(usageChunk)) : '') + SSE_DONE
   }
 

@@ -21,6 +21,8 @@ export interface GenerationCall {
   /** Without an `Idempotency-Key`; with one, an attached task becomes a resumable one. */
   readonly attachment: Attachment
   readonly stored: boolean
+  /** What it goes on from was local-only, and so is it. */
+  readonly isKeptLocal?: boolean
   /** Members of a response that repeat the request. */
   readonly echo?: Readonly<Record<string, unknown>>
   /** What must be known of a response to read it again, and to go on from it. */

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { Type, type Static } from 'typebox'
-import { DEVICE_LEVELS, LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
+import { DEVICE_LEVELS, HOPS_HEADER, LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
 import type { Priority, TaskRequest } from '../admission/index.ts'
 import { CACHE_MODES } from './cache-control.ts'
 
@@ -22,6 +22,7 @@ export const SkeinBodySchema = Type.Object(
     priority: Type.Optional(Type.Enum([...PRIORITIES])),
     deadline_ms: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.taskMs })),
     local_only: Type.Optional(Type.Boolean()),
+    route: Type.Optional(Type.Enum(['cloud'])),
     max_cost: Type.Optional(Type.Number({ minimum: 0, maximum: COST_MAX })),
     cache: Type.Optional(Type.Enum([...CACHE_MODES])),
     devices: Type.Optional(Type.Enum([...DEVICE_LEVELS])),
@@ -30,7 +31,7 @@ export const SkeinBodySchema = Type.Object(
 )
 type SkeinBody = Static<typeof SkeinBodySchema>
 
-export type SkeinOptions = Pick<TaskRequest, 'priority' | 'deadlineMs' | 'localOnly' | 'costMax'>
+export type SkeinOptions = Pick<TaskRequest, 'priority' | 'deadlineMs' | 'localOnly' | 'route' | 'costMax' | 'hops'>
 
 const invalid = (param: string, message: string): SkeinError =>
   new SkeinError('INVALID_REQUEST', `${param} ${message}`, { param })
@@ -58,6 +59,7 @@ function headerOptions(headers: RequestHeaders): SkeinBody {
   const local_only = headerOf(headers, 'x-skein-local-only', 'true or false', (text) =>
     text === 'true' ? true : text === 'false' ? false : undefined,
   )
+  const route = headerOf(headers, 'x-skein-route', 'cloud', (text) => (text === 'cloud' ? text : undefined))
   const max_cost = headerOf(
     headers,
     'x-skein-max-cost',
@@ -68,24 +70,42 @@ function headerOptions(headers: RequestHeaders): SkeinBody {
     ...(priority === undefined ? {} : { priority }),
     ...(deadline_ms === undefined ? {} : { deadline_ms }),
     ...(local_only === undefined ? {} : { local_only }),
+    ...(route === undefined ? {} : { route }),
     ...(max_cost === undefined ? {} : { max_cost }),
   }
 }
 
-/** @throws SkeinError INVALID_REQUEST when a header is wrong or says other than the body; FORBIDDEN for `system`. */
+/**
+ * Meshes that a request has left before it came here: another coordinator has this one as an endpoint of its cloud.
+ *
+ * @throws SkeinError INVALID_REQUEST; HOPS_EXCEEDED when it goes in a circle.
+ */
+function hopsOf(headers: RequestHeaders): number | undefined {
+  const hops = headerOf(headers, HOPS_HEADER, 'a whole number', wholeNumber)
+  if (hops !== undefined && hops > LIMITS.hopsMax)
+    throw new SkeinError('HOPS_EXCEEDED', `the request has left ${hops} meshes, each for the next`)
+  return hops === 0 ? undefined : hops
+}
+
+/**
+ * @throws SkeinError INVALID_REQUEST when a header is wrong or says other than the body; FORBIDDEN for `system`; HOPS_EXCEEDED.
+ */
 export function skeinOptions(body: SkeinBody | undefined, headers: RequestHeaders): SkeinOptions {
   const byHeader = headerOptions(headers)
-  for (const name of ['priority', 'deadline_ms', 'local_only', 'max_cost'] as const)
+  for (const name of ['priority', 'deadline_ms', 'local_only', 'route', 'max_cost'] as const)
     if (body?.[name] !== undefined && byHeader[name] !== undefined && body[name] !== byHeader[name])
       throw invalid(`skein.${name}`, `says other than the header x-skein-${name.replace('_', '-')}`)
-  const { priority, deadline_ms, local_only, max_cost } = { ...byHeader, ...body }
+  const { priority, deadline_ms, local_only, route, max_cost } = { ...byHeader, ...body }
+  const hops = hopsOf(headers)
   if (priority === 'system')
     throw new SkeinError('FORBIDDEN', 'the priority system is for the mesh itself', { param: 'skein.priority' })
   return {
     ...(priority === undefined ? {} : { priority }),
     ...(deadline_ms === undefined ? {} : { deadlineMs: deadline_ms }),
     ...(local_only === undefined ? {} : { localOnly: local_only }),
+    ...(route === undefined ? {} : { route }),
     ...(max_cost === undefined ? {} : { costMax: max_cost }),
+    ...(hops === undefined ? {} : { hops }),
   }
 }
 

@@ -65,6 +65,13 @@ function answerOf(view: TaskView): ChatMessage {
   }
 }
 
+/** What is taken over of earlier responses. */
+export interface Carried<T> {
+  readonly items: readonly T[]
+  /** One of them was to stay on the owner's nodes, and what goes on from it stays there as well. */
+  readonly isLocalOnly: boolean
+}
+
 /**
  * The conversation up to and with the response `id` of the caller.
  *
@@ -74,7 +81,7 @@ export async function conversationOf(
   service: MeshService,
   request: FastifyRequest,
   id: string,
-): Promise<ChatMessage[]> {
+): Promise<Carried<ChatMessage>> {
   const param = 'previous_response_id'
   const view = await ownResponse(service, request, id).catch((error: unknown) => {
     throw error instanceof SkeinError && error.code === 'NOT_FOUND' ? notFound(id, param) : error
@@ -87,7 +94,7 @@ export async function conversationOf(
     throw new SkeinError('INVALID_REQUEST', `the response '${id}' has ${view.state}; nothing goes on from it`, {
       param,
     })
-  return [...(await askedOf(service, view)), answerOf(view)]
+  return { items: [...(await askedOf(service, view)), answerOf(view)], isLocalOnly: view.localOnly }
 }
 
 /** Ids of items, of what was asked and of what was answered. */
@@ -107,7 +114,7 @@ export async function withReferences(
   service: MeshService,
   request: FastifyRequest,
   items: readonly InputItem[],
-): Promise<readonly InputItem[]> {
+): Promise<Carried<InputItem>> {
   const references = new Map<TaskId, Reference[]>()
   for (const [index, item] of items.entries()) {
     if (!isReference(item)) continue
@@ -120,9 +127,14 @@ export async function withReferences(
       param: 'input',
     })
   const found = new Map<string, InputItem>()
-  for (const [taskId, wanted] of references)
-    for (const item of await referenced(service, request, taskId, wanted)) found.set(String(item.id), item)
-  return references.size === 0 ? items : items.map((item) => (isReference(item) ? found.get(String(item.id))! : item))
+  let isLocalOnly = false
+  for (const [taskId, wanted] of references) {
+    const carried = await referenced(service, request, taskId, wanted)
+    isLocalOnly ||= carried.isLocalOnly
+    for (const item of carried.items) found.set(String(item.id), item)
+  }
+  if (references.size === 0) return { items, isLocalOnly }
+  return { items: items.map((item) => (isReference(item) ? found.get(String(item.id))! : item)), isLocalOnly }
 }
 
 const noItem = ({ id, param }: Reference): SkeinError =>
@@ -139,7 +151,7 @@ async function referenced(
   request: FastifyRequest,
   taskId: TaskId,
   wanted: readonly Reference[],
-): Promise<InputItem[]> {
+): Promise<Carried<InputItem>> {
   const view = await ownResponse(service, request, taskId.replace('task_', 'resp_')).catch((error: unknown) => {
     throw error instanceof SkeinError && error.code === 'NOT_FOUND' ? noItem(wanted[0]!) : error
   })
@@ -147,9 +159,10 @@ async function referenced(
   const head = headOf(view)
   const output = outputOf(head, itemsOf(head, view.text), 'completed') as InputItemBody[]
   const all = [...(await inputItems(service, view)), ...output]
-  return wanted.map((reference) => {
+  const items = wanted.map((reference) => {
     const item = all.find(({ id }) => id === reference.id)
     if (item === undefined) throw noItem(reference)
     return item as InputItem
   })
+  return { items, isLocalOnly: view.localOnly }
 }

@@ -48,12 +48,15 @@ async function callOf(
   const { service } = components
   const { body } = request
   const { input, previous_response_id: previous } = body
-  const resolved = typeof input === 'string' ? input : await withReferences(service, request, input)
-  const before = previous === undefined ? [] : await conversationOf(service, request, previous)
+  const named = typeof input === 'string' ? undefined : await withReferences(service, request, input)
+  const earlier = previous === undefined ? undefined : await conversationOf(service, request, previous)
+  const resolved = named?.items ?? input
+  const before = earlier?.items ?? []
   const loop = deviceLoopOf(components, request, body)
   const call = loop ? loopCall(loop, body, resolved, before) : responseCall(body, resolved, before)
   if (asksLogprobs(body) && thinks(service, request)) throw unsupported('include')
-  return call
+  const isKeptLocal = named?.isLocalOnly === true || earlier?.isLocalOnly === true
+  return { ...call, ...(isKeptLocal && { isKeptLocal }) }
 }
 
 /** An answer of several rounds is not one task, by which it could be found again: it is not stored. */

@@ -10,12 +10,14 @@ import type { Random } from '../../mesh/runtime/index.ts'
 import type { Access } from '../access/index.ts'
 import type { Batches } from '../batches/index.ts'
 import { accessRoutes } from './access-routes.ts'
+import { budgetRoutes } from './budget-routes.ts'
 import { anthropicRoutes } from './anthropic-routes.ts'
 import type { OpenLines } from './batch-lines.ts'
 import { batchesRoutes } from './batches-routes.ts'
 import { boundBodies } from './body-time.ts'
 import { cacheRoutes } from './cache-routes.ts'
 import { challengeOf, letIn } from './callers.ts'
+import { cloudRoutes, type LeaseDesk } from './cloud-routes.ts'
 import { untilTaken } from './client-writer.ts'
 import { countAnswer, countRefusal } from './counters.ts'
 import type { Devices } from '../devices/index.ts'
@@ -45,6 +47,7 @@ import { workRoutes, type WorkComponents } from './work-routes.ts'
 export interface ServerComponents extends WorkComponents, EventComponents {
   readonly random: Random
   readonly access: Access
+  readonly leases?: LeaseDesk | undefined
   readonly sessions: McpSessions
   /** Shown at `/metrics`, which there is not without it. */
   readonly metrics?: GatewayMetrics | undefined
@@ -123,6 +126,8 @@ export function createServer(components: ServerComponents, init: ServerInit): Fa
   taskRoutes(app, components)
   cacheRoutes(app, components)
   accessRoutes(app, components)
+  budgetRoutes(app, components)
+  cloudRoutes(app, components)
   eventRoutes(app, components)
   if (components.metrics) metricsRoutes(app, components.metrics)
   healthRoutes(app, components)

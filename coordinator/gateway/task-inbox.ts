@@ -6,7 +6,7 @@
  */
 import { asSkeinError, SkeinError, type Route, type TokenLogprob } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock } from '../../mesh/runtime/index.ts'
-import type { NodeName, TaskEvent } from '../admission/index.ts'
+import type { Left, NodeName, TaskEvent } from '../admission/index.ts'
 import { CHUNK_UNITS_MAX, COMMENTS_MAX, LOGPROB_BYTES } from './limits.ts'
 
 export type EndEvent = Extract<TaskEvent, { type: 'end' }>
@@ -16,6 +16,8 @@ export interface Started {
   readonly node: NodeName
   readonly route: Route
   readonly attempt: number
+  /** Where it is in the cloud. */
+  readonly left?: Left
   /** From the making of the inbox to the first attempt. */
   readonly queuedMs: number
 }
@@ -163,9 +165,9 @@ export class TaskInbox {
     this.#wake?.()
   }
 
-  #start({ node, route, attempt }: Extract<TaskEvent, { type: 'started' }>): void {
+  #start({ node, route, attempt, left }: Extract<TaskEvent, { type: 'started' }>): void {
     const queuedMs = this.#started?.queuedMs ?? this.#clock.nowMs() - this.#openedAtMs
-    this.#started = { node, route, attempt, queuedMs }
+    this.#started = { node, route, attempt, queuedMs, ...(left && { left }) }
     // a comment also where the headers named the node: the reader must be woken to tell the role
     if (this.#isAnnouncing) this.#comment(`node ${node.name}`)
   }

@@ -4,6 +4,7 @@
  */
 import type {
   AttemptOutcome,
+  CloudReason,
   ErrorCode,
   FinishReason,
   ModelDigest,
@@ -50,6 +51,10 @@ export interface TaskSpec {
   /** Whose share it counts against: one for each API key, `local` without keys. */
   readonly tenant: string
   readonly localOnly: boolean
+  /** The client asked for the cloud. */
+  readonly route?: 'cloud'
+  /** Meshes that it has left before it came to this one; none when absent. */
+  readonly hops?: number
   readonly attachment: Attachment
   /** Kept for `LIMITS.taskRetentionMs` instead of `LIMITS.resultRetentionMs`. */
   readonly stored: boolean
@@ -61,7 +66,7 @@ export interface TaskSpec {
   readonly idempotency?: { readonly key: string; readonly bodyDigest: string }
   /** Absent where there is no trace. */
   readonly trace?: TaskTrace
-  /** The most that it may cost, in millionths of the owner's currency; bounded by the day's budget alone when absent. */
+  /** The most that it may cost, in millionths of the owner's currency; bounded by the budget alone when absent. */
   readonly costMicrosMax?: number
 }
 
@@ -173,6 +178,14 @@ export type LedgerEvent =
       readonly price?: Price
       /** Set aside for it, in millionths of the owner's currency; where a price is. */
       readonly reservedMicros?: number
+      /** The day that it is counted on, where that is later than `atMs`: the clock was put back. Counted from 1970. */
+      readonly reservedDay?: number
+      /** Why it left the owner's nodes; where its node is in the cloud. */
+      readonly leave?: CloudReason
+      /** What it was expected to cost, in millionths; where a cloud node has a price. */
+      readonly estimateMicros?: number
+      /** Matches that were taken out of its prompt before it left; where there were some. */
+      readonly redactions?: number
       readonly predicted?: Prediction
       readonly candidates: readonly ExplainedCandidate[]
     }

@@ -1,7 +1,16 @@
 /** The ledger: what is true of tasks, whatever crashes. */
 export * from './access.ts'
 export * from './batches.ts'
+export {
+  AT_LIMIT,
+  type AtLimit,
+  type BilledSum,
+  type BudgetEvent,
+  type BudgetTerms,
+  type LeaseCharge,
+} from './budgets.ts'
 export * from './events.ts'
+export * from './leases.ts'
 export * from './ledger.ts'
 export * from './state.ts'
 export {

@@ -6,7 +6,9 @@
 import type { TaskId } from '../../mesh/protocol/index.ts'
 import type { AccessEvent } from './access.ts'
 import type { BatchEvent } from './batches.ts'
+import type { BilledSum, BudgetEvent, LeaseCharge } from './budgets.ts'
 import type { LedgerEvent, LedgerEventOf } from './events.ts'
+import type { LeaseEvent } from './leases.ts'
 import type { LedgerTask, TaskSummary } from './state.ts'
 import type { UsageQuery, UsageSum } from './usage.ts'
 
@@ -36,6 +38,11 @@ export interface LedgerFacts {
   readonly usage?: number
   /** Events of files and batches; absent of a ledger before version 3. */
   readonly batchEvents?: number
+  /** What was set aside or paid, and events of budgets; absent of a ledger before version 6. */
+  readonly charges?: number
+  readonly budgetEvents?: number
+  /** Events of leases; absent of a ledger before version 5. */
+  readonly leaseEvents?: number
 }
 
 export interface Ledger {
@@ -64,8 +71,16 @@ export interface Ledger {
   list(query: TaskQuery): Promise<TaskSummary[]>
   /** All tasks that were admitted and have not ended: what a restart has to go on with. */
   open(): Promise<LedgerTask[]>
-  /** What attempts that were assigned since `sinceMs` have cost, in micro-units: what was set aside for those whose cost is not known. */
-  billedMicros(sinceMs: number): Promise<number>
+  /** What attempts and leases since `sinceMs` have cost, by tenant and day: what was set aside, where the cost is not known. */
+  billed(sinceMs: number): Promise<BilledSum[]>
+  /** Records what was set aside or paid for leases, all of it or nothing: each in the place of the part that was there. Resolves when it is durable. @throws SkeinError LEDGER_UNAVAILABLE. */
+  recordLeaseCharges(charges: readonly LeaseCharge[]): Promise<void>
+  /** Parts of leases that are set aside still. */
+  openLeaseCharges(): Promise<LeaseCharge[]>
+  /** Records what the owner has set. Resolves when it is durable. @throws SkeinError LEDGER_UNAVAILABLE. */
+  recordBudget(event: BudgetEvent): Promise<void>
+  /** All that was set, in the order in which it was recorded. */
+  budgetEvents(): Promise<BudgetEvent[]>
   /** Deletes prompt and text of tasks that ended before `resultsBeforeMs` (stored ones: `tasksBeforeMs`), and all else of those that ended before `tasksBeforeMs`. Returns how many tasks it changed. */
   purge(resultsBeforeMs: number, tasksBeforeMs: number): Promise<number>
   /**
@@ -75,7 +90,7 @@ export interface Ledger {
    * @throws SkeinError LEDGER_UNAVAILABLE.
    */
   erase(taskId: TaskId): Promise<boolean>
-  /** Deletes usage from before `beforeMs`. Returns how many rows. */
+  /** Deletes usage, and what was paid, from before `beforeMs`. Returns how many rows of usage. */
   purgeUsage(beforeMs: number): Promise<number>
   /** What was used, summed; of tasks that have ended, and of work. */
   usage(query: UsageQuery): Promise<UsageSum[]>
@@ -89,6 +104,12 @@ export interface Ledger {
   batchEvents(): Promise<BatchEvent[]>
   /** Deletes all events of the files and batches of these ids, at most 1,000 of them. @throws SkeinError LEDGER_UNAVAILABLE. */
   forgetBatches(ids: readonly string[]): Promise<void>
+  /** Records what happened to leases of machines, all of it or nothing. Resolves when it is durable. @throws SkeinError LEDGER_UNAVAILABLE. */
+  recordLeases(events: readonly LeaseEvent[]): Promise<void>
+  /** All that happened to leases, in the order in which it was recorded. */
+  leaseEvents(): Promise<LeaseEvent[]>
+  /** Deletes all events of the leases of these ids, at most 1,000 of them. @throws SkeinError LEDGER_UNAVAILABLE. */
+  forgetLeases(ids: readonly string[]): Promise<void>
   /**
    * Writes a copy of the present state to `path` while work goes on, checks it by opening it, and returns what is in it.
    *

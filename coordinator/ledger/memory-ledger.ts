@@ -6,17 +6,18 @@ import { LIMITS, SkeinError, type TaskId } from '../../mesh/protocol/index.ts'
 import type { CancelTimer, Clock } from '../../mesh/runtime/index.ts'
 import type { AccessEvent } from './access.ts'
 import type { BatchEvent } from './batches.ts'
-import type { LedgerEvent, LedgerEventOf } from './events.ts'
-import type { Admission, Ledger, LedgerFacts, TaskQuery } from './ledger.ts'
 import {
-  apply,
-  billedMicrosOf,
-  durableTokens,
-  purgedEvent,
-  summaryOf,
-  type LedgerTask,
-  type TaskSummary,
-} from './state.ts'
+  billedSums,
+  enterCharge,
+  type AttemptCharge,
+  type BilledSum,
+  type BudgetEvent,
+  type LeaseCharge,
+} from './budgets.ts'
+import type { LedgerEvent, LedgerEventOf } from './events.ts'
+import type { LeaseEvent } from './leases.ts'
+import type { Admission, Ledger, LedgerFacts, TaskQuery } from './ledger.ts'
+import { apply, durableTokens, purgedEvent, summaryOf, type LedgerTask, type TaskSummary } from './state.ts'
 import { sumUsage, usageOfTask, type UsageQuery, type UsageRow, type UsageSum } from './usage.ts'
 
 export interface MemoryLedgerInit {
@@ -41,6 +42,12 @@ class Disk {
   usage = new Map<TaskId, UsageRow>()
   access: AccessEvent[] = []
   batches: BatchEvent[] = []
+  leases: LeaseEvent[] = []
+  /** By `chargeKey`. */
+  charges = new Map<string, AttemptCharge>()
+  /** By lease and part. */
+  leaseCharges = new Map<string, LeaseCharge>()
+  budgets: BudgetEvent[] = []
   /** Copies by their path. */
   readonly backups = new Map<string, Disk>()
   failure: string | undefined
@@ -53,6 +60,10 @@ class Disk {
     copy.usage = new Map(this.usage)
     copy.access = [...this.access]
     copy.batches = [...this.batches]
+    copy.leases = [...this.leases]
+    copy.charges = new Map(this.charges)
+    copy.leaseCharges = new Map(this.leaseCharges)
+    copy.budgets = [...this.budgets]
     return copy
   }
 
@@ -62,6 +73,7 @@ class Disk {
     const row = this.rows.get(taskId)
     const task = apply(row?.task, event)
     if (task === undefined || task === row?.task) return
+    enterCharge(this.charges, event, task.spec.tenant)
     const stored = { seq: this.seq++, event }
     if (row === undefined) this.rows.set(taskId, { task, tokens: 0, events: [stored] })
     else Object.assign(row, { task, tokens: Math.max(row.tokens, durableTokens(task)) }).events.push(stored)
@@ -178,11 +190,26 @@ export class MemoryLedger implements Ledger {
     )
   }
 
-  billedMicros(sinceMs: number): Promise<number> {
-    return this.#read(() => {
-      const events = [...this.#disk.rows.values()].flatMap((row) => row.events.map(({ event }) => event))
-      return billedMicrosOf(events.filter((event) => event.atMs >= sinceMs))
+  billed(sinceMs: number): Promise<BilledSum[]> {
+    return this.#read(() => billedSums([...this.#disk.charges.values(), ...this.#disk.leaseCharges.values()], sinceMs))
+  }
+
+  recordLeaseCharges(charges: readonly LeaseCharge[]): Promise<void> {
+    return this.#write(() => {
+      for (const charge of charges) this.#disk.leaseCharges.set(`${charge.part} ${charge.leaseId}`, charge)
     })
+  }
+
+  openLeaseCharges(): Promise<LeaseCharge[]> {
+    return this.#read(() => [...this.#disk.leaseCharges.values()].filter(({ isOpen }) => isOpen))
+  }
+
+  recordBudget(event: BudgetEvent): Promise<void> {
+    return this.#write(() => void this.#disk.budgets.push(event))
+  }
+
+  budgetEvents(): Promise<BudgetEvent[]> {
+    return this.#read(() => [...this.#disk.budgets])
   }
 
   purge(resultsBeforeMs: number, tasksBeforeMs: number): Promise<number> {
@@ -214,6 +241,9 @@ export class MemoryLedger implements Ledger {
       const { usage } = this.#disk
       const old = [...usage.values()].filter(({ atMs }) => atMs < beforeMs)
       for (const { taskId } of old) usage.delete(taskId)
+      const { charges, leaseCharges } = this.#disk
+      for (const [key, { atMs }] of charges) if (atMs < beforeMs) charges.delete(key)
+      for (const [key, { atMs, isOpen }] of leaseCharges) if (atMs < beforeMs && !isOpen) leaseCharges.delete(key)
       return old.length
     })
   }
@@ -244,14 +274,29 @@ export class MemoryLedger implements Ledger {
     })
   }
 
+  recordLeases(events: readonly LeaseEvent[]): Promise<void> {
+    return this.#write(() => void this.#disk.leases.push(...events))
+  }
+
+  leaseEvents(): Promise<LeaseEvent[]> {
+    return this.#read(() => [...this.#disk.leases])
+  }
+
+  forgetLeases(ids: readonly string[]): Promise<void> {
+    return this.#write(() => {
+      this.#disk.leases = this.#disk.leases.filter(({ id }) => !ids.includes(id))
+    })
+  }
+
   backup(path: string): Promise<LedgerFacts> {
     return this.#read(() => {
       if (this.#disk.backups.has(path)) throw new SkeinError('BACKUP_INVALID', `${path} exists already`)
       this.#disk.backups.set(path, this.#disk.copy())
       const events = this.durableEvents.length
-      const { rows, access, usage, batches } = this.#disk
+      const { rows, access, usage, batches, leases, charges, leaseCharges, budgets } = this.#disk
       const counts = { tasks: rows.size, accessEvents: access.length, usage: usage.size, batchEvents: batches.length }
-      return { schemaVersion: 4, events, epoch: this.epoch, ...counts }
+      const money = { charges: charges.size + leaseCharges.size, budgetEvents: budgets.length }
+      return { schemaVersion: 6, events, epoch: this.epoch, ...counts, leaseEvents: leases.length, ...money }
     })
   }
 

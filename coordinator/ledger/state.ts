@@ -46,21 +46,6 @@ export const durableTokens = (task: Pick<LedgerTask, 'parts'>): number => {
 export const textOf = (task: Pick<LedgerTask, 'parts' | 'result'>): string =>
   task.parts.map((part) => part.text).join('') + (task.result?.tail ?? '')
 
-/** Sum of what the attempts among `events` cost; of those whose end is not among them, what was set aside. */
-export function billedMicrosOf(events: Iterable<LedgerEvent>): number {
-  const billed = new Map<string, number>()
-  for (const event of events) {
-    if (event.type === 'attempt.assigned' && event.reservedMicros !== undefined)
-      billed.set(`${event.taskId} ${event.attempt}`, event.reservedMicros)
-    if (event.type !== 'attempt.ended' || event.costMicros === undefined) continue
-    const key = `${event.taskId} ${event.attempt}`
-    if (billed.has(key)) billed.set(key, event.costMicros)
-  }
-  let sum = 0
-  for (const micros of billed.values()) sum += micros
-  return sum
-}
-
 /** The state after `event`; `undefined` before the first. An event that does not fit changes nothing. */
 export function apply(task: LedgerTask | undefined, event: LedgerEvent): LedgerTask | undefined {
   if (event.type === 'task.admitted')

@@ -102,6 +102,8 @@ export class AnswerMetrics {
       case 'task.queued':
       case 'task.moved':
       case 'budget.spent':
+      case 'budget.exhausted':
+      case 'budget.set':
       case 'replica.changed':
         return
     }

@@ -28,6 +28,9 @@ export function deviceMetrics(r: Registry, stats: () => DeviceStats): void {
   copiedCounter(r, 'skein_device_rule_calls_total', 'Calls of rules that ended.', ['outcome'], () =>
     seriesOf('outcome', stats().ruleCalls),
   )
+  copiedCounter(r, 'skein_device_rules_idle_total', 'Rules that were met and made no call.', ['outcome'], () =>
+    seriesOf('outcome', { ...stats().ruleOutcomes }),
+  )
   gauge(r, 'skein_device_tasks', 'Device tasks that have not ended.', [], () => single(stats().tasks))
   gauge(r, 'skein_device_calls_to_confirm', 'Calls that wait for a person.', [], () => single(stats().waiting))
 }

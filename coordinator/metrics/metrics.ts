@@ -12,6 +12,7 @@ import { AnswerMetrics } from './answers.ts'
 import { deviceMetrics } from './devices.ts'
 import { ModelLabels } from './labels.ts'
 import {
+  budgetMetrics,
   cacheMetrics,
   dispatchMetrics,
   gatewayMetrics,
@@ -43,6 +44,7 @@ export function createMetrics(components: MetricsComponents, facts: GatewayFacts
   let present = look()
   const read = (): Present => present
   dispatchMetrics(registry, read)
+  budgetMetrics(registry, read)
   cacheMetrics(registry, read)
   nodeMetrics(registry, read, labels)
   gatewayMetrics(registry, facts)

@@ -82,6 +82,20 @@ export function dispatchMetrics(r: Registry, read: Read): void {
   )
 }
 
+export function budgetMetrics(r: Registry, read: Read): void {
+  gauge(r, 'skein_budget_micros', 'What may be spent in all and what was, in millionths.', ['period', 'what'], () =>
+    read().stats.dispatch.budget.periods.flatMap(({ period, limitMicros, spentMicros, reservedMicros, leftMicros }) => [
+      [{ period, what: 'spent' }, spentMicros] as const,
+      [{ period, what: 'reserved' }, reservedMicros] as const,
+      ...(limitMicros === undefined ? [] : [[{ period, what: 'limit' }, limitMicros] as const]),
+      ...(leftMicros === undefined ? [] : [[{ period, what: 'left' }, leftMicros] as const]),
+    ]),
+  )
+  copiedCounter(r, 'skein_budget_short_total', 'Requests for which less money was left than needed.', ['outcome'], () =>
+    seriesOf('outcome', read().stats.dispatch.budget.short),
+  )
+}
+
 export function cacheMetrics(r: Registry, read: Read): void {
   const cache = (): MeshStats['cache'] => read().stats.cache
   copiedCounter(

@@ -12,15 +12,32 @@ import {
   type SamplingOption,
 } from '../../mesh/protocol/index.ts'
 import { costOf } from './predict.ts'
-import { exclusionKey, type ModelSnapshot, type NodeSnapshot, type Rejection, type TaskDemand } from './types.ts'
+import {
+  exclusionKey,
+  type GoesOn,
+  type ModelSnapshot,
+  type NodeSnapshot,
+  type Rejection,
+  type TaskDemand,
+} from './types.ts'
 
-/** The first reason against `node`, or `undefined` when it may take the task, now or when a slot becomes free. */
-export function rejectionOf(node: NodeSnapshot, demand: TaskDemand): Rejection | undefined {
+/**
+ * The first reason against `node`, or `undefined` when it may take the task, now or when a slot becomes free.
+ *
+ * @param isAway the task leaves the owner's nodes for a reason; else no cloud node may take it.
+ */
+export function rejectionOf(node: NodeSnapshot, demand: TaskDemand, isAway = false): Rejection | undefined {
   const model = node.models.get(demand.digest)
   if (model === undefined) return 'no such model'
   if (lacksFeature(model, demand)) return 'no such feature'
   if (!node.isConnected) return 'not connected'
-  if (demand.localOnly && node.isCloud) return 'cloud, and the task is local-only'
+  if (node.isCloud) {
+    if (demand.localOnly) return 'cloud, and the task is local-only'
+    if (demand.leave === undefined || demand.leave.reasons.size === 0)
+      return 'cloud, and the policy lets no such task leave'
+    if (!isAway) return "cloud, and the owner's nodes can do it"
+  }
+  if (demand.goesOn !== undefined && !canGoOn(demand.goesOn, model.capability)) return 'cannot go on with this answer'
   if (node.access !== undefined && !isServed(node.access, demand.tenant)) return 'does not serve this tenant'
   if (node.price !== undefined) {
     const cost = costMaxOf(node.price, demand)
@@ -37,6 +54,10 @@ export function rejectionOf(node: NodeSnapshot, demand: TaskDemand): Rejection |
   if (demand.mustStartNow === true && !hasFreeSlot(model)) return 'no free slot'
   return undefined
 }
+
+/** An older node, which says nothing of it, would take the text for nothing and the pieces for tokens. */
+const canGoOn = ({ hasPieces, canSay }: GoesOn, { continues }: ModelCapability): boolean =>
+  continues === 'text' || hasPieces ? canSay && continues !== undefined : true
 
 const lacksFeature = ({ capability }: ModelSnapshot, { features }: TaskDemand): boolean =>
   features.some((feature) => lacks(capability, feature))

@@ -1,6 +1,7 @@
 /** What the scheduler sees and says. Plain data: a snapshot is taken by the directory, a plan is committed by dispatch. */
 import type {
   Access,
+  CloudReason,
   ErrorCode,
   ModelAbility,
   ModelCapability,
@@ -30,6 +31,8 @@ export interface NodeSnapshot {
   readonly access?: Access
   /** A rented machine: nothing local-only goes there. */
   readonly isCloud: boolean
+  /** There is no such machine yet: it may be launched, or is on its way. */
+  readonly isComing?: boolean
   /** For each million tokens; absent where nothing is billed. */
   readonly price?: Price
   /** Its breaker is open: too many attempts failed there lately. */
@@ -88,6 +91,8 @@ export interface TaskDemand {
   /** What the model must be able to do. */
   readonly features: readonly ModelAbility[]
   readonly localOnly: boolean
+  /** What may make it leave the owner's nodes; absent when nothing may. */
+  readonly leave?: LeaveDemand
   /** Whose task it is; one that names none runs only where everyone is served. */
   readonly tenant?: string
   /** What may still be spent on this task, in units of currency; 0 keeps it off nodes with a price. */
@@ -107,6 +112,34 @@ export interface TaskDemand {
   readonly mustStartNow?: boolean
   /** Ms for which it has waited in the line already. */
   readonly waitedMs?: number
+  /** Of an answer that has begun; absent of others. */
+  readonly goesOn?: GoesOn
+}
+
+/** What an answer that has begun asks of the node that goes on with it. */
+export interface GoesOn {
+  /** Some of its tokens are pieces of text: it goes on behind its text, wherever. */
+  readonly hasPieces: boolean
+  /** It can go on behind its text. */
+  readonly canSay: boolean
+}
+
+/** By which of its owner's reasons a task may leave, and what is known that may be one. */
+export interface LeaveDemand {
+  /** Those that the policy takes for this task. */
+  readonly reasons: ReadonlySet<CloudReason>
+  /** The client asked for the cloud, and nothing else will do. */
+  readonly isNamed: boolean
+  /** It was running before: of its answer there may be something. */
+  readonly hasBegun: boolean
+  /** Why it has left before: it may go on elsewhere in the cloud for the same. */
+  readonly earlier?: CloudReason
+  /** From now to its deadline. */
+  readonly leftMs: number
+  /** From now until it is not kept waiting for a slot any longer. */
+  readonly waitLeftMs: number
+  /** Predicted ms until those ahead of it in the line have a slot of the owner's nodes. */
+  readonly aheadMs: number
 }
 
 export const exclusionKey = (node: Pick<NodeSnapshot, 'peerId' | 'session'>): string => `${node.peerId}#${node.session}`
@@ -119,7 +152,9 @@ export type Rejection =
   | 'not connected'
   | 'suspect'
   | 'draining'
-  | 'cloud, and the task is local-only'
+  | CloudRejection
+  | 'not cloud, and the cloud was asked for'
+  | 'cannot go on with this answer'
   | 'does not serve this tenant'
   | 'over the budget'
   | 'costs more than the request allows'
@@ -128,6 +163,13 @@ export type Rejection =
   | 'the node it leaves'
   | 'context too small'
   | 'no free slot'
+
+/** Why a cloud node was not considered. */
+export type CloudRejection =
+  | 'cloud, and the task is local-only'
+  | 'cloud, and the policy lets no such task leave'
+  | "cloud, and the owner's nodes can do it"
+  | 'cloud, and the policy does not take the reason'
 
 export interface Candidate {
   readonly peerId: PeerId
@@ -142,6 +184,8 @@ export interface Wait {
   readonly prediction: Prediction
   /** Ms of the node's time that it will take: claimed before those behind it in the line. */
   readonly workMs: number
+  /** Why it may leave, where its node is a cloud node. */
+  readonly reason?: CloudReason
   readonly explain: readonly Candidate[]
 }
 
@@ -150,6 +194,8 @@ export interface Plan {
   readonly kind: 'plan'
   readonly node: NodeSnapshot
   readonly prediction: Prediction
+  /** Why it may leave, where its node is a cloud node. */
+  readonly reason?: CloudReason
   readonly explain: readonly Candidate[]
 }
 
@@ -162,13 +208,19 @@ export interface Unschedulable {
     | 'UNSUPPORTED_PARAMETER'
     | 'CONTEXT_LENGTH_EXCEEDED'
     | 'LOCAL_ONLY'
+    | 'CLOUD_NOT_ALLOWED'
     | 'NOT_SERVED'
     | 'BUDGET_EXCEEDED'
+    | 'NOT_CONTINUABLE'
     | 'NO_ELIGIBLE_NODE'
     | 'SATURATED'
   >
   readonly message: string
   /** Predicted ms until a slot is free, where all are taken. */
   readonly waitMs?: number
+  /** They are those of cloud nodes: who waits for the owner's is not behind it. */
+  readonly isAway?: boolean
+  /** Among them is a machine that may come: it is worth a longer wait. */
+  readonly isComing?: boolean
   readonly explain: readonly Candidate[]
 }

@@ -24,7 +24,18 @@ import { Type, type Static } from 'typebox'
 import { checker, SkeinError } from '../../../mesh/protocol/index.ts'
 import type { LedgerFacts } from '../ledger.ts'
 import { copyLedger, syncPath, withDatabase } from './copy.ts'
-import { factsOf, hasBatches, hasUsage, integrityOf, isFailure, numberOf, refuse, type Failure } from './schema.ts'
+import {
+  factsOf,
+  hasBatches,
+  hasBudgets,
+  hasLeases,
+  hasUsage,
+  integrityOf,
+  isFailure,
+  numberOf,
+  refuse,
+  type Failure,
+} from './schema.ts'
 
 /** One small file of a data directory. */
 export interface BackupFile {
@@ -49,6 +60,9 @@ const FactsSchema = Type.Object({
   accessEvents: Type.Optional(Type.Integer()),
   usage: Type.Optional(Type.Integer()),
   batchEvents: Type.Optional(Type.Integer()),
+  leaseEvents: Type.Optional(Type.Integer()),
+  charges: Type.Optional(Type.Integer()),
+  budgetEvents: Type.Optional(Type.Integer()),
 })
 const ManifestSchema = Type.Object({
   format: Type.Literal(1),
@@ -264,6 +278,8 @@ function digestOf(db: DatabaseSync): string {
     'SELECT * FROM events ORDER BY seq',
     ...(hasUsage(db) ? ['SELECT * FROM access_events ORDER BY seq', 'SELECT * FROM usage ORDER BY seq'] : []),
     ...(hasBatches(db) ? ['SELECT * FROM batch_events ORDER BY seq'] : []),
+    ...(hasLeases(db) ? ['SELECT * FROM lease_events ORDER BY seq'] : []),
+    ...(hasBudgets(db) ? ['SELECT * FROM charges ORDER BY seq', 'SELECT * FROM budget_events ORDER BY seq'] : []),
   ])
     for (const row of db.prepare(query).iterate())
       for (const value of Object.values(row))

@@ -1,4 +1,5 @@
 /** What the ledger and its worker say to each other, by structured clone. Both ends are of one build. */
+import type { LeaseCharge } from '../budgets.ts'
 import type { LedgerFacts } from '../ledger.ts'
 import type { UsageAxis } from '../usage.ts'
 import type { Failure } from './schema.ts'
@@ -20,10 +21,20 @@ export interface NewTask {
 /** What an event changes in the row of its task. */
 export type RowChange =
   | { readonly kind: 'none' }
-  | { readonly kind: 'assigned'; readonly nodeId: string; readonly nodeName: string; readonly route: string }
+  | {
+      readonly kind: 'assigned'
+      readonly nodeId: string
+      readonly nodeName: string
+      readonly route: string
+      readonly attempt: number
+      /** Set aside for it, where it is billed, and when that counts. */
+      readonly reservedMicros: number | null
+      readonly countedAtMs: number
+    }
   /** What an attempt cost and took; nothing where that is not known. */
   | {
       readonly kind: 'attempt end'
+      readonly attempt: number
       readonly costMicros: number | null
       readonly joules: number | null
       readonly estimatedJoules: number | null
@@ -69,6 +80,16 @@ export type UsageColumns = readonly [
   cloudMicros: number | null,
 ]
 
+/** As `BilledSum`. */
+export interface BilledRow {
+  readonly tenant: string | null
+  readonly day: number
+  readonly micros: number
+}
+
+/** As `LeaseCharge`, of one that is open. */
+export type LeaseChargeRow = Omit<LeaseCharge, 'isOpen'>
+
 /** One sum, with a column for each axis that was asked for. */
 export type UsageSumRow = Readonly<Record<string, string | number | null>>
 
@@ -106,8 +127,12 @@ export interface Operations {
   }
   /** Unfinished tasks behind the one with the number `after`. */
   readonly open: { ask: { after: number; limit: number }; answer: { seq: number; events: Uint8Array[] }[] }
-  /** Begins and ends of attempts since `sinceMs`, behind the event with the number `after`. */
-  readonly attempts: { ask: { sinceMs: number; after: number; limit: number }; answer: StoredEvent[] }
+  readonly billed: { ask: { sinceMs: number }; answer: BilledRow[] }
+  readonly recordLeaseCharges: { ask: { charges: readonly LeaseCharge[] }; answer: null }
+  readonly openLeaseCharges: { ask: object; answer: LeaseChargeRow[] }
+  readonly recordBudget: { ask: { atMs: number; payload: Uint8Array }; answer: null }
+  /** Events of budgets behind the one with the number `after`. */
+  readonly budgetEvents: { ask: { after: number; limit: number }; answer: StoredEvent[] }
   /** Tasks that ended before `beforeMs`, whose text is there and is not to be kept. */
   readonly purgeable: {
     ask: { beforeMs: number; limit: number }
@@ -134,6 +159,13 @@ export interface Operations {
   /** Events of files and batches behind the one with the number `after`. */
   readonly batchEvents: { ask: { after: number; limit: number }; answer: StoredEvent[] }
   readonly forgetBatches: { ask: { ids: readonly string[] }; answer: null }
+  readonly recordLeases: {
+    ask: { events: readonly { readonly id: string; readonly atMs: number; readonly payload: Uint8Array }[] }
+    answer: null
+  }
+  /** Events of leases behind the one with the number `after`. */
+  readonly leaseEvents: { ask: { after: number; limit: number }; answer: StoredEvent[] }
+  readonly forgetLeases: { ask: { ids: readonly string[] }; answer: null }
   /** Overwrites what was deleted in the write-ahead log too. */
   readonly scrub: { ask: object; answer: null }
   readonly close: { ask: object; answer: null }
@@ -150,6 +182,10 @@ export const WRITES: ReadonlySet<OperationName> = new Set([
   'recordAccess',
   'recordBatches',
   'forgetBatches',
+  'recordLeases',
+  'forgetLeases',
+  'recordLeaseCharges',
+  'recordBudget',
 ])
 
 export type Request = {

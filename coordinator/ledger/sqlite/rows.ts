@@ -12,6 +12,8 @@ import type { AnswerPart, LedgerEvent, LedgerEventOf, Priority, UsedEnergy } fro
 import { apply, purgedEvent, type LedgerTask, type TaskSummary } from '../state.ts'
 import type { AccessEvent } from '../access.ts'
 import type { BatchEvent } from '../batches.ts'
+import { countedAt, type BudgetEvent } from '../budgets.ts'
+import type { LeaseEvent } from '../leases.ts'
 import { usedBy, wholeCount, type UsageSum } from '../usage.ts'
 import type {
   NewEvent,
@@ -25,7 +27,7 @@ import type {
 } from './messages.ts'
 
 /** @throws SkeinError INTERNAL for an event that could not be read again: `undefined` or no number in it. */
-export function encodeEvent(event: LedgerEvent | AccessEvent | BatchEvent): Uint8Array {
+export function encodeEvent(event: LedgerEvent | AccessEvent | BatchEvent | BudgetEvent | LeaseEvent): Uint8Array {
   const payload = canonicalBytes(event)
   if (readCanonical(payload) === undefined)
     throw new SkeinError('INTERNAL', `a ${event.type} event has a value that the ledger cannot keep`)
@@ -34,7 +36,9 @@ export function encodeEvent(event: LedgerEvent | AccessEvent | BatchEvent): Uint
 }
 
 /** @throws SkeinError LEDGER_CORRUPT. */
-export function decodeEvent<E extends LedgerEvent | AccessEvent | BatchEvent = LedgerEvent>(payload: Uint8Array): E {
+export function decodeEvent<E extends LedgerEvent | AccessEvent | BatchEvent | BudgetEvent | LeaseEvent = LedgerEvent>(
+  payload: Uint8Array,
+): E {
   const event = readCanonical(payload) as E | undefined
   if (event?.type === undefined)
     throw new SkeinError(
@@ -81,7 +85,10 @@ export const toNewEvent = (event: Exclude<LedgerEvent, { type: 'task.admitted' }
 function changeOf(event: Exclude<LedgerEvent, { type: 'task.admitted' }>): RowChange {
   switch (event.type) {
     case 'attempt.assigned':
-      return { kind: 'assigned', nodeId: event.node.peerId, nodeName: event.node.name, route: event.route }
+      return {
+        ...{ kind: 'assigned', nodeId: event.node.peerId, nodeName: event.node.name, route: event.route },
+        ...{ attempt: event.attempt, reservedMicros: event.reservedMicros ?? null, countedAtMs: countedAt(event) },
+      }
     case 'task.checkpointed':
       return { kind: 'tokens', ...rangeOf(event.part) }
     case 'task.ended': {
@@ -90,7 +97,10 @@ function changeOf(event: Exclude<LedgerEvent, { type: 'task.admitted' }>): RowCh
       return { kind: 'end', state: outcome, code: error?.code ?? null, ...rangeOf(event.part), ...used }
     }
     case 'attempt.ended':
-      return { kind: 'attempt end', costMicros: event.costMicros ?? null, ...energyColumns(event.energy) }
+      return {
+        ...{ kind: 'attempt end', attempt: event.attempt, costMicros: event.costMicros ?? null },
+        ...energyColumns(event.energy),
+      }
     case 'work.ended':
       return { kind: 'work', usage: columnsOf(event.usage) }
     case 'task.purged':

@@ -109,6 +109,36 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE usage ADD COLUMN energy_micros REAL;
   ALTER TABLE usage ADD COLUMN cloud_micros REAL;
   `,
+  `
+  CREATE TABLE lease_events (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    at REAL NOT NULL,
+    payload BLOB NOT NULL
+  ) STRICT;
+  CREATE INDEX lease_events_by_id ON lease_events (id, seq);
+  `,
+  `
+  CREATE TABLE charges (
+    seq INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    part INTEGER NOT NULL,
+    tenant TEXT,
+    at REAL NOT NULL,
+    micros INTEGER NOT NULL,
+    is_open INTEGER NOT NULL,
+    UNIQUE (id, part, kind)
+  ) STRICT;
+  CREATE INDEX charges_by_time ON charges (at);
+  CREATE INDEX charges_open ON charges (kind) WHERE is_open = 1;
+
+  CREATE TABLE budget_events (
+    seq INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    payload BLOB NOT NULL
+  ) STRICT;
+  `,
 ]
 
 /** The one number that `sql` selects. */
@@ -155,6 +185,12 @@ export const hasUsage = (db: DatabaseSync): boolean => numberOf(db, 'PRAGMA user
 /** True from version 3 on. */
 export const hasBatches = (db: DatabaseSync): boolean => numberOf(db, 'PRAGMA user_version') >= 3
 
+/** True from version 5 on. */
+export const hasLeases = (db: DatabaseSync): boolean => numberOf(db, 'PRAGMA user_version') >= 5
+
+/** True from version 6 on. */
+export const hasBudgets = (db: DatabaseSync): boolean => numberOf(db, 'PRAGMA user_version') >= 6
+
 /** Counts what is in the ledger. */
 export const factsOf = (db: DatabaseSync): LedgerFacts => ({
   schemaVersion: numberOf(db, 'PRAGMA user_version'),
@@ -166,6 +202,11 @@ export const factsOf = (db: DatabaseSync): LedgerFacts => ({
     usage: numberOf(db, 'SELECT count(*) FROM usage'),
   }),
   ...(hasBatches(db) && { batchEvents: numberOf(db, 'SELECT count(*) FROM batch_events') }),
+  ...(hasLeases(db) && { leaseEvents: numberOf(db, 'SELECT count(*) FROM lease_events') }),
+  ...(hasBudgets(db) && {
+    charges: numberOf(db, 'SELECT count(*) FROM charges'),
+    budgetEvents: numberOf(db, 'SELECT count(*) FROM budget_events'),
+  }),
 })
 
 const RESTORE = 'Restore a backup into a new data directory: skein restore FILE --data DIR'

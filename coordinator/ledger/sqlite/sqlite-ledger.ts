@@ -9,9 +9,11 @@ import { LIMITS, SkeinError, type TaskId } from '../../../mesh/protocol/index.ts
 import { FileLock, type Clock, type Logger } from '../../../mesh/runtime/index.ts'
 import type { AccessEvent } from '../access.ts'
 import type { BatchEvent } from '../batches.ts'
+import type { BilledSum, BudgetEvent, LeaseCharge } from '../budgets.ts'
+import type { LeaseEvent } from '../leases.ts'
 import type { LedgerEvent, LedgerEventOf } from '../events.ts'
 import type { Admission, Ledger, LedgerFacts, TaskQuery } from '../ledger.ts'
-import { billedMicrosOf, type LedgerTask, type TaskSummary } from '../state.ts'
+import type { LedgerTask, TaskSummary } from '../state.ts'
 import type { UsageQuery, UsageSum } from '../usage.ts'
 import type { Answer, FromWorker, OperationName, Operations, Request, WorkerInit } from './messages.ts'
 import {
@@ -44,8 +46,8 @@ const WAITING_MAX = 2 * LIMITS.tasksMax
 const WAITING_BYTES_MAX = 8 * LIMITS.promptBytesMax
 /** Tasks read or purged at once. */
 const PAGE = 64
-/** Events of attempts and keys have no texts. */
-const ATTEMPTS_PAGE = 1024
+/** Events of keys, batches, leases and budgets have no texts. */
+const EVENTS_PAGE = 1024
 /** Rows of the usage that are deleted in one transaction. */
 const USAGE_PAGE = 1024
 /** A commit that takes longer is logged; a healthy disk takes some ms. */
@@ -196,14 +198,26 @@ class SqliteLedger implements Ledger {
     }
   }
 
-  async billedMicros(sinceMs: number): Promise<number> {
-    const events: LedgerEvent[] = []
-    for (let after = 0; ;) {
-      const page = await this.#ask({ name: 'attempts', sinceMs, after, limit: ATTEMPTS_PAGE })
-      for (const { payload } of page) events.push(decodeEvent(payload))
-      if (page.length < ATTEMPTS_PAGE) return billedMicrosOf(events)
-      after = page.at(-1)!.seq
-    }
+  async billed(sinceMs: number): Promise<BilledSum[]> {
+    const rows = await this.#ask({ name: 'billed', sinceMs })
+    return rows.map(({ tenant, day, micros }) => ({ ...(tenant !== null && { tenant }), day, micros }))
+  }
+
+  async recordLeaseCharges(charges: readonly LeaseCharge[]): Promise<void> {
+    if (charges.length > 0) await this.#ask({ name: 'recordLeaseCharges', charges })
+  }
+
+  async openLeaseCharges(): Promise<LeaseCharge[]> {
+    return (await this.#ask({ name: 'openLeaseCharges' })).map((row) => ({ ...row, isOpen: true }))
+  }
+
+  async recordBudget(event: BudgetEvent): Promise<void> {
+    const payload = encodeEvent(event)
+    await this.#ask({ name: 'recordBudget', atMs: event.atMs, payload }, payload.length)
+  }
+
+  budgetEvents(): Promise<BudgetEvent[]> {
+    return this.#allEvents<BudgetEvent>('budgetEvents')
   }
 
   async purge(resultsBeforeMs: number, tasksBeforeMs: number): Promise<number> {
@@ -246,14 +260,8 @@ class SqliteLedger implements Ledger {
     await this.#ask({ name: 'recordAccess', atMs: event.atMs, payload }, payload.length)
   }
 
-  async accessEvents(): Promise<AccessEvent[]> {
-    const events: AccessEvent[] = []
-    for (let after = 0; ;) {
-      const page = await this.#ask({ name: 'accessEvents', after, limit: ATTEMPTS_PAGE })
-      for (const { payload } of page) events.push(decodeEvent<AccessEvent>(payload))
-      if (page.length < ATTEMPTS_PAGE) return events
-      after = page.at(-1)!.seq
-    }
+  accessEvents(): Promise<AccessEvent[]> {
+    return this.#allEvents<AccessEvent>('accessEvents')
   }
 
   async recordBatches(events: readonly BatchEvent[]): Promise<void> {
@@ -263,18 +271,27 @@ class SqliteLedger implements Ledger {
     await this.#ask({ name: 'recordBatches', events: rows }, bytes)
   }
 
-  async batchEvents(): Promise<BatchEvent[]> {
-    const events: BatchEvent[] = []
-    for (let after = 0; ;) {
-      const page = await this.#ask({ name: 'batchEvents', after, limit: ATTEMPTS_PAGE })
-      for (const { payload } of page) events.push(decodeEvent<BatchEvent>(payload))
-      if (page.length < ATTEMPTS_PAGE) return events
-      after = page.at(-1)!.seq
-    }
+  batchEvents(): Promise<BatchEvent[]> {
+    return this.#allEvents<BatchEvent>('batchEvents')
   }
 
   async forgetBatches(ids: readonly string[]): Promise<void> {
     if (ids.length > 0) await this.#ask({ name: 'forgetBatches', ids })
+  }
+
+  async recordLeases(events: readonly LeaseEvent[]): Promise<void> {
+    if (events.length === 0) return
+    const rows = events.map((event) => ({ id: event.id, atMs: event.atMs, payload: encodeEvent(event) }))
+    const bytes = rows.reduce((sum, { payload }) => sum + payload.length, 0)
+    await this.#ask({ name: 'recordLeases', events: rows }, bytes)
+  }
+
+  leaseEvents(): Promise<LeaseEvent[]> {
+    return this.#allEvents<LeaseEvent>('leaseEvents')
+  }
+
+  async forgetLeases(ids: readonly string[]): Promise<void> {
+    if (ids.length > 0) await this.#ask({ name: 'forgetLeases', ids })
   }
 
   async backup(path: string): Promise<LedgerFacts> {
@@ -307,6 +324,19 @@ class SqliteLedger implements Ledger {
     }
     await this.#worker.terminate()
     this.#lock.release()
+  }
+
+  /** Page by page, in the order in which they were recorded. */
+  async #allEvents<E extends AccessEvent | BatchEvent | LeaseEvent | BudgetEvent>(
+    name: 'accessEvents' | 'batchEvents' | 'leaseEvents' | 'budgetEvents',
+  ): Promise<E[]> {
+    const events: E[] = []
+    for (let after = 0; ;) {
+      const page = await this.#ask({ name, after, limit: EVENTS_PAGE })
+      for (const { payload } of page) events.push(decodeEvent<E>(payload))
+      if (page.length < EVENTS_PAGE) return events
+      after = page.at(-1)!.seq
+    }
   }
 
   /** The answer of the worker. `bytes` are those of the events in it. */

@@ -7,6 +7,8 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import {
   WRITES,
   type Answer,
+  type BilledRow,
+  type LeaseChargeRow,
   type NewEvent,
   type OperationName,
   type Operations,
@@ -198,12 +200,35 @@ export class Store {
       this.#all('SELECT seq FROM tasks WHERE ended_at IS NULL AND seq > ? ORDER BY seq LIMIT ?', [after, limit]).map(
         (row) => ({ seq: row['seq'] as number, events: this.#eventsOf(row['seq'] as number) }),
       ),
-    attempts: ({ sinceMs, after, limit }) =>
+    billed: ({ sinceMs }) =>
       this.#all(
-        `SELECT seq, payload FROM events
-         WHERE seq > ? AND at >= ? AND type IN ('attempt.assigned', 'attempt.ended') ORDER BY seq LIMIT ?`,
-        [after, sinceMs, limit],
-      ) as unknown as StoredEvent[],
+        `SELECT tenant, CAST(at / 86400000 AS INTEGER) AS day, sum(micros) AS micros FROM charges
+         WHERE at >= ? GROUP BY 1, 2`,
+        [sinceMs],
+      ) as unknown as BilledRow[],
+    recordLeaseCharges: ({ charges }) => {
+      for (const { leaseId, part, atMs, micros, isOpen } of charges)
+        this.#do(
+          `INSERT INTO charges (kind, id, part, at, micros, is_open) VALUES ('lease', ?, ?, ?, ?, ?)
+           ON CONFLICT DO UPDATE SET at = excluded.at, micros = excluded.micros, is_open = excluded.is_open`,
+          [leaseId, part, atMs, micros, isOpen ? 1 : 0],
+        )
+      return null
+    },
+    openLeaseCharges: () =>
+      this.#all(
+        "SELECT id AS leaseId, part, at AS atMs, micros FROM charges WHERE is_open = 1 AND kind = 'lease' ORDER BY seq",
+        [],
+      ) as unknown as LeaseChargeRow[],
+    recordBudget: ({ atMs, payload }) => {
+      this.#do('INSERT INTO budget_events (at, payload) VALUES (?, ?)', [atMs, payload])
+      return null
+    },
+    budgetEvents: ({ after, limit }) =>
+      this.#all('SELECT seq, payload FROM budget_events WHERE seq > ? ORDER BY seq LIMIT ?', [
+        after,
+        limit,
+      ]) as unknown as StoredEvent[],
     purgeable: ({ beforeMs, limit }) =>
       this.#all(
         `SELECT seq, task_id FROM tasks WHERE ended_at < ? AND ended_at IS NOT NULL AND is_purged = 0 AND is_stored = 0
@@ -234,8 +259,14 @@ export class Store {
         'DELETE FROM tasks WHERE seq IN (SELECT seq FROM tasks WHERE ended_at < ? AND ended_at IS NOT NULL LIMIT ?)',
         [beforeMs, limit],
       ),
-    forgetUsage: ({ beforeMs, limit }) =>
-      this.#do('DELETE FROM usage WHERE seq IN (SELECT seq FROM usage WHERE at < ? LIMIT ?)', [beforeMs, limit]),
+    forgetUsage: ({ beforeMs, limit }) => {
+      this.#do(
+        `DELETE FROM charges WHERE seq IN
+           (SELECT seq FROM charges WHERE at < ? AND (is_open = 0 OR kind = 'attempt') LIMIT ?)`,
+        [beforeMs, limit],
+      )
+      return this.#do('DELETE FROM usage WHERE seq IN (SELECT seq FROM usage WHERE at < ? LIMIT ?)', [beforeMs, limit])
+    },
     usage: ({ sinceMs, untilMs, tenant, by, limit }) => {
       const axes = by.map((axis) => `${USAGE_AXES[axis]} AS ${axis}`)
       const places = by.map((_, index) => index + 1).join(', ')
@@ -269,6 +300,20 @@ export class Store {
       for (const id of ids) this.#do('DELETE FROM batch_events WHERE id = ?', [id])
       return null
     },
+    recordLeases: ({ events }) => {
+      for (const { id, atMs, payload } of events)
+        this.#do('INSERT INTO lease_events (id, at, payload) VALUES (?, ?, ?)', [id, atMs, payload])
+      return null
+    },
+    leaseEvents: ({ after, limit }) =>
+      this.#all('SELECT seq, payload FROM lease_events WHERE seq > ? ORDER BY seq LIMIT ?', [
+        after,
+        limit,
+      ]) as unknown as StoredEvent[],
+    forgetLeases: ({ ids }) => {
+      for (const id of ids) this.#do('DELETE FROM lease_events WHERE id = ?', [id])
+      return null
+    },
     scrub: () => {
       this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
       return null
@@ -284,13 +329,26 @@ export class Store {
     switch (change.kind) {
       case 'none':
         return this.#row('SELECT 1 FROM tasks WHERE task_id = ?', [taskId]) === undefined ? 0 : 1
-      case 'assigned':
-        return this.#do(
+      case 'assigned': {
+        const changed = this.#do(
           `UPDATE tasks SET state = 'running', attempts = attempts + 1, node_id = ?, node_name = ?, route = ?
            WHERE task_id = ? AND ended_at IS NULL`,
           [change.nodeId, change.nodeName, change.route, taskId],
         )
+        if (changed > 0 && change.reservedMicros !== null)
+          this.#do(
+            `INSERT INTO charges (kind, id, part, tenant, at, micros, is_open)
+             SELECT 'attempt', task_id, ?, tenant, ?, ?, 1 FROM tasks WHERE task_id = ? ON CONFLICT DO NOTHING`,
+            [change.attempt, change.countedAtMs, change.reservedMicros, taskId],
+          )
+        return changed
+      }
       case 'attempt end':
+        if (change.costMicros !== null)
+          this.#do(
+            `UPDATE charges SET micros = ?, is_open = 0 WHERE kind = 'attempt' AND id = ? AND part = ? AND is_open = 1`,
+            [change.costMicros, taskId, change.attempt],
+          )
         return this.#do(
           `UPDATE tasks SET cost_micros = iif(?1 IS NULL, cost_micros, coalesce(cost_micros, 0) + ?1),
              joules = iif(?2 IS NULL, joules, coalesce(joules, 0) + ?2),
