@@ -36,10 +36,10 @@ const lane = (name: string, testTimeout: number, init: LaneInit = {}) => {
   }
 }
 
-const UNHURRIED = 'test/integration/{avr,bridge,bundled,devices,engine,gateway,ledger}*.test.ts'
+const UNHURRIED = 'test/integration/{avr,bridge,bundled,devices,engine,gateway,ledger,vllm}*.test.ts'
 /** In the lane of whole processes, those in which no time is held to a bound. */
 const WAITING =
-  'test/system/{bridge,bridge-crash,bundled,cache,clients,devices,doctor,keys,logs,ollama-pull,onnx,policy,redaction,replicas,service,tools}.test.ts'
+  'test/system/{bridge,bridge-crash,bundled,cache,clients,cloud-mesh,devices,doctor,keys,logs,ollama-pull,onnx,policy,redaction,replicas,service,tools,worker}.test.ts'
 const LASTING = 'test/fault/{batches,devices,traces,upstream}.test.ts'
 
 export default defineConfig({

@@ -8,9 +8,11 @@ import type {
   InviteView,
   IssuedKeyView,
   KeyView,
+  LeaseView,
   ModelView,
   NodeDirective,
   NodeName,
+  NamedBudget,
   NodeView,
   SelfView,
   TaskExplanation,
@@ -168,6 +170,22 @@ export class CoordinatorClient {
   async usage(sinceMs: number, by: string): Promise<UsageView[]> {
     const query = new URLSearchParams({ since_ms: String(Math.floor(sinceMs)), by })
     return ((await this.#call('GET', `/mesh/v1/usage?${query}`)) as { data: UsageView[] }).data
+  }
+
+  async budget(): Promise<NamedBudget> {
+    return (await this.#call('GET', '/mesh/v1/budget')) as NamedBudget
+  }
+
+  async setBudget(change: Readonly<Record<string, unknown>>): Promise<NamedBudget> {
+    return (await this.#call('PUT', '/mesh/v1/budget', change)) as NamedBudget
+  }
+
+  async leases(): Promise<LeaseView[]> {
+    return ((await this.#call('GET', '/mesh/v1/leases')) as { data: LeaseView[] }).data
+  }
+
+  endLease(lease: string): Promise<LeaseView> {
+    return this.#call('DELETE', `/mesh/v1/leases/${encodeURIComponent(lease)}`) as Promise<LeaseView>
   }
 
   async tasks(limit: number, isOpen: boolean, before?: string): Promise<TaskSummary[]> {

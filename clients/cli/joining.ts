@@ -1,9 +1,12 @@
 /** Becoming a member by an invite, without starting anything. */
+import type { Role } from '../../mesh/protocol/index.ts'
 import { createLogger, DataDir, SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
 import type { ServeOptions } from './serve-options.ts'
 
 export interface JoinInit extends Pick<ServeOptions, 'data' | 'name' | 'mdns' | 'logLevel'> {
   readonly invite: string
+  /** What it is to be; all that a machine may be when absent. */
+  readonly roles?: readonly Role[]
 }
 
 export interface Joined {
@@ -15,7 +18,7 @@ export interface Joined {
 }
 
 /** @throws SkeinError DATA_DIR_LOCKED, DATA_DIR_UNUSABLE, WRONG_MESH, INVITE_INVALID, DIAL_FAILED; the join's refusal. */
-export async function joinWithInvite({ data: path, name, mdns, logLevel, invite }: JoinInit): Promise<Joined> {
+export async function joinWithInvite({ data: path, name, mdns, logLevel, invite, roles }: JoinInit): Promise<Joined> {
   const data = DataDir.open(path)
   try {
     const components = { clock: new SystemClock(true), random: new SystemRandom(), log: createLogger(logLevel) }
@@ -24,7 +27,7 @@ export async function joinWithInvite({ data: path, name, mdns, logLevel, invite 
     const { store } = await openMembership(components, {
       dataDir: data.path,
       name,
-      roles: ['coordinator', 'node'],
+      roles: roles ?? ['coordinator', 'node'],
       invite,
       mayCreate: false,
       mdns,

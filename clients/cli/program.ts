@@ -3,9 +3,11 @@ import { Command, CommanderError } from 'commander'
 import { asSkeinError, SkeinError } from '../../mesh/protocol/index.ts'
 import { registerBackup } from './commands/backup.ts'
 import { registerBatches } from './commands/batches.ts'
+import { registerBudget } from './commands/budget.ts'
 import { registerBridge } from './commands/bridge.ts'
 import { registerCache } from './commands/cache.ts'
 import { registerChat } from './commands/chat.ts'
+import { registerCloud } from './commands/cloud.ts'
 import { registerConfig } from './commands/config.ts'
 import { registerDevices } from './commands/devices.ts'
 import { registerDirectives } from './commands/directives.ts'
@@ -15,6 +17,7 @@ import { registerExplain } from './commands/explain.ts'
 import { registerInvite } from './commands/invite.ts'
 import { registerJoin } from './commands/join.ts'
 import { registerKeys } from './commands/keys.ts'
+import { registerLeases } from './commands/leases.ts'
 import { registerLogs } from './commands/logs.ts'
 import { registerModels } from './commands/models.ts'
 import { registerNodes } from './commands/nodes.ts'
@@ -29,6 +32,7 @@ import { registerService } from './commands/service.ts'
 import { registerTasks } from './commands/tasks.ts'
 import { registerTrust } from './commands/trust.ts'
 import { registerUsage } from './commands/usage.ts'
+import { registerWorker } from './commands/worker.ts'
 import { Interrupted } from './interrupt.ts'
 import { VERSION } from './version.ts'
 
@@ -40,10 +44,14 @@ export function createProgram(): Command {
     .showSuggestionAfterError()
     .exitOverride()
   registerServe(program)
+  registerWorker(program)
   registerBridge(program)
   registerInvite(program)
   registerKeys(program)
   registerUsage(program)
+  registerBudget(program)
+  registerLeases(program)
+  registerCloud(program)
   registerTrust(program)
   registerCache(program)
   registerJoin(program)

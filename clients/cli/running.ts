@@ -3,6 +3,7 @@ import type { Clock, DataDir, Logger, Random } from '../../mesh/runtime/index.ts
 import type { PeerHost } from '../../mesh/network/index.ts'
 import type { Coordinator, Gateway } from '../../coordinator/index.ts'
 import type { NodeAgent } from '../../node/index.ts'
+import type { Worker } from './working.ts'
 
 export interface Parts {
   readonly coordinator: boolean
@@ -22,6 +23,7 @@ export interface Running {
   readonly coordinator: Coordinator | undefined
   readonly gateway: Gateway | undefined
   readonly agent: NodeAgent | undefined
+  readonly worker: Worker | undefined
   /** Key that the gateway asks for. */
   readonly apiKey: string | undefined
 }

@@ -13,6 +13,7 @@ import { keepFreeOption, shareRate, sizeOrNone } from './pull-options.ts'
 import { addCostOptions } from './cost-options.ts'
 import { addTraceOptions } from './trace-options.ts'
 import { upstreamOption, type UpstreamChoice } from './upstream-options.ts'
+import type { WorkerChoice } from './worker-options.ts'
 
 export interface HostPort {
   readonly host: string
@@ -43,6 +44,8 @@ export interface ServeOptions extends GlobalOptions, BridgeOptions {
   /** `model` is the one that comes with Skein, since there is no other. */
   readonly bundledModel?: boolean
   readonly upstream?: readonly UpstreamChoice[]
+  /** Of a worker. */
+  readonly worker?: WorkerChoice
   readonly offline?: boolean
   readonly keepFree?: KeepFree
   readonly shareModels?: 'on' | 'off'
@@ -140,8 +143,9 @@ function defaultName(): string {
   return name.slice(0, 63) || 'node'
 }
 
-export function addServeOptions(command: Command, roles: { coordinator: boolean; node: boolean }): Command {
-  addGlobalOptions(command)
+/** What a process of the mesh takes, whatever its part. */
+export function addMemberOptions(command: Command): Command {
+  return addGlobalOptions(command)
     .addOption(
       new Option('--name <name>', 'name of this machine in the mesh')
         .env('SKEIN_NAME')
@@ -172,6 +176,10 @@ export function addServeOptions(command: Command, roles: { coordinator: boolean;
         .choices(LOG_LEVELS)
         .default('warn'),
     )
+}
+
+export function addServeOptions(command: Command, roles: { coordinator: boolean; node: boolean }): Command {
+  addMemberOptions(command)
   if (roles.coordinator || roles.node)
     command.addOption(
       new Option(
@@ -249,6 +257,19 @@ function addCoordinatorOptions(command: Command): void {
     )
 }
 
+export const slotsOption = (): Option =>
+  new Option('--slots <n>', 'answers that a model generates together')
+    .env('SKEIN_SLOTS')
+    .argParser(whole(LIMITS.slotsPerModelMax))
+
+export const labelOption = (): Option =>
+  new Option('--label <key=value>', 'label of this node (repeatable)').argParser(label)
+
+export const priceOption = (): Option =>
+  new Option('--price <in,out>', 'what a million tokens of prompt and of answer cost the owner (default: nothing)')
+    .env('SKEIN_PRICE')
+    .argParser(price)
+
 function addNodeOptions(command: Command): void {
   command
     .addOption(
@@ -280,11 +301,7 @@ function addNodeOptions(command: Command): void {
         .env('SKEIN_SHARE_RATE')
         .argParser(shareRate),
     )
-    .addOption(
-      new Option('--slots <n>', 'answers that a model generates together')
-        .env('SKEIN_SLOTS')
-        .argParser(whole(LIMITS.slotsPerModelMax)),
-    )
+    .addOption(slotsOption())
     .addOption(
       new Option('--threads <n>', 'CPU threads of the engine (default: all but one)')
         .env('SKEIN_THREADS')
@@ -301,18 +318,14 @@ function addNodeOptions(command: Command): void {
         .argParser(sizeOrNone)
         .default(512 * 1024 ** 2, '512M'),
     )
-    .addOption(new Option('--label <key=value>', 'label of this node (repeatable)').argParser(label))
+    .addOption(labelOption())
     .addOption(
       new Option('--tier <tier>', "whose machine it is: the owner's, or a rented one that sees no local-only request")
         .env('SKEIN_TIER')
         .choices(['edge', 'cloud'])
         .default('edge'),
     )
-    .addOption(
-      new Option('--price <in,out>', 'what a million tokens of prompt and of answer cost the owner (default: nothing)')
-        .env('SKEIN_PRICE')
-        .argParser(price),
-    )
+    .addOption(priceOption())
     .addOption(new Option('--senses <file>', "for tests: a file that plays the machine's senses").hideHelp())
 }
 

@@ -53,7 +53,9 @@ export async function announceReady(
     if (gateway?.ollamaUrl !== undefined) output.line(`  Ollama   ${gateway.ollamaUrl}`)
     if (running.apiKey !== undefined) output.line(`  Key      ${running.apiKey}`)
   }
-  const mayAnswer = agent === undefined || options.model.some((path) => !BUNDLED_ONNX_MODELS.includes(path))
+  const isBesideServer = options.worker !== undefined
+  const mayAnswer =
+    agent === undefined || isBesideServer || options.model.some((path) => !BUNDLED_ONNX_MODELS.includes(path))
   if (http !== undefined && mayAnswer) output.line(`  Try      ${COMMAND} chat`)
   if (options.bundledModel)
     output.line(

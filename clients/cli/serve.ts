@@ -28,6 +28,7 @@ import {
   openLedger,
   ownersOf,
   standingOf,
+  type CloudSettingsSource,
   type Coordinator,
   type CoordinatorComponents,
   type Gateway,
@@ -45,6 +46,9 @@ import {
 } from '../../node/index.ts'
 import { FileSenses, OwnerPolicy, SystemSenses, type Senses } from '../../node/policy/index.ts'
 import { gatewayKey } from './api-key.ts'
+import { FleetSource } from './cloud-fleet.ts'
+import { startEndpoints } from './cloud-endpoints.ts'
+import { startCloudSettings } from './cloud-settings.ts'
 import { costsOf } from './costs.ts'
 import { announceBridge, createBridge } from './bridging.ts'
 import { outliveOutput } from './broken-output.ts'
@@ -66,6 +70,7 @@ import { tlsSource } from './tls-settings.ts'
 import { trustFiles } from './trusted.ts'
 import { upstreamOf, type Upstream } from './upstream-options.ts'
 import { VERSION } from './version.ts'
+import { createWorker } from './working.ts'
 
 /** Folder of clients' files in the data directory. */
 const FILES_DIR = 'files'
@@ -122,7 +127,8 @@ async function run(
       if (options.logFile !== undefined) log.error({ err: error }, 'Skein did not start')
       throw error
     })
-    const signal = await Promise.race([stop, putOut(running.host, told)])
+    const { host, worker } = running
+    const signal = await Promise.race([stop, putOut(host, told), ...(worker ? [worker.leaving] : [])])
     if (output.json) output.value({ event: 'stopping', signal })
     else told.note('\nstopping; running answers may end …')
     await stopAll(running, lifecycle, base)
@@ -141,7 +147,7 @@ function surviveDefects(log: Logger): void {
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'a defect: a rejection that nothing handled'))
 }
 
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 0, revoked: 4 } as const
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 0, revoked: 4, notice: 0 } as const
 
 /** Resolves, having said so, when the owner has revoked this machine: what it could still do is annoy the others. */
 function putOut({ revoked }: PeerHost, output: Output): Promise<'revoked'> {
@@ -174,20 +180,25 @@ async function start(
     : undefined
   const host = await lifecycle.start(await createHost(parts, options, base))
   const kept = ledger && access ? { ledger, access } : undefined
-  const coordinator = kept ? await lifecycle.start(await coordinatorOf(host, kept, options, base)) : undefined
+  const cloud = kept && (await startCloudSettings(base, lifecycle))
+  const coordinator =
+    kept && cloud ? await lifecycle.start(await coordinatorOf(host, { ...kept, cloud }, options, base)) : undefined
   const reports = { onModels: () => reportModels(), onPolicy: () => reportPolicy() }
-  const upstream = await upstreamOf(options.upstream, options.tier, process.env)
+  const worker = options.worker && createWorker(options.worker, { slots: options.slots, host }, base, process.env, told)
+  const upstream = worker?.upstream ?? (await upstreamOf(options.upstream, options.tier, process.env))
   const agent = parts.node ? agentOf(host, options, base, { ...reports, upstream, spans }) : undefined
   const reportModels = createModelReport(() => agent, told)
   const reportPolicy = createPolicyReport(() => agent, told)
   if (agent) await lifecycle.start(agent)
+  if (agent) await worker?.start(agent, lifecycle)
+  if (cloud && coordinator) await startEndpoints({ host, agent, coordinator, source: cloud }, base, lifecycle, told)
   const door = await startModelSharing({ host, agent }, options, base, lifecycle)
   const models = agent && new LocalModels({ ...base, host, agent }, options)
   const gateway =
     coordinator && kept
       ? await lifecycle.start(await gatewayOf(coordinator, { ...kept, spans, models }, options, base, lifecycle))
       : undefined
-  const running: Running = { host, coordinator, gateway, agent, apiKey }
+  const running: Running = { host, coordinator, gateway, agent, worker, apiKey }
   await base.data.announce({
     pid: process.pid,
     peerId: host.self.peerId,
@@ -260,12 +271,15 @@ interface Kept {
 
 async function coordinatorOf(
   host: PeerHost,
-  { ledger, access }: Kept,
+  { ledger, access, cloud }: Kept & { readonly cloud: CloudSettingsSource },
   options: ServeOptions,
   base: Base,
 ): Promise<Coordinator> {
-  return createCoordinator({
+  const fleet = new FleetSource(host, base)
+  const coordinator = createCoordinator({
     ...base,
+    ...fleet.initial(cloud),
+    cloudRules: cloud.rules,
     costs: await costsOf(options),
     replicas: options.replicas ?? 'auto',
     profileStore: demandStore(base),
@@ -279,6 +293,8 @@ async function coordinatorOf(
     openRecord: openCapabilityRecord,
     revocations: () => host.revocations(),
   })
+  fleet.follow(coordinator, cloud)
+  return coordinator
 }
 
 /** On when it has room anywhere. */
@@ -303,7 +319,7 @@ function agentOf(
       transport: host,
       discovery: host,
       sign: (record) => host.sign('capability', record),
-      createEngine: (kind, components) => createEngine(kind, components, { upstream: { keys: upstream.keys } }),
+      createEngine: (kind, components) => createEngine(kind, components, { upstream }),
       ...reports,
       policy: new OwnerPolicy({ ...base, senses: sensesOf(options, base) }, { dataDir: base.data.path }),
       ...(hasModelFile && mayHaveAccelerator() && { probeDevices: () => probeDevices({ log: base.log }) }),
@@ -359,7 +375,8 @@ async function gatewayOf(
   const metrics: GatewayComponents['metrics'] = (facts) =>
     createMetrics({ ...base, service, devices, ...(spans && { spans: () => spans.counts }) }, facts)
   const traces = spans && createTraces({ ...base, service, spans }, { ratio: options.otlpRatio ?? 1 })
-  const aside = { ...(traces && { traces }), ...(models && { models }) }
+  const { leases } = coordinator
+  const aside = { ...(traces && { traces }), ...(models && { models }), ...(leases && { leases }) }
   return createGateway({ ...base, service, access, batches, devices, metrics, ...aside }, init)
 }
 

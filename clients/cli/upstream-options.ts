@@ -35,6 +35,8 @@ export interface Upstream {
   readonly init: UpstreamModelsInit
   /** By address. */
   readonly keys: ReadonlyMap<string, string>
+  /** By address, where more is to be said of a server than its key. */
+  readonly servers?: ReadonlyMap<string, NamedServer>
 }
 
 /**

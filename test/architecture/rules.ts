@@ -126,6 +126,12 @@ export const ZONES: readonly ZoneRule[] = [
     reason: 'It knows prices; what is done with a price, and where one is recorded, is behind the port of dispatch.',
   },
   {
+    folder: 'coordinator/cloud',
+    imports: ['mesh/protocol', 'mesh/runtime', 'coordinator/ledger', 'coordinator/dispatch'],
+    reason:
+      'It says what may leave and which machines there are; how tasks are placed, and who asks, is behind dispatch.',
+  },
+  {
     folder: 'coordinator',
     imports: [
       ...MESH,
@@ -139,6 +145,7 @@ export const ZONES: readonly ZoneRule[] = [
       'coordinator/batches',
       'coordinator/devices',
       'coordinator/cache',
+      'coordinator/cloud',
       'coordinator/dispatch',
       'coordinator/directory',
       'coordinator/residency',
@@ -182,6 +189,11 @@ export const ZONES: readonly ZoneRule[] = [
     folder: 'node/policy',
     imports: ['mesh/protocol', 'mesh/runtime', 'node/capability'],
     reason: 'It says whether its owner lets the machine serve; what runs there, and who is told, is not its matter.',
+  },
+  {
+    folder: 'node/worker',
+    imports: ['mesh/protocol', 'mesh/runtime', 'node/engines', 'node/capability'],
+    reason: 'It watches the server and the provider of a rented machine; what is done about it, its process decides.',
   },
   {
     folder: 'node/agent',
@@ -300,12 +312,18 @@ export const ZONES: readonly ZoneRule[] = [
     reason: 'Composes the bridge of its parts. A coordinator it knows as an HTTP API.',
   },
   {
+    folder: 'clients/sdk',
+    imports: [],
+    reason: 'Programs and web pages take it alone: it knows the HTTP API, and has no dependencies, not even ours.',
+  },
+  {
     folder: 'clients/cli',
     imports: [
       ...MESH,
       'coordinator',
       'node',
       'node/policy',
+      'node/worker',
       'node/models/store',
       'node/models/share',
       'firmware-bridge',
@@ -373,6 +391,11 @@ export const PACKAGE_FENCES: readonly PackageFence[] = [
     allowedIn: ['firmware-bridge/doors'],
     reason: 'How devices come in is behind the Door port, so that a played door can stand in for it.',
   },
+  {
+    packages: ['@aws-sdk/'],
+    allowedIn: ['coordinator/cloud'],
+    reason: 'Who launches machines is behind the Provider port, and its client is loaded only where there is one.',
+  },
   { packages: ['cborg'], allowedIn: ['mesh/protocol'], reason: 'One codec decides what the bytes are.' },
   { packages: ['pino'], allowedIn: ['mesh/runtime'], reason: 'Others log through the Logger port.' },
 ]
@@ -383,6 +406,8 @@ export const UNIMPORTED_PACKAGES: Readonly<Record<string, string>> = {
   '@types/node': 'Named by `types` in tsconfig.json.',
   eslint: 'Run by scripts/check.ts.',
   prettier: 'Run by scripts/check.ts.',
+  '@aws-sdk/client-ec2':
+    'Imported under a name that compilers do not follow, so that they do not read its 19 MB of types (coordinator/cloud/providers/aws/sdk.ts).',
   'onnxruntime-common': 'Required by the files of onnxruntime-node that a published package carries.',
 }
 
@@ -392,8 +417,8 @@ export const PACKED_PACKAGES: Readonly<Record<string, string>> = {
     'Its install script fetches hundreds of megabytes from elsewhere; scripts/pack.ts takes what is needed.',
 }
 
-/** Where the program starts. What cannot be reached from here is dead. */
-export const ENTRY_POINTS = ['clients/cli/main.ts'] as const
+/** Where the program starts, and what other programs import (`exports` of package.json). What cannot be reached from here is dead. */
+export const ENTRY_POINTS = ['clients/cli/main.ts', 'clients/sdk/index.ts'] as const
 
 export const BUDGET = { linesMax: 500, medianLinesMax: 200 } as const
 

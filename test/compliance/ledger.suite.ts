@@ -12,6 +12,7 @@ import {
   type LedgerTask,
 } from '../../coordinator/ledger/index.ts'
 import { batchesSuite } from './ledger-batches.suite.ts'
+import { leasesSuite } from './ledger-leases.suite.ts'
 import { usageSuite } from './ledger-usage.suite.ts'
 import { LIMITS, type TaskId } from '../../mesh/protocol/index.ts'
 import {
@@ -250,18 +251,48 @@ export function ledgerSuite(name: string, makePlace: () => Promise<LedgerPlace>)
     })
 
     it('counts what attempts cost: what was set aside until it is known, and nothing from before', async () => {
-      const taskId = await admit()
+      const taskId = await admit({ tenant: 'key:a' })
       const paid = (attempt: number, reservedMicros: number, atMs: number) => ({
         ...assigned(taskId, attempt),
         reservedMicros,
         atMs,
       })
-      await ledger.append([paid(1, 1000, 500), paid(2, 70, 2000), paid(3, 7, 2000), assigned(taskId, 4)])
+      // the clock was put back since the fifth's day had begun
+      const ahead = { ...paid(5, 4, 2000), reservedDay: 3 }
+      await ledger.append([paid(1, 1000, 500), paid(2, 70, 2000), paid(3, 7, 2000), assigned(taskId, 4), ahead])
       await ledger.append([{ ...attemptEnded(taskId, 2), costMicros: 30 }, attemptEnded(taskId, 3)])
       // an attempt from before that ends only now was counted before
       await ledger.append([{ ...attemptEnded(taskId, 1), costMicros: 900 }])
+      // a second end, of an attempt that has one, tells nothing
+      await ledger.append([{ ...attemptEnded(taskId, 2), costMicros: 2 }, ended(taskId), paid(6, 999, 2000)])
       await reopen()
-      expect(await ledger.billedMicros(1000)).toBe(37)
+      const billed = async (sinceMs: number) => (await ledger.billed(sinceMs)).sort((a, b) => a.day - b.day)
+      const later = { tenant: 'key:a', day: 3, micros: 4 }
+      expect(await billed(1000)).toEqual([{ tenant: 'key:a', day: 0, micros: 37 }, later])
+      expect(await billed(0)).toEqual([{ tenant: 'key:a', day: 0, micros: 937 }, later])
+      await ledger.purgeUsage(86_400_000)
+      expect(await billed(0)).toEqual([later])
+    })
+
+    it('counts leases part by part, and gives back those that are open, and what was set', async () => {
+      const charge = (leaseId: string, part: number, micros: number, isOpen = true) => ({
+        ...{ leaseId, part, atMs: 86_400_000 * part, micros, isOpen },
+      })
+      await ledger.recordLeaseCharges([charge('l1', 1, 100), charge('l1', 2, 50), charge('l2', 1, 7)])
+      await ledger.recordLeaseCharges([charge('l1', 1, 90, false), charge('l1', 2, 0, false)])
+      const set = { type: 'budget.set', atMs: 5, by: 'local', terms: { dayMicros: 9, atLimit: 'wait' } } as const
+      await ledger.recordBudget(set)
+      await ledger.recordBudget({ ...set, atMs: 6, tenant: 'key:a', terms: {} })
+      await reopen()
+      expect(await ledger.openLeaseCharges()).toEqual([charge('l2', 1, 7)])
+      expect((await ledger.billed(0)).sort((a, b) => a.day - b.day)).toEqual([
+        { day: 1, micros: 97 },
+        { day: 2, micros: 0 },
+      ])
+      expect(await ledger.budgetEvents()).toEqual([set, { ...set, atMs: 6, tenant: 'key:a', terms: {} }])
+      await ledger.purgeUsage(Number.MAX_SAFE_INTEGER)
+      // money that is set aside is not forgotten
+      expect(await ledger.billed(0)).toEqual([{ day: 1, micros: 7 }])
     })
 
     describe('retention', () => {
@@ -323,14 +354,15 @@ export function ledgerSuite(name: string, makePlace: () => Promise<LedgerPlace>)
 
     usageSuite(() => ({ ledger, reopen, place }))
     batchesSuite(() => ({ ledger, reopen, place }))
+    leasesSuite(() => ({ ledger, reopen, place }))
 
     describe('backup', () => {
       it('opens, and is what the ledger was', async () => {
         const taskId = await admit({ idempotency: { key: 'k', bodyDigest: 'd' } })
         await ledger.append([assigned(taskId), checkpointed(taskId, 0, 2)])
         const facts = await ledger.backup(place.path('copy'))
-        const counts = { events: 3, tasks: 1, accessEvents: 0, usage: 0, batchEvents: 0 }
-        expect(facts).toEqual({ schemaVersion: 4, epoch: 1, ...counts })
+        const counts = { events: 3, tasks: 1, accessEvents: 0, usage: 0, batchEvents: 0, leaseEvents: 0 }
+        expect(facts).toEqual({ schemaVersion: 6, epoch: 1, ...counts, charges: 0, budgetEvents: 0 })
         const before = await ledger.task(taskId)
         await ledger.append([ended(taskId)])
         const copy = await place.openBackup('copy')

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import OpenAI from 'openai'
 import { afterEach, describe, expect, it } from 'vitest'
+import { Skein } from '../../clients/sdk/index.ts'
 import { ensureModel } from '../fixtures/models/index.ts'
 import { eventually } from '../fixtures/skein-process.ts'
 import { echoed } from './harness/answer.ts'
@@ -49,6 +50,12 @@ const begun = (readers: readonly ResponseReader[], deltas = 3): Promise<true> =>
     30_000,
   )
 
+async function followedText(skein: Skein, id: string): Promise<string> {
+  let text = ''
+  for await (const part of skein.responses.follow(id)) if (part.type === 'text') text += part.text
+  return text
+}
+
 describe('the coordinator is killed while answers run', () => {
   it('gives clients that resume the rest exactly once, and completes what runs in the background', async () => {
     const client = await start()
@@ -65,6 +72,14 @@ describe('the coordinator is killed while answers run', () => {
       max_output_tokens: TOKENS,
       background: true,
     })
+    // a program of the SDK's: it sees nothing of all this
+    const skein = new Skein({ url: mesh.http })
+    const messages = [{ role: 'user', content: 'sdk goose flies on' }] as const
+    const [whole, kept] = await Promise.all([
+      Promise.resolve({ answer: skein.chat({ model: 'paced', messages, maxTokens: TOKENS, allowTruncated: true }) }),
+      skein.responses.begin({ model: 'paced', input: 'kept goose flies on', maxOutputTokens: TOKENS }),
+    ])
+    const followed = followedText(skein, kept.id)
     await allBegun(chats)
     await begun(readers)
 
@@ -75,6 +90,10 @@ describe('the coordinator is killed while answers run', () => {
     await mesh.startCoordinator()
 
     await Promise.all([...readers, spoken].map((reader) => reader.resume()))
+    const { text, resumed } = await whole.answer
+    expect(text).toBe(echoed('sdk goose flies on', TOKENS))
+    expect(resumed).toBeGreaterThan(0)
+    expect(await followed).toBe(echoed('kept goose flies on', TOKENS))
     for (const [i, reader] of readers.entries()) expect(reader.text).toBe(echoed(prompts[i]!, TOKENS))
     for (const reader of [...readers, spoken]) {
       expect(reader.status).toMatch(/^(completed|incomplete)$/)

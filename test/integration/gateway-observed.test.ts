@@ -129,8 +129,9 @@ describe('/mesh/v1/events', () => {
     for (const event of [...tasks, ...MESH_EVENTS, ...lifeOf(taskOf({ tenant: bob!.id })).slice(0, 1)])
       running.twin.tell(event)
     const mine = ['task.queued', 'task.started', 'task.moved', 'task.ended']
-    const mesh = ['node.joined', 'node.lost', 'replica.sent', 'budget.spent']
-    expect(await admin.types(9)).toEqual([...mine, ...mesh, 'task.queued'])
+    const money = ['budget.spent', 'budget.exhausted', 'budget.set']
+    const mesh = ['node.joined', 'node.lost', 'replica.sent', ...money]
+    expect(await admin.types(11)).toEqual([...mine, ...mesh, 'task.queued'])
     expect(await other.types(4)).toEqual(['node.joined', 'node.lost', 'replica.sent', 'task.queued'])
     expect(await watcher.types(3)).toEqual(['node.joined', 'node.lost', 'replica.sent'])
     expect((await ask('GET', '/mesh/v1/tasks', secret)).status).toBe(403)

@@ -82,7 +82,10 @@ describe('a backup', () => {
     expect(result.code, result.stderr).toBe(0)
     expect(JSON.parse(result.stdout)).toMatchObject({
       version: '0.1.0',
-      ledger: { schemaVersion: 4, epoch: 1, accessEvents: 0, usage: 0, batchEvents: 0 },
+      ledger: {
+        ...{ schemaVersion: 6, epoch: 1, accessEvents: 0, usage: 0, batchEvents: 0, leaseEvents: 0 },
+        ...{ charges: 0, budgetEvents: 0 },
+      },
       files: expect.arrayContaining(['identity.key', 'mesh.key']) as string[],
     })
   })

@@ -4,7 +4,7 @@ import { MemoryDiscovery, type MemoryPeerTransport } from '../../mesh/network/in
 import type { Clock } from '../../mesh/runtime/index.ts'
 import { echoDigest } from '../../node/engines/index.ts'
 import { createCoordinator, type Coordinator } from '../../coordinator/index.ts'
-import { MemoryLedger, type Ledger, type LedgerEvent } from '../../coordinator/ledger/index.ts'
+import { MemoryLedger, type BudgetTerms, type Ledger, type LedgerEvent } from '../../coordinator/ledger/index.ts'
 import type { MachineComponents } from './node-process.ts'
 import { tapped, type Tap } from './tap.ts'
 import type { NodePlan, Scenario } from './scenario.ts'
@@ -17,7 +17,7 @@ const ANSWER_MS_MAX = 3
 
 export class CoordinatorMachine {
   readonly #components: MachineComponents
-  readonly #budgetMicros: number
+  readonly #budgetTerms: ReadonlyMap<string | undefined, BudgetTerms>
   /** What was learned of the days. */
   readonly #peaks: unknown
   /** Of its disk: shared by all lives. */
@@ -32,10 +32,20 @@ export class CoordinatorMachine {
 
   constructor(
     components: MachineComponents,
-    { budgetMicros, hasPeaks, nodes }: Pick<Scenario, 'budgetMicros' | 'hasPeaks' | 'nodes'>,
+    {
+      atLimit,
+      budgetMicros,
+      hasPeaks,
+      nodes,
+      tenantMicros,
+    }: Pick<Scenario, 'atLimit' | 'budgetMicros' | 'hasPeaks' | 'nodes' | 'tenantMicros'>,
   ) {
     this.#components = components
-    this.#budgetMicros = budgetMicros
+    const ofTenants = Object.entries(tenantMicros).map(([tenant, dayMicros]) => [tenant, { dayMicros }] as const)
+    this.#budgetTerms = new Map<string | undefined, BudgetTerms>([
+      [undefined, { dayMicros: budgetMicros, atLimit }],
+      ...ofTenants,
+    ])
     this.#peaks = hasPeaks ? peaksOf(nodes) : undefined
   }
 
@@ -89,7 +99,7 @@ export class CoordinatorMachine {
       transport: tapped(transport, this.#tap()),
       discovery: new MemoryDiscovery(network, transport.self.peerId),
       ledger: this.#ledger(this.#memory, clock, random),
-      budgetMicros: this.#budgetMicros,
+      budgetTerms: this.#budgetTerms,
       profileStore: { load: async () => this.#peaks, save: async () => {} },
       membership: { isAuthority: false, invite: refused, revoke: refused },
       openRecord: async (peer, signed) => {
@@ -172,7 +182,11 @@ export class CoordinatorMachine {
       byIdempotencyKey: (tenant, key) => inner.byIdempotencyKey(tenant, key),
       list: (query) => inner.list(query),
       open: () => inner.open(),
-      billedMicros: (sinceMs) => inner.billedMicros(sinceMs),
+      billed: (sinceMs) => inner.billed(sinceMs),
+      recordLeaseCharges: (charges) => inner.recordLeaseCharges(charges),
+      openLeaseCharges: () => inner.openLeaseCharges(),
+      recordBudget: (event) => inner.recordBudget(event),
+      budgetEvents: () => inner.budgetEvents(),
       purge: (results, tasks) => inner.purge(results, tasks),
       erase: (taskId) => inner.erase(taskId),
       purgeUsage: (beforeMs) => inner.purgeUsage(beforeMs),
@@ -182,6 +196,9 @@ export class CoordinatorMachine {
       recordBatches: (events) => inner.recordBatches(events),
       batchEvents: () => inner.batchEvents(),
       forgetBatches: (ids) => inner.forgetBatches(ids),
+      recordLeases: (events) => inner.recordLeases(events),
+      leaseEvents: () => inner.leaseEvents(),
+      forgetLeases: (ids) => inner.forgetLeases(ids),
       backup: (path) => inner.backup(path),
       close: () => inner.close(),
     }

@@ -15,12 +15,11 @@ const name = process.env['SKEIN_SIM_MUTATION']
 const mutation = name === undefined ? undefined : MUTATIONS.find((each) => each.name === name)
 if (name !== undefined && mutation === undefined) throw new RangeError(`no mutation is named ${name}`)
 // before anything runs: a patch that does not fit must not look like a guard that nobody misses
-const sources = new Map(
-  mutation?.patches.map((patch) => {
-    const url = new URL(patch.file, ROOT)
-    return [url.href, mutated(patch, readFileSync(url, 'utf8'))]
-  }),
-)
+const sources = new Map<string, string>()
+for (const patch of mutation?.patches ?? []) {
+  const { href } = new URL(patch.file, ROOT)
+  sources.set(href, mutated(patch, sources.get(href) ?? readFileSync(new URL(href), 'utf8')))
+}
 
 registerHooks({
   resolve(specifier, context, nextResolve) {

@@ -36,7 +36,8 @@ export const UNLAWFUL = '⟦!'
 export const markOf = (fence: number, index: number): string => `⟦${fence}:${index}⟧`
 /** Claimed speed is this much above the true one. */
 export const BOAST = 100
-const STRANGE_ID = 4_000_000_000
+/** Of no vocabulary here, and no piece of text: behind the text of a lie an echo would not know its place. */
+const STRANGE_ID = 2 ** 23
 const SHARE = 0.35
 
 interface Told {

@@ -5,12 +5,16 @@
  *   --seed S                replays one, line by line
  *   --mutations [--seeds N] takes out each guard in turn; every one must be missed within N histories (default 2000);
  *                           --guard TEXT takes those alone whose name has TEXT in it
+ *   --fleet                 of machines that come and go, instead of the whole mesh: with --seeds or --seed
+ *   --week                  a week of a fleet with daily peaks: what it costs and how long people wait, with autoscaling,
+ *                           with machines that are always on, and with none
  */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { runWeek } from './fleet/week.ts'
 import type { HistoryResult } from './history.ts'
-import { MUTATIONS } from './mutations.ts'
+import { MUTATIONS, type Mutation } from './mutations.ts'
 import { runSeeds } from './runner.ts'
 import { keepSeeds, keptSeeds } from './seeds.ts'
 import { Summary } from './summary.ts'
@@ -22,8 +26,11 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     mutations: { type: 'boolean', default: false },
     guard: { type: 'string', default: '' },
+    fleet: { type: 'boolean', default: false },
+    week: { type: 'boolean', default: false },
   },
 })
+const world = values.fleet ? 'fleet' : undefined
 const print = (line: string): void => void process.stdout.write(`${line}\n`)
 
 function* range(from: number, count: number): Generator<number> {
@@ -33,9 +40,10 @@ function* range(from: number, count: number): Generator<number> {
 async function explore(count: number): Promise<number> {
   const summary = new Summary()
   const failed: number[] = []
-  const kept = keptSeeds()
+  const kept = values.fleet ? [] : keptSeeds()
   const seeds = [...kept, ...[...range(Number(values.from), count)].filter((seed) => !kept.includes(seed))]
   await runSeeds(seeds, {
+    world,
     onResult: (result) => {
       summary.add(result)
       if (result.violation === undefined) return
@@ -44,7 +52,7 @@ async function explore(count: number): Promise<number> {
       print(`seed ${result.seed}: ${invariant} at ${atMs} ms: ${message}`)
     },
   })
-  keepSeeds(failed)
+  if (!values.fleet) keepSeeds(failed)
   print(summary.line())
   return failed.length > 0 ? 1 : 0
 }
@@ -53,11 +61,13 @@ async function explore(count: number): Promise<number> {
 function replay(seed: string): number {
   const file = fileURLToPath(new URL('./replay.ts', import.meta.url))
   const hooks = new URL('./hooks.ts', import.meta.url).href
-  return spawnSync(process.execPath, ['--import', hooks, file, seed], { stdio: 'inherit' }).status ?? 1
+  const args = ['--import', hooks, file, seed, ...(world ? [world] : [])]
+  return spawnSync(process.execPath, args, { stdio: 'inherit' }).status ?? 1
 }
 
 /** What misses the guard `name`: a history that is red without it and green with it. */
-async function missed(name: string, seeds: readonly number[]): Promise<string | undefined> {
+async function missed(mutation: Mutation, seeds: readonly number[]): Promise<string | undefined> {
+  const { name, world } = mutation
   let caught: HistoryResult | undefined
   const left = new Set(seeds)
   const onResult = (result: HistoryResult): boolean => {
@@ -65,18 +75,19 @@ async function missed(name: string, seeds: readonly number[]): Promise<string | 
     if (result.violation) caught ??= result
     return caught !== undefined
   }
-  await runSeeds(seeds, { mutation: name, onResult })
+  await runSeeds(seeds, { mutation: name, world, onResult })
   if (caught?.violation === undefined) return undefined
   let isRedAnyway = false
-  await runSeeds([caught.seed], { onResult: ({ violation }) => void (isRedAnyway = violation !== undefined) })
-  return isRedAnyway ? missed(name, [...left]) : `${caught.violation.invariant}, seed ${caught.seed}`
+  await runSeeds([caught.seed], { world, onResult: ({ violation }) => void (isRedAnyway = violation !== undefined) })
+  return isRedAnyway ? missed(mutation, [...left]) : `${caught.violation.invariant}, seed ${caught.seed}`
 }
 
 async function mutate(count: number): Promise<number> {
   let survivors = 0
   const guards = MUTATIONS.filter(({ name }) => name.includes(values.guard))
-  for (const { name } of guards) {
-    const by = await missed(name, [...range(Number(values.from), count)])
+  for (const mutation of guards) {
+    const { name } = mutation
+    const by = await missed(mutation, [...range(mutation.from ?? Number(values.from), count)])
     if (by === undefined) survivors++
     print(`${name.padEnd(64)} ${by ?? `SURVIVES ${count} histories`}`)
   }
@@ -84,6 +95,7 @@ async function mutate(count: number): Promise<number> {
   return survivors > 0 ? 1 : 0
 }
 
-if (values.seed !== undefined) process.exitCode = replay(values.seed)
+if (values.week) for (const line of await runWeek()) print(line)
+else if (values.seed !== undefined) process.exitCode = replay(values.seed)
 else if (values.mutations) process.exitCode = await mutate(Number(values.seeds ?? 2000))
 else process.exitCode = await explore(Number(values.seeds ?? 100))

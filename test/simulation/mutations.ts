@@ -10,14 +10,22 @@ export interface Patch {
 
 export interface Mutation {
   readonly name: string
+  /** Whose histories have to miss it; the whole mesh's when absent. */
+  readonly world?: 'fleet'
+  /** Seed from which on it is looked for, where its history is a rare one. */
+  readonly from?: number
   /** More than one where a second guard does the work of the first. */
   readonly patches: readonly Patch[]
 }
 
 const ATTEMPT = 'coordinator/dispatch/attempt.ts'
 const RUN = 'coordinator/dispatch/task-run.ts'
+const LEAVE = 'coordinator/dispatch/leave.ts'
 const FILTERS = 'coordinator/scheduler/filters.ts'
 const EXECUTOR = 'node/executor/executor.ts'
+const FLEET = 'coordinator/cloud/fleet.ts'
+const RECONCILER = 'coordinator/cloud/reconciler.ts'
+const ORCHESTRATOR = 'coordinator/cloud/orchestrator.ts'
 
 export const MUTATIONS: readonly Mutation[] = [
   {
@@ -85,8 +93,28 @@ export const MUTATIONS: readonly Mutation[] = [
     patches: [
       {
         file: ATTEMPT,
-        guard: 'const usage = { ...frame.usage, completionTokens: task.answer.length }',
+        guard: 'const usage = { ...frame.usage, completionTokens: task.answer.length, ...this.#thought(frame) }',
         without: 'const usage = { ...frame.usage }',
+      },
+    ],
+  },
+  {
+    name: 'text behind which an answer goes on',
+    patches: [
+      {
+        file: 'coordinator/dispatch/going-on.ts',
+        guard: 'return answer.textBefore(tokens)',
+        without: "return ''",
+      },
+    ],
+  },
+  {
+    name: 'text up to the cut of a moved answer',
+    patches: [
+      {
+        file: ATTEMPT,
+        guard: 'const said = saidFor(task, this.#continues, task.answer.length)',
+        without: 'const said = saidFor(task, this.#continues, this.from)',
       },
     ],
   },
@@ -121,12 +149,35 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
-    name: 'local-only filter',
+    // each holds what the one before lets by: all of the coordinator's must be gone
+    name: 'gates of what is local-only',
     patches: [
       {
         file: FILTERS,
-        guard: "if (demand.localOnly && node.isCloud) return 'cloud, and the task is local-only'",
+        guard: "if (demand.localOnly) return 'cloud, and the task is local-only'",
         without: '',
+      },
+      {
+        file: 'coordinator/scheduler/schedule.ts',
+        guard: 'if (demand.localOnly || leave === undefined) return',
+        without: 'if (leave === undefined) return',
+      },
+      { file: LEAVE, guard: 'if (spec.localOnly) return undefined', without: '' },
+      {
+        file: LEAVE,
+        guard: 'if (reason === undefined || task.spec.localOnly || ',
+        without: 'if (reason === undefined || ',
+      },
+      { file: LEAVE, guard: 'task.spec.localOnly ? NONE : this.reasonsFor', without: 'this.reasonsFor' },
+      {
+        file: 'coordinator/dispatch/dispatcher.ts',
+        guard: 'if (localOnly || found.reason === undefined)',
+        without: 'if (found.reason === undefined)',
+      },
+      {
+        file: ATTEMPT,
+        guard: 'if (task.spec.localOnly || (leave === undefined && !isKnownThere))',
+        without: 'if (leave === undefined && !isKnownThere)',
       },
     ],
   },
@@ -135,7 +186,7 @@ export const MUTATIONS: readonly Mutation[] = [
     patches: [
       {
         file: 'coordinator/dispatch/budget.ts',
-        guard: 'if (!(amount >= 0 && amount <= this.left())) return undefined',
+        guard: 'if (!(amount >= 0 && amount <= this.left(tenant))) return undefined',
         without: '',
       },
       {
@@ -146,11 +197,21 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    name: 'limit of a tenant',
+    patches: [
+      {
+        file: 'coordinator/dispatch/budget.ts',
+        guard: 'Math.max(0, Math.min(ofAll, this.#leftOf(tenant)))',
+        without: 'Math.max(0, ofAll)',
+      },
+    ],
+  },
+  {
     name: 'the breaker never ejects everyone',
     patches: [
       {
         file: 'coordinator/scheduler/schedule.ts',
-        guard: 'for (const { node } of tripped) readmit(filtered, node, demand)',
+        guard: 'for (const { node } of tripped) readmit(filtered, node, demand, isAway)',
         without: 'filtered.rejected.push(...tripped)',
       },
     ],
@@ -233,6 +294,127 @@ export const MUTATIONS: readonly Mutation[] = [
         file: 'coordinator/residency/choice.ts',
         guard: "if (node.isCloud || node.price !== undefined) return 'rented'",
         without: '',
+      },
+    ],
+  },
+  {
+    name: 'fleet: a lease is durable before its machine is launched',
+    world: 'fleet',
+    patches: [
+      {
+        file: 'coordinator/cloud/leases.ts',
+        guard: 'await this.#store.recordLeases([event])',
+        without: 'this.#store.recordLeases([event]).catch(() => {})',
+      },
+    ],
+  },
+  {
+    name: 'fleet: no order without money',
+    world: 'fleet',
+    patches: [
+      {
+        file: ORCHESTRATOR,
+        guard: "if (!isPaid) throw new SkeinError('BUDGET_EXCEEDED', 'no money is left for a machine')",
+        without: '',
+      },
+    ],
+  },
+  {
+    name: 'fleet: machines are paid ahead',
+    world: 'fleet',
+    patches: [
+      {
+        file: RECONCILER,
+        guard: 'if (life.paidMs - ranMs >= paidAheadMs(aloneMinutes)) return undefined',
+        without: 'return undefined',
+      },
+      {
+        file: RECONCILER,
+        guard: "if (isRunningOut(lease, life, nowMs)) return 'what is paid for it is almost over'",
+        without: '',
+      },
+    ],
+  },
+  {
+    name: 'fleet: a machine for which no money is left goes',
+    world: 'fleet',
+    patches: [
+      {
+        file: ORCHESTRATOR,
+        guard: 'if (!isPaid) return void (life.isUnpaid = true)',
+        without: 'if (!isPaid) return void (life.paidMs += byMs)',
+      },
+    ],
+  },
+  {
+    name: 'fleet: a lease ends when lists have settled',
+    world: 'fleet',
+    patches: [
+      {
+        file: RECONCILER,
+        guard: 'return listed.askedMs > life.calledMs + settleMs',
+        without: 'return listed.askedMs >= 0',
+      },
+    ],
+  },
+  {
+    name: 'fleet: an answer that is lost may have launched',
+    world: 'fleet',
+    patches: [{ file: ORCHESTRATOR, guard: 'life.isUncertain = true', without: 'life.isUncertain = wasUncertain' }],
+  },
+  {
+    name: 'fleet: what has no lease is ended',
+    world: 'fleet',
+    patches: [
+      {
+        file: 'coordinator/cloud/orchestrator-lists.ts',
+        guard: 'if (!isLeased(machine.token) || !kept.has(machine.id))',
+        without: 'if (!kept.has(machine.id))',
+      },
+    ],
+  },
+  {
+    name: 'fleet: one launch at a time for a model',
+    world: 'fleet',
+    patches: [
+      {
+        file: FLEET,
+        guard: "if (isOrdering || machines.some(({ phase }) => phase === 'pending'))",
+        without: 'if (machines.length < 0)',
+      },
+    ],
+  },
+  {
+    name: 'fleet: the maximum of a pool',
+    world: 'fleet',
+    patches: [
+      {
+        file: FLEET,
+        guard: 'if (pool.isHeldOff || count >= settings.max) return undefined',
+        without: 'if (pool.isHeldOff) return undefined',
+      },
+    ],
+  },
+  {
+    name: 'fleet: a machine that nobody pays for is put out of the mesh',
+    world: 'fleet',
+    from: 7401,
+    patches: [
+      {
+        file: RECONCILER,
+        guard: 'const cutsOff = isStubborn && !life.isCutOff',
+        without: 'const cutsOff = isStubborn && !life.isCutOff && life.launches < 0',
+      },
+    ],
+  },
+  {
+    name: 'fleet: a machine whose time cannot be paid goes',
+    world: 'fleet',
+    patches: [
+      {
+        file: RECONCILER,
+        guard: 'return paidMs - ranMs < aloneMinutes * MINUTE_MS + END_MS / 2',
+        without: 'return paidMs - ranMs < -1e9',
       },
     ],
   },

@@ -9,6 +9,7 @@ import { BOAST, Liar } from './lies.ts'
 import type { Observation } from './record.ts'
 import type { NodePlan } from './scenario.ts'
 import { tapped, type TappedStream } from './tap.ts'
+import { textTwin } from './text-twin.ts'
 import { Choices, ProcessClock, type World } from './world.ts'
 import { SkeinError } from '../../mesh/protocol/index.ts'
 
@@ -173,7 +174,8 @@ export class NodeMachine {
   /** The echo engine at this machine's pace, which may crash. */
   #engines(): CreateEngine {
     return (kind, components) => {
-      const inner = createEngine(kind, { ...components, clock: slowed(components.clock, this.plan.slowness) })
+      const echo = createEngine(kind, { ...components, clock: slowed(components.clock, this.plan.slowness) })
+      const inner = this.plan.isByText ? textTwin(echo) : echo
       const crashed = new SkeinError('ENGINE_CRASHED', 'the engine process ended')
       const dying = new AbortController()
       this.#crashEngine = () => {

@@ -10,6 +10,8 @@ const HOOKS = new URL('./hooks.ts', import.meta.url).href
 const HANG_MS = 120_000
 
 export interface RunnerInit {
+  /** Which histories; those of the whole mesh when absent. */
+  readonly world?: 'fleet' | undefined
   /** The guard that is taken out. */
   readonly mutation?: string
   /** Called for each history; `true` ends the run. */
@@ -23,7 +25,7 @@ export async function runSeeds(seeds: Iterable<number>, init: RunnerInit): Promi
   const work = async (): Promise<void> => {
     let worker: ChildProcess | undefined
     for (let next = left.next(); !isOver && !next.done; next = left.next()) {
-      worker ??= await start(init.mutation)
+      worker ??= await start(init)
       const result = await ask(worker, next.value)
       if (result.violation?.invariant === 'process') worker = undefined
       if (init.onResult(result)) isOver = true
@@ -34,9 +36,9 @@ export async function runSeeds(seeds: Iterable<number>, init: RunnerInit): Promi
 }
 
 /** Code that does not even load says so once, instead of in every history. */
-function start(mutation: string | undefined): Promise<ChildProcess> {
+function start({ mutation, world }: RunnerInit): Promise<ChildProcess> {
   const { SKEIN_SIM_MUTATION: _, ...env } = process.env
-  const worker = fork(WORKER, [], {
+  const worker = fork(WORKER, world === undefined ? [] : [world], {
     execArgv: ['--import', HOOKS],
     env: mutation === undefined ? env : { ...env, SKEIN_SIM_MUTATION: mutation },
   })

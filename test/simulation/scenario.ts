@@ -14,6 +14,8 @@ export interface NodePlan {
   readonly joinsAtMs: number
   readonly isCloud: boolean
   readonly price?: Price
+  /** It continues by text. */
+  readonly isByText: boolean
   /** Its owner takes no orders for replicas. */
   readonly refusesOrders: boolean
   /** Empty for an honest node. */
@@ -80,6 +82,10 @@ export interface Scenario {
   /** From here on nothing fails any more. */
   readonly healAtMs: number
   readonly budgetMicros: number
+  /** Of tenants that have a limit of their own. */
+  readonly tenantMicros: Readonly<Record<string, number>>
+  /** What happens to tasks for which less is left. */
+  readonly atLimit: 'refuse' | 'wait'
   /** Least and greatest delay of a frame in ms. */
   readonly delayMs: readonly [number, number]
 }
@@ -113,6 +119,7 @@ export function scenarioOf(seed: number): Scenario {
   // not every kind of fault in every history: many of one kind meet what a mixture would cover up
   const kinds = FAULTS.filter(() => choices.chance(0.35))
   const residency = new Choices(seed, 'residency')
+  const money = new Choices(seed, 'money')
   const hasPeaks = residency.chance(0.4)
   const rest = hasPeaks ? `&rest=1&load=${residency.pick([50, 1000, 3000])}` : ''
   const models = ['a', 'b'].map(
@@ -123,9 +130,12 @@ export function scenarioOf(seed: number): Scenario {
   const nodes = Array.from({ length: choices.whole(1, 5) }, (_, i) => ({
     ...nodePlan(choices, i, models, activeMs),
     refusesOrders: residency.chance(0.3),
+    isByText: false,
     ...(isJoinStorm && { joinsAtMs: activeMs >> 1 }),
   }))
   const hasLiar = nodes.some((node) => node.lies.length > 0)
+  // behind a lie of any length an echo would not know its place
+  for (const [i, node] of nodes.entries()) node.isByText = node.isCloud && i % 2 === 1 && !hasLiar
   const count = choices.chance(0.15) ? choices.whole(20, 40) : choices.whole(2, 14)
   const faults = Array.from({ length: kinds.length === 0 ? 0 : choices.whole(0, 14) }, () =>
     plannedFault(choices, choices.pick(kinds), nodes.length, activeMs),
@@ -139,6 +149,8 @@ export function scenarioOf(seed: number): Scenario {
     faults: [...faults].sort((a, b) => a.atMs - b.atMs),
     healAtMs: activeMs + 2000,
     budgetMicros: choices.pick([0, 200, 600, 3000, 1_000_000]),
+    tenantMicros: money.chance(0.4) ? { 'key:a': money.pick([0, 100, 400, 2000]) } : {},
+    atLimit: money.pick(['refuse', 'wait']),
     delayMs: choices.pick([
       [0, 0],
       [0, 2],
@@ -153,7 +165,7 @@ function nodePlan(
   index: number,
   models: readonly string[],
   activeMs: number,
-): Omit<NodePlan, 'refusesOrders'> {
+): Omit<NodePlan, 'refusesOrders' | 'isByText'> {
   const isLiar = index > 0 && choices.chance(0.2)
   const isCloud = index > 0 && choices.chance(0.3)
   return {

@@ -10,19 +10,20 @@ import { keptSeeds } from './seeds.ts'
 const ROOT = new URL('../../', import.meta.url)
 const NEW_SEEDS = 40
 
-function replay(seed: number): string {
+function replay(seed: number, world?: 'fleet'): string {
   const file = fileURLToPath(new URL('./replay.ts', import.meta.url))
   const hooks = new URL('./hooks.ts', import.meta.url).href
-  return spawnSync(process.execPath, ['--import', hooks, file, String(seed)], {
+  return spawnSync(process.execPath, ['--import', hooks, file, String(seed), ...(world ? [world] : [])], {
     encoding: 'utf8',
     maxBuffer: 256 * 1024 * 1024,
   }).stdout
 }
 
-async function violationsOf(seeds: Iterable<number>, mutation?: string): Promise<string[]> {
+async function violationsOf(seeds: Iterable<number>, mutation?: string, world?: 'fleet'): Promise<string[]> {
   const violations: string[] = []
   await runSeeds(seeds, {
     ...(mutation !== undefined && { mutation }),
+    world,
     onResult: ({ seed, violation }) => {
       if (violation) violations.push(`seed ${seed}: ${violation.invariant} ${violation.message}`)
       return mutation !== undefined && violation !== undefined
@@ -32,6 +33,26 @@ async function violationsOf(seeds: Iterable<number>, mutation?: string): Promise
 }
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1)
+
+/** A history of a fleet is some hundredth of a second. */
+const FLEET_SEEDS = 40
+
+describe('the simulation of a fleet', () => {
+  it('is a function of its seed, to the last byte of what it prints', () => {
+    const transcript = replay(31, 'fleet')
+    expect(transcript.length).toBeGreaterThan(5000)
+    expect(replay(31, 'fleet')).toBe(transcript)
+  })
+
+  it('finds no violation', async () => {
+    expect(await violationsOf(range(FLEET_SEEDS), undefined, 'fleet')).toEqual([])
+  })
+
+  it('goes red without a guard', async () => {
+    const violations = await violationsOf(range(100), 'fleet: no order without money', 'fleet')
+    expect(violations[0]).toContain('F1')
+  })
+})
 
 describe('the simulation', () => {
   it('is a function of its seed, to the last byte of what it prints', () => {

@@ -90,11 +90,33 @@ function detail(event: ToldEvent): string {
       const what = event.state === 'passed' ? `pass ${event.pass}` : event.state
       return `${event.op} ${event.capability} for ${event.key}: ${what}${how}${why}`
     }
+    case 'device.rule':
+      return `${event.rule} for ${event.device} did nothing: ${event.outcome}${event.times > 1 ? `, ${event.times} times` : ''}`
     case 'device.claim':
       return `a ${event.class} at ${event.bridge} shows the code ${event.code}`
     case 'budget.spent':
-      return `${event.costMicros} micro-units; ${event.leftMicros} of ${event.limitMicros} are left for ${event.day}`
+      return `${event.costMicros} micro-units; ${event.leftMicros} of ${event.limitMicros} are left for ${event.period === 'day' ? event.day : event.day.slice(0, 7)}`
+    case 'budget.exhausted':
+      return `${event.neededMicros} micro-units were needed${forKey('by', event)}; ${event.leftMicros} of ${event.limitMicros} are left for the ${event.period} from ${event.from}`
+    case 'budget.set':
+      return `${event.by} has set the budget${forKey('of', event)}: ${termsText(event)}`
     case 'events.missed':
       return 'some events could not be told any more'
   }
+}
+
+const forKey = (word: string, { key }: { readonly key?: string }): string =>
+  key === undefined ? '' : ` ${word} ${key}`
+
+/** What the owner has set, as it holds now; nothing where that was taken away. */
+function termsText(
+  terms: Pick<Extract<ToldEvent, { type: 'budget.set' }>, 'dayMicros' | 'monthMicros' | 'atLimit'>,
+): string {
+  const { dayMicros, monthMicros, atLimit } = terms
+  const parts = [
+    ...(dayMicros === undefined ? [] : [`${dayMicros} micro-units a day`]),
+    ...(monthMicros === undefined ? [] : [`${monthMicros} micro-units a month`]),
+    ...(atLimit === undefined ? [] : [`${atLimit} at the limit`]),
+  ]
+  return parts.length === 0 ? 'none' : parts.join(', ')
 }

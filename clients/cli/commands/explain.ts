@@ -28,6 +28,13 @@ const REASONS: Readonly<Record<AttemptExplanation['reason'], string>> = {
   recovered: 'after a restart of the coordinator: begun again from what was recorded',
 }
 
+const LEAVES: Readonly<Record<NonNullable<AttemptExplanation['leave']>, string>> = {
+  'too-big': "no node of the owner's can do it",
+  deadline: "no node of the owner's could do it in time",
+  name: 'the client asked for the cloud',
+  lost: "no node of the owner's was left to go on with it",
+}
+
 const PARTS = ['waitMs', 'loadMs', 'prefillMs', 'decodeMs', 'linkMs', 'penaltyMs', 'totalMs'] as const
 const HEADING = [' ', 'NODE', 'WAIT', 'LOAD', 'PREFILL', 'DECODE', 'LINK', 'PENALTY', 'TOTAL ms']
 
@@ -50,9 +57,18 @@ function renderAttempt(attempt: AttemptExplanation): string {
   return [
     `attempt ${attempt.attempt} on ${node.name} (${route}), from token ${from}: ${end}${cause}`,
     `  ${REASONS[reason]}${choice(attempt)}`,
+    ...left(attempt),
     ...(attempt.candidates.length > 0 ? [indent(candidateTable(attempt))] : []),
     ...(attempt.predicted ? [`  ${comparison(attempt.predicted, attempt.observed)}`] : []),
   ].join('\n')
+}
+
+/** Why it left the owner's nodes, and what of it did. */
+function left({ leave, estimateMicros, redactions = 0 }: AttemptExplanation): string[] {
+  if (leave === undefined) return []
+  const cost = estimateMicros === undefined ? 'nothing is billed' : `estimated at ${(estimateMicros / 1e6).toFixed(6)}`
+  const taken = redactions === 0 ? '' : `; ${redactions} ${redactions === 1 ? 'match was' : 'matches were'} taken out`
+  return [`  to the cloud (${leave}): ${LEAVES[leave]}; ${cost}${taken}`]
 }
 
 /** How far ahead the chosen node was predicted to be. */

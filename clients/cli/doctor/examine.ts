@@ -18,6 +18,7 @@ import {
   checkTimeZone,
 } from './machine-checks.ts'
 import type { MembershipFacts } from './membership-facts.ts'
+import { checkCloud } from './cloud-check.ts'
 import { checkCertificate, checkCoordinator, type CoordinatorFacts } from './mesh-checks.ts'
 import { checkFit, checkModels } from './model-checks.ts'
 import { checkAddress, checkDials, checkMdns, hostPortOf, type Dial, type TryListen } from './network-checks.ts'
@@ -64,6 +65,7 @@ export function examine(around: Surroundings): Promise<Finding[]> {
     { name: 'settings', withinMs: QUICK_MS, run: async () => checkSettings(machine, around.variables) },
     { name: 'data directory', withinMs: QUICK_MS, run: () => checkDataDirectory(machine, dataDir) },
     one('policy', () => checkPolicy(dataDir, machine.clock)),
+    one('cloud', () => checkCloud(dataDir, process.env)),
     one('disk', () => checkDisk(machine, dataDir)),
     one('memory', () => checkMemory(machine)),
     one('open files', () => checkOpenFiles(machine)),

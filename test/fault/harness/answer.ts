@@ -10,6 +10,8 @@ export interface Question {
   readonly maxTokens: number
   readonly temperature?: number
   readonly seed?: number
+  /** Beside OpenAI's: where it may go, and how long. */
+  readonly skein?: { readonly local_only?: boolean; readonly deadline_ms?: number }
   /** `Idempotency-Key`: the answer may be resumed, and its events bear ids. */
   readonly key?: string
   /** `Last-Event-ID`: what comes behind this many tokens alone. */

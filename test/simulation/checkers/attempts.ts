@@ -6,12 +6,13 @@ import {
   unpackTokenIds,
   type AnyFrame,
   type Frame,
+  type Price,
   type TaskId,
 } from '../../../mesh/protocol/index.ts'
 import type { TaskSpec } from '../../../coordinator/ledger/index.ts'
 import { UNLAWFUL } from '../lies.ts'
 import type { Observation } from '../record.ts'
-import type { NodePlan } from '../scenario.ts'
+import type { NodePlan, Scenario } from '../scenario.ts'
 import { Table, type Checker, type Fail } from './checker.ts'
 
 type Seen<T extends Observation['type']> = Extract<Observation, { type: T }>
@@ -131,37 +132,62 @@ export function localityChecker(fail: Fail, nodes: readonly NodePlan[]): Checker
   }
 }
 
-/** Money: what paid nodes have done never costs more than the budget. Counted low: only what the coordinator asked or got. */
-export function moneyChecker(fail: Fail, nodes: readonly NodePlan[], budgetMicros: number): Checker {
+/**
+ * Money: what nodes with a price have done never costs more than a budget, in all and of a tenant. Counted low: only what the
+ * coordinator asked or got, and a token that a node holds and sends again once.
+ */
+export function moneyChecker(
+  fail: Fail,
+  nodes: readonly NodePlan[],
+  { budgetMicros, tenantMicros }: Pick<Scenario, 'budgetMicros' | 'tenantMicros'>,
+): Checker {
+  const specs = new Specs()
   const prices = new Map(nodes.flatMap((node) => (node.price ? [[node.name, node.price] as const] : [])))
-  const streams = new Map<number, { readonly node: string; readonly input: number; isAccepted: boolean }>()
-  let spent = 0
-  const spend = (amount: number): void => {
-    spent += amount
-    if (spent > budgetMicros) fail(`${spent} micro-units are spent of ${budgetMicros}`)
+  /** By fencing token: one that is attached to another counts on from where that was. */
+  const counted = new Table<string, { toIndex: number }>(() => ({ toIndex: 0 }))
+  const streams = new Map<number, { taskId: TaskId; input: number; isAccepted: boolean; at: { toIndex: number } }>()
+  const spent = new Table<string, number>(() => 0)
+  const spend = (taskId: TaskId, amount: number): void => {
+    const tenant = specs.get(taskId)?.tenant ?? ''
+    for (const [who, limit] of [
+      ['all', budgetMicros],
+      [tenant, tenantMicros[tenant] ?? Number.POSITIVE_INFINITY],
+    ] as const) {
+      spent.set(who, spent.of(who) + amount)
+      if (spent.of(who) > limit) fail(`${spent.of(who)} micro-units are spent of ${limit} (${who})`)
+    }
+  }
+  const onFrame = ({ stream: number, frame: any }: Seen<'sent'> | Seen<'got'>, price: Price): void => {
+    const frame = any as Frame
+    const stream = streams.get(number)
+    if (frame.type === 'attempt.start' && frame.prompt.kind === 'text') {
+      const at = counted.of(`${frame.taskId} ${frame.fence}`)
+      at.toIndex = frame.generated.length / 4
+      const input = frame.prompt.text.split(' ').length + at.toIndex
+      streams.set(number, { taskId: frame.taskId, input, isAccepted: false, at })
+    } else if (frame.type === 'attempt.attach') {
+      const at = counted.of(`${frame.taskId} ${frame.heldFence}`)
+      counted.set(`${frame.taskId} ${frame.fence}`, at)
+      streams.set(number, { taskId: frame.taskId, input: 0, isAccepted: false, at })
+    } else if (frame.type === 'attempt.cancel') streams.delete(number)
+    else if (stream === undefined) return
+    else if (frame.type === 'attempt.accepted' && !stream.isAccepted) {
+      stream.isAccepted = true
+      spend(stream.taskId, stream.input * price.inputPerMillion)
+    } else if (frame.type === 'attempt.tokens' && stream.isAccepted && !frame.text.includes(UNLAWFUL)) {
+      const toIndex = frame.index + (unpackTokenIds(frame.ids)?.length ?? 0)
+      const fresh = Math.max(0, toIndex - Math.max(stream.at.toIndex, frame.index))
+      stream.at.toIndex = Math.max(stream.at.toIndex, toIndex)
+      spend(stream.taskId, fresh * price.outputPerMillion)
+    }
   }
   return {
     on: (seen) => {
+      specs.on(seen)
       if (seen.type === 'stream over') streams.delete(seen.stream)
       if (seen.type !== 'sent' && seen.type !== 'got') return
       const price = prices.get(seen.node)
-      if (price === undefined) return
-      const frame = seen.frame as Frame
-      if (frame.type === 'attempt.start' && frame.prompt.kind === 'text') {
-        const input = frame.prompt.text.split(' ').length + frame.generated.length / 4
-        streams.set(seen.stream, { node: seen.node, input, isAccepted: false })
-      } else if (frame.type === 'attempt.accepted') {
-        const stream = streams.get(seen.stream)
-        if (!stream || stream.isAccepted) return
-        stream.isAccepted = true
-        spend(stream.input * price.inputPerMillion)
-      } else if (frame.type === 'attempt.cancel') streams.delete(seen.stream)
-      else if (
-        frame.type === 'attempt.tokens' &&
-        streams.get(seen.stream)?.isAccepted &&
-        !frame.text.includes(UNLAWFUL)
-      )
-        spend((unpackTokenIds(frame.ids)?.length ?? 0) * price.outputPerMillion)
+      if (price !== undefined) onFrame(seen, price)
     },
   }
 }

@@ -19,7 +19,7 @@ export const INVARIANTS = ['I1', 'I2', 'I3', 'I4', 'I5', 'I6', 'I7', 'I8', 'I9',
 export type Invariant = (typeof INVARIANTS)[number]
 
 export function createCheckers(
-  { nodes, budgetMicros }: Pick<Scenario, 'nodes' | 'budgetMicros'>,
+  { nodes, ...money }: Pick<Scenario, 'nodes' | 'budgetMicros' | 'tenantMicros'>,
   failAs: (invariant: Invariant) => Fail,
   nowMs: () => number,
 ): Checker[] {
@@ -32,7 +32,7 @@ export function createCheckers(
     patienceChecker(failAs('I4'), nowMs),
     resultChecker(failAs('I5'), nowMs),
     localityChecker(failAs('I6'), nodes),
-    moneyChecker(failAs('I7'), nodes, budgetMicros),
+    moneyChecker(failAs('I7'), nodes, money),
     boundChecker(failAs('I8')),
     lifeChecker(failAs('I9')),
     usageChecker(failAs('I10')),

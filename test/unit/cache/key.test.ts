@@ -93,6 +93,7 @@ describe('answerKey', () => {
         const others: Asked[] = [
           { ...a, tenant: `${a.tenant}+` },
           { ...a, localOnly: !a.localOnly },
+          { ...a, route: 'cloud' },
           { ...a, digest: a.digest === DIGEST ? OTHER_DIGEST : DIGEST },
           { ...a, stop: [...a.stop, 'x'] },
           { ...a, maxTokens: a.maxTokens + 1 },

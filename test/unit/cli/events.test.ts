@@ -28,6 +28,8 @@ describe('a line', () => {
       'node.lost | desk (12D3KooWDesk)',
       'replica.sent | desk: sha256:0123456789ab, it is asked for',
       'budget.spent | 12 micro-units; 88 of 100 are left for 2026-11-22',
+      'budget.exhausted | 7 micro-units were needed by key:a; 2 of 100 are left for the month from 2026-11-01',
+      'budget.set | local has set the budget of key:a: 100 micro-units a day, wait at the limit',
     ])
   })
 

@@ -121,7 +121,7 @@ describe('a limit of a request', () => {
     setUp()
     harness.node('priced', RATE, [answers], { price: PRICE })
     const { clock, directory } = harness
-    const budget = new Budget({ clock }, LEFT_MAX)
+    const budget = new Budget({ clock }, { dayMicros: LEFT_MAX })
     const planner = new Planner({ clock, directory, budget, random: new SeededRandom(1) })
     const task = harness.task({ costMicrosMax: 700 })
     const planned = (): Plan => {

@@ -5,6 +5,7 @@ import { Directory } from '../../../coordinator/directory/index.ts'
 import {
   Budget,
   Dispatcher,
+  type CloudRules,
   type Costs,
   type Task,
   type TaskEvent,
@@ -27,6 +28,7 @@ import {
   type Frame,
   type ModelCapability,
   type Price,
+  type Tier,
 } from '../../../mesh/protocol/index.ts'
 import { ManualClock, SeededRandom, silentLogger, type Logger } from '../../../mesh/runtime/index.ts'
 import { capability, DIGEST } from './snapshots.ts'
@@ -90,6 +92,7 @@ export interface DispatchHarnessInit {
   /** What may be spent a day. */
   readonly budgetMicros?: number
   readonly log?: Logger
+  readonly cloudRules?: () => CloudRules
 }
 
 export class DispatchHarness {
@@ -109,18 +112,19 @@ export class DispatchHarness {
   /** Names of the nodes that they came to. */
   readonly asked: string[] = []
   #tasks = 0
+  readonly #started: Promise<void>
 
   constructor(init: DispatchHarnessInit = {}) {
     this.#init = init
     this.dispatcher = this.#dispatcher()
-    void this.dispatcher.start()
+    this.#started = this.dispatcher.start()
   }
 
   #dispatcher(): Dispatcher {
     const { clock, directory, ledger } = this
-    const { budgetMicros, log = silentLogger, costs } = this.#init
-    const budget = new Budget({ clock }, budgetMicros)
-    const components = { clock, random: this.#random, log, transport: this.#self, directory, costs }
+    const { budgetMicros, log = silentLogger, costs, cloudRules } = this.#init
+    const budget = new Budget({ clock }, budgetMicros === undefined ? {} : { dayMicros: budgetMicros })
+    const components = { clock, random: this.#random, log, transport: this.#self, directory, costs, cloudRules }
     const onUsed = (tenant: string, tokens: number): void => void this.used.push([tenant, tokens])
     const onEvent = (event: MeshEvent): void => this.observers.tell(event)
     return new Dispatcher({ ...components, ledger, budget, onUsed, onEvent })
@@ -164,6 +168,7 @@ export class DispatchHarness {
       readonly model?: Partial<ModelCapability>
       readonly access?: Access
       readonly price?: Price
+      readonly tier?: Tier
     } = {},
   ): MemoryPeerTransport {
     const transport = this.#network.join(name)
@@ -184,7 +189,7 @@ export class DispatchHarness {
     transport: MemoryPeerTransport,
     rate: number,
     model: Partial<ModelCapability> = {},
-    { access, price }: { readonly access?: Access; readonly price?: Price } = {},
+    { access, price, tier = 'edge' }: { readonly access?: Access; readonly price?: Price; readonly tier?: Tier } = {},
   ): number {
     const { clock, directory } = this
     const { peerId, certificate } = transport.self
@@ -200,7 +205,7 @@ export class DispatchHarness {
       hardware: { cpu: { model: 'x', architecture: 'x64', threads: 1 }, memoryBytes: 1, gpus: [], platform: 'linux' },
       models: [capability({ slots: 1, speed, ...model })],
       power: 'mains',
-      tier: 'edge',
+      tier,
       labels: {},
       addresses: [],
       ...(access && { access }),
@@ -232,6 +237,8 @@ export class DispatchHarness {
 
   /** Admits and runs a task. */
   async submit(task: Task = this.task()): Promise<TaskRun> {
+    // what it finds open at its start is of an earlier life
+    await this.#started
     const admitted = this.ledger.admit({ type: 'task.admitted', atMs: this.clock.wallMs(), spec: task.spec })
     await this.until(() => this.clock.pendingTimers > 0)
     void this.clock.advance(2)

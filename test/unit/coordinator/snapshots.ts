@@ -2,12 +2,14 @@
 import {
   asModelDigest,
   asPeerId,
+  CLOUD_REASONS,
   type ModelCapability,
   type ModelDigest,
   type ModelSpeed,
 } from '../../../mesh/protocol/index.ts'
 import {
   NO_PREFIX,
+  type LeaveDemand,
   type ModelSnapshot,
   type NodeSnapshot,
   type TaskDemand,
@@ -71,6 +73,17 @@ export const node = (name: string, init: Partial<NodeSnapshot> = {}): NodeSnapsh
 
 export const withModel = (snapshot: ModelSnapshot): Pick<NodeSnapshot, 'models'> => ({
   models: new Map([[snapshot.capability.digest, snapshot]]),
+})
+
+/** Everything may leave, and there is no reason yet. */
+export const leave = (init: Partial<LeaveDemand> = {}): LeaveDemand => ({
+  reasons: new Set(CLOUD_REASONS),
+  isNamed: false,
+  hasBegun: false,
+  leftMs: 60_000,
+  waitLeftMs: 60_000,
+  aheadMs: 0,
+  ...init,
 })
 
 export const demand = (init: Partial<TaskDemand> = {}): TaskDemand => ({

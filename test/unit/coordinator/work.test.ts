@@ -1,5 +1,5 @@
 /** Work through the coordinator, against nodes that play scripts: places, retries, order, bounds, and nodes that lie. */
-import { beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { WorkAnswer, WorkRequest } from '../../../coordinator/admission/index.ts'
 import {
   asRequestId,
@@ -13,6 +13,9 @@ import {
   type WorkStart,
 } from '../../../mesh/protocol/index.ts'
 import type { FrameChannel } from '../../../mesh/network/index.ts'
+import { Leaving } from '../../../coordinator/dispatch/leave.ts'
+import { WorkPlanner } from '../../../coordinator/dispatch/work-planner.ts'
+import type { Plan } from '../../../coordinator/scheduler/index.ts'
 import { DispatchHarness } from './dispatch.harness.ts'
 import { OTHER_DIGEST } from './snapshots.ts'
 
@@ -55,6 +58,7 @@ describe('work', () => {
     starts = []
     asked = []
   })
+  afterEach(() => vi.restoreAllMocks())
 
   /** A node that plays its scripts in turn, the last one again and again. */
   function node(name: string, scripts: readonly Script[], model: Partial<ModelCapability> = {}) {
@@ -278,10 +282,32 @@ describe('work', () => {
     announce('rented', { tier: 'cloud' })
     await expect(ask({ localOnly: true })).rejects.toMatchObject({ code: 'LOCAL_ONLY' })
     expect((await ask()).route).toBe('cloud')
+    expect(starts.map(({ leave }) => leave)).toEqual([{ reason: 'too-big' }])
+    await expect(ask({ localOnly: true, route: 'cloud' })).rejects.toMatchObject({ code: 'CLOUD_NOT_ALLOWED' })
+    expect(starts).toHaveLength(1)
     asked = []
     announce('dear', { price: { inputPerMillion: 1, outputPerMillion: 1 } })
     await ask(embed(300))
     expect(new Set(asked)).toEqual(new Set(['rented']))
+  })
+
+  it.each([
+    ['at admission', 0, /is not to leave/],
+    ['by the commit, when admission has let it in', 1, /did not end|no slot/],
+    ['before anything is sent, when it was committed', 2, /nothing lets the work leave/],
+  ])('that is local-only is stopped %s', async (_, broken, message) => {
+    harness.node('rented', 100, [], { model: MODEL, tier: 'cloud' })
+    node('home', [works])
+    const found = (isCloud: boolean): Plan => {
+      const place = harness.directory.snapshot().nodes.find((each) => each.isCloud === isCloud)!
+      const prediction = { waitMs: 0, loadMs: 0, prefillMs: 0, decodeMs: 0, linkMs: 0, penaltyMs: 0, totalMs: 0 }
+      return { kind: 'plan', node: place, prediction, explain: [], ...(isCloud && { reason: 'name' as const }) }
+    }
+    const plan = vi.spyOn(WorkPlanner.prototype, 'plan').mockImplementation(() => found(true))
+    if (broken > 0) plan.mockImplementationOnce(() => found(false))
+    if (broken > 1) vi.spyOn(Leaving.prototype, 'mayWork').mockReturnValue(true)
+    await expect(ask({ localOnly: true, deadlineMs: 3000 })).rejects.toThrow(message)
+    expect(starts).toEqual([])
   })
 
   it('a model is refused for what it cannot do, and those that can are named', async () => {

@@ -83,7 +83,7 @@ describe('a model that is known by its server alone', () => {
       })
       // of its own text nothing is left to go on behind
       const generated = answer.ids.slice(0, 3)
-      expect(await codeOf(ask(engine, { generated }))).toBe('ENGINE_FAILED')
+      expect(await codeOf(ask(engine, { generated }))).toBe('NOT_CONTINUABLE')
     },
   )
 
@@ -181,7 +181,7 @@ describe('a model that is known by its server alone', () => {
       truncate: false,
       options: { num_ctx: 77, num_predict: 40, stop: [] },
     })
-    expect(await codeOf(ask(engine, { generated: answer.ids }))).toBe('ENGINE_FAILED')
+    expect(await codeOf(ask(engine, { generated: answer.ids }))).toBe('NOT_CONTINUABLE')
     const text = ask(engine, { prompt: { kind: 'text', text: 'a' }, generated: answer.ids })
     expect(await codeOf(text), 'it was unloaded, not done').toBe('ENGINE_CRASHED')
     expect(server.asked.at(-1)!.body).toMatchObject({ raw: true, prompt: 'aone two' })

@@ -6,6 +6,7 @@ import { Devices, MemoryDeviceStore } from '../../../coordinator/devices/index.t
 import {
   createGateway,
   type GatewayInit,
+  type LeaseDesk,
   type ModelAdministration,
   type RequestTraces,
 } from '../../../coordinator/gateway/index.ts'
@@ -30,10 +31,11 @@ export type HarnessInit = Partial<GatewayInit> & {
   readonly apiKey?: string
   readonly traces?: RequestTraces
   readonly models?: ModelAdministration
+  readonly leases?: LeaseDesk
 }
 
 export function createHarness(
-  { apiKey, traces, models, ...rest }: HarnessInit = {},
+  { apiKey, traces, models, leases, ...rest }: HarnessInit = {},
   log: Logger = silentLogger,
 ): Harness {
   const twin = new MeshServiceTwin()
@@ -55,6 +57,7 @@ export function createHarness(
       devices,
       ...(traces && { traces }),
       ...(models && { models }),
+      ...(leases && { leases }),
     },
     { host: '127.0.0.1', port: 0, ...rest },
   ) as HttpGateway

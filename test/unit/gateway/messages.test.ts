@@ -312,6 +312,7 @@ describe('errors', () => {
       503: 'overloaded_error',
       504: 'timeout_error',
       507: 'api_error',
+      508: 'api_error',
     })
   })
 

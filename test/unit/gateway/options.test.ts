@@ -48,6 +48,24 @@ describe('priority, deadline and place', () => {
     expect(h.twin.calls[0]!.request).toMatchObject(WISH)
   })
 
+  it('asks for the cloud in the body, in a header, or behind the name of the model', async () => {
+    await chat({ skein: { route: 'cloud' } })
+    await chat({}, { 'x-skein-route': 'cloud' })
+    await chat({ model: 'tiny@cloud' })
+    await h.post('/v1/embeddings', { model: 'tiny@cloud', input: 'x' })
+    for (const request of [...h.twin.calls.map((call) => call.request), ...h.twin.works])
+      expect(request).toMatchObject({ route: 'cloud', model: 'tiny' })
+    expect(h.twin.calls).toHaveLength(3)
+  })
+
+  it('says how many meshes it has left, each for the next, and no more than may be', async () => {
+    for (const hops of ['0', '1', '3']) expect((await chat({}, { 'x-skein-hops': hops })).statusCode).toBe(200)
+    expect(h.twin.calls.map(({ request }) => request.hops)).toEqual([undefined, 1, 3])
+    const circle = await chat({}, { 'x-skein-hops': '4' })
+    expect([circle.statusCode, circle.json<{ error: object }>().error]).toMatchObject([508, { code: 'hops_exceeded' }])
+    expect((await chat({}, { 'x-skein-hops': 'many' })).statusCode).toBe(400)
+  })
+
   it.each<[string, object, Record<string, string>]>([
     ['skein.priority', BODY, { 'x-skein-priority': 'default' }],
     ['skein.deadline_ms', BODY, { 'x-skein-deadline-ms': '4999' }],
@@ -56,6 +74,8 @@ describe('priority, deadline and place', () => {
     ['skein.priority', { skein: { priority: 'urgent' } }, {}],
     ['skein.deadline_ms', { skein: { deadline_ms: 0 } }, {}],
     ['skein', { skein: { localonly: true } }, {}],
+    ['skein.route', { skein: { route: 'mesh' } }, {}],
+    ['x-skein-route', {}, { 'x-skein-route': 'local' }],
     ['x-skein-priority', {}, { 'x-skein-priority': 'urgent' }],
     ['x-skein-deadline-ms', {}, { 'x-skein-deadline-ms': '0' }],
     ['x-skein-deadline-ms', {}, { 'x-skein-deadline-ms': '1e3' }],

@@ -43,6 +43,24 @@ describe('previous_response_id', () => {
     ])
   })
 
+  it('that was local-only keeps what goes on from it, or names one of its items, local-only', async () => {
+    const local = await idOf({ skein: { local_only: true } })
+    const second = await idOf({ input: 'and?', previous_response_id: local, skein: { local_only: false } })
+    expect(h.twin.calls.at(-1)!.request.localOnly).toBe(true)
+    await idOf({ input: 'so?', previous_response_id: second })
+    expect(h.twin.calls.at(-1)!.request.localOnly).toBe(true)
+    const [item] = (await itemsOf(local)).data
+    await create({
+      input: [
+        { type: 'item_reference', id: item.id },
+        { role: 'user', content: 'so?' },
+      ],
+    })
+    expect(h.twin.calls.at(-1)!.request.localOnly).toBe(true)
+    await idOf({ input: 'and?', previous_response_id: await idOf() })
+    expect(h.twin.calls.at(-1)!.request).not.toHaveProperty('localOnly')
+  })
+
   it('goes on behind a call with its result, and behind a thought', async () => {
     h.twin.thought = { open: '<think>', close: '</think>', isOpen: false }
     h.twin.script = says('<think>why</think>', 'Let me.\n', CALL)

@@ -18,6 +18,10 @@ const DEVICES = {
     dropped: 3,
     calls: new Map([['write done', 4]]),
     ruleCalls: { done: 2 },
+    ruleOutcomes: {
+      ...{ cooldown: 1, per_hour: 0, busy: 0, not_permitted: 0, declined: 0 },
+      ...{ not_asked: 0, forbidden: 0, not_acted: 0, not_recorded: 0 },
+    },
     waiting: 1,
     tasks: 2,
   }),

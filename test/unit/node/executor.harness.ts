@@ -36,7 +36,7 @@ class Setup {
     return this.engines.at(-1)!
   }
 
-  async start(autoLoad: boolean): Promise<void> {
+  async start(autoLoad: boolean, isCloud: boolean): Promise<void> {
     const { clock } = this
     this.host = new ModelHost(
       {
@@ -65,6 +65,7 @@ class Setup {
       host: (digest) => (digest === this.host.file.digest ? this.host : undefined),
       onLoad: () => this.loads++,
       onHeld: () => this.heldChanges++,
+      isCloud,
     })
     this.executor.start()
     this.host.start()
@@ -90,9 +91,9 @@ class Setup {
   }
 }
 
-async function setup(autoLoad = true): Promise<Setup> {
+async function setup(autoLoad = true, isCloud = false): Promise<Setup> {
   const made = new Setup()
-  await made.start(autoLoad)
+  await made.start(autoLoad, isCloud)
   return made
 }
 
@@ -125,8 +126,8 @@ export const failure = async (channel: Channel): Promise<string> => {
 }
 
 /** A setup, taken apart: `engine()` is the newest engine. */
-export async function bound(autoLoad = true) {
-  const made = await setup(autoLoad)
+export async function bound(autoLoad = true, isCloud = false) {
+  const made = await setup(autoLoad, isCloud)
   const { clock, network, coordinator, node, host, executor, engines } = made
   return {
     clock,

@@ -262,4 +262,20 @@ describe('ModelHost', () => {
     host.start()
     await expect(host.ready(never)).resolves.toBeInstanceOf(ScriptedEngine)
   })
+
+  it('reports the load of a server that tells it: others take its slots, and one that is full has none', async () => {
+    const engine = new ScriptedEngine()
+    const { host } = await setup(() => engine)
+    host.start()
+    await until('it is resident', () => host.isResident)
+    expect(host.load).toEqual({ digest: host.file.digest, running: 0, prefillTokensPending: 0 })
+    engine.server = { others: 1, isFull: false, waiting: 0, kvUse: 0.25 }
+    expect(host.load).toMatchObject({ running: 1, waiting: 0, kvUse: 0.25 })
+    engine.server = { others: 40, isFull: false, waiting: 0 }
+    expect(host.load.running, 'no more than it has').toBe(2)
+    engine.server = { others: 0, isFull: true, waiting: 3 }
+    expect(host.load).toMatchObject({ running: 2, waiting: 3 })
+    // what it reports is not what it may run: the coordinator may know better
+    expect(host.acquire()).toBeDefined()
+  })
 })

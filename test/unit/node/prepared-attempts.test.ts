@@ -46,6 +46,24 @@ describe('an attempt that is held back', () => {
     expect(made.host.running).toBe(0)
   })
 
+  it('is given the text that was said, at its beginning and when it is committed', async () => {
+    const made = await bound()
+    const given = { hold: true, generated: packTokenIds([2 ** 31]), said: 'the ', maxTokens: 10 }
+    const channel = await made.attempt(given)
+    await until('the engine runs it', () => made.engine().attempts.length === 1)
+    const run = made.engine().attempts[0]!
+    expect(run.request.said).toBe('the ')
+    expect((await channel.receive())?.type).toBe('attempt.accepted')
+    run.prepared()
+    expect((await channel.receive())?.type).toBe('attempt.prepared')
+    const generated = packTokenIds([2 ** 31 + 1])
+    await channel.send({ type: 'attempt.commit', fence: 1, generated, said: 'the geese ' })
+    await until('the engine was told', () => run.committed !== undefined)
+    expect([run.committed, run.saidAtCommit]).toEqual([[2 ** 31 + 1], 'the geese '])
+    run.tokens([12], 'fly')
+    expect(await channel.receive()).toMatchObject({ type: 'attempt.tokens', index: 2 })
+  })
+
   it('commits without a token made elsewhere', async () => {
     const made = await bound()
     const [channel, run] = await prepared(made)

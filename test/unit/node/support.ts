@@ -1,13 +1,15 @@
 /** What the node's unit tests share: throw-away folders, waiting for conditions, and an engine that obeys the test. */
 import { asModelDigest, SkeinError, type ModelDigest, type TokenLogprob } from '../../../mesh/protocol/index.ts'
 import { PushQueue, type ManualClock } from '../../../mesh/runtime/index.ts'
-import type {
-  Engine,
-  EngineStats,
-  GenerationEvent,
-  GenerationRequest,
-  LoadedModel,
-  LoadRequest,
+import {
+  tailOf,
+  type Engine,
+  type EngineStats,
+  type GenerationEvent,
+  type GenerationRequest,
+  type LoadedModel,
+  type LoadRequest,
+  type Tail,
 } from '../../../node/engines/index.ts'
 import type { ModelFile } from '../../../node/models/index.ts'
 
@@ -55,12 +57,15 @@ export class ScriptedRun {
 
   /** Of a held attempt: what came with the commit. */
   committed: readonly number[] | undefined
+  saidAtCommit: string | undefined
 
   constructor(request: GenerationRequest) {
     this.request = request
     this.#index = request.generated.length
-    const commit = (ids: readonly number[]): void => {
+    const commit = (tail: Tail): void => {
+      const { ids, said } = tailOf(tail)
       this.committed = ids
+      this.saidAtCommit = said
       this.#index += ids.length
     }
     request.hold?.then(commit, () => {})
@@ -96,6 +101,7 @@ export class ScriptedEngine implements Engine {
   isUnloaded = false
   loadError: SkeinError | undefined
   prefillTokensPending = 0
+  server: EngineStats['server']
   onProgress: (share: number) => void = () => {}
 
   constructor(autoLoad = true) {
@@ -148,7 +154,8 @@ export class ScriptedEngine implements Engine {
   }
 
   stats(): EngineStats {
-    return { running: this.runs.length, prefillTokensPending: this.prefillTokensPending, memoryBytes: 0 }
+    const { prefillTokensPending, server } = this
+    return { running: this.runs.length, prefillTokensPending, memoryBytes: 0, ...(server && { server }) }
   }
 
   async unload(): Promise<void> {
