@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import OpenAI from 'openai'
 import { afterEach, describe, expect, it } from 'vitest'
-import { Skein } from '../../clients/sdk/index.ts'
+import { Skein, type ChatAnswer, type ChatPart } from '../../clients/sdk/index.ts'
 import { ensureModel } from '../fixtures/models/index.ts'
 import { eventually } from '../fixtures/skein-process.ts'
 import { echoed } from './harness/answer.ts'
@@ -56,6 +56,19 @@ async function followedText(skein: Skein, id: string): Promise<string> {
   return text
 }
 
+function readWhole(parts: AsyncIterable<ChatPart>): { begun: Promise<void>; answer: Promise<ChatAnswer> } {
+  const begun = Promise.withResolvers<void>()
+  const answer = Promise.withResolvers<ChatAnswer>()
+  const read = async (): Promise<void> => {
+    for await (const part of parts) {
+      if (part.type === 'text') begun.resolve()
+      if (part.type === 'end') answer.resolve(part.answer)
+    }
+  }
+  read().catch((error: unknown) => answer.reject(error))
+  return { begun: begun.promise, answer: answer.promise }
+}
+
 describe('the coordinator is killed while answers run', () => {
   it('gives clients that resume the rest exactly once, and completes what runs in the background', async () => {
     const client = await start()
@@ -75,11 +88,10 @@ describe('the coordinator is killed while answers run', () => {
     // a program of the SDK's: it sees nothing of all this
     const skein = new Skein({ url: mesh.http })
     const messages = [{ role: 'user', content: 'sdk goose flies on' }] as const
-    const [whole, kept] = await Promise.all([
-      Promise.resolve({ answer: skein.chat({ model: 'paced', messages, maxTokens: TOKENS, allowTruncated: true }) }),
-      skein.responses.begin({ model: 'paced', input: 'kept goose flies on', maxOutputTokens: TOKENS }),
-    ])
+    const whole = readWhole(skein.chatStream({ model: 'paced', messages, maxTokens: TOKENS, allowTruncated: true }))
+    const kept = await skein.responses.begin({ model: 'paced', input: 'kept goose flies on', maxOutputTokens: TOKENS })
     const followed = followedText(skein, kept.id)
+    await whole.begun
     await allBegun(chats)
     await begun(readers)
 
