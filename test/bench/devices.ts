@@ -87,7 +87,14 @@ const row = (...cells: readonly (string | number)[]): void => print(`| ${cells.j
 
 function latencies(name: string, figures: readonly number[], sent: number): void {
   const lost = sent - figures.length
-  row(name, ms(median(figures)), ms(percentile(figures, 0.99)), ms(Math.max(...figures)), sent, lost)
+  row(
+    name,
+    ms(median(figures)),
+    ms(percentile(figures, 0.99)),
+    ms(figures.reduce((most, each) => Math.max(most, each), 0)),
+    sent,
+    lost,
+  )
 }
 
 /** What the coordinator recorded of what was acknowledged. */
