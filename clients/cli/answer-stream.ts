@@ -9,6 +9,8 @@ export interface GenerateListener {
   thought?(text: string): void
   /** Progress, such as `queued 2`. */
   status(text: string): void
+  /** Who goes on from here; first who begins. */
+  node?(name: string): void
 }
 
 export interface GenerateResult {
@@ -103,6 +105,7 @@ export class AnswerReading {
     if (node === undefined || node === this.#node) return
     if (this.#node !== undefined) this.#listener.status(`moved to ${node}`)
     this.#node = node
+    this.#listener.node?.(node)
   }
 
   /** The failure that the chunk tells of. */

@@ -8,7 +8,9 @@ import { registerBridge } from './commands/bridge.ts'
 import { registerCache } from './commands/cache.ts'
 import { registerChat } from './commands/chat.ts'
 import { registerCloud } from './commands/cloud.ts'
+import { registerCompletion } from './commands/completion.ts'
 import { registerConfig } from './commands/config.ts'
+import { registerDemo } from './commands/demo.ts'
 import { registerDevices } from './commands/devices.ts'
 import { registerDirectives } from './commands/directives.ts'
 import { registerDoctor } from './commands/doctor.ts'
@@ -56,6 +58,7 @@ export function createProgram(): Command {
   registerCache(program)
   registerJoin(program)
   registerRun(program)
+  registerDemo(program)
   registerChat(program)
   registerNodes(program)
   registerModels(program)
@@ -75,6 +78,7 @@ export function createProgram(): Command {
   registerService(program)
   registerBackup(program)
   registerRestore(program)
+  registerCompletion(program)
   // Commands take over what the program was told before they were made; these were made before exitOverride reached them.
   for (const command of program.commands) command.exitOverride().showHelpAfterError('(--help shows what it takes)')
   return program
