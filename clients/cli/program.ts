@@ -32,6 +32,7 @@ import { registerRun } from './commands/run.ts'
 import { registerServe } from './commands/serve.ts'
 import { registerService } from './commands/service.ts'
 import { registerTasks } from './commands/tasks.ts'
+import { registerTop } from './commands/top.ts'
 import { registerTrust } from './commands/trust.ts'
 import { registerUsage } from './commands/usage.ts'
 import { registerWorker } from './commands/worker.ts'
@@ -68,6 +69,7 @@ export function createProgram(): Command {
   registerBatches(program)
   registerExplain(program)
   registerEvents(program)
+  registerTop(program)
   registerDevices(program)
   registerDirectives(program)
   registerPause(program)
