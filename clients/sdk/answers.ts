@@ -32,6 +32,11 @@ export interface MeshWishes {
   readonly deadlineMs?: number
   /** What it may cost at most, in the owner's currency. */
   readonly maxCost?: number
+  /**
+   * What the model may do with devices while it answers. Such an answer is asked for once: after a break nobody knows what was
+   * done, and asking again would do it again.
+   */
+  readonly devices?: 'none' | 'read' | 'act'
 }
 
 export interface ChatRequest extends MeshWishes {
@@ -41,6 +46,11 @@ export interface ChatRequest extends MeshWishes {
   /** 0 is greedy. */
   readonly temperature?: number
   readonly topP?: number
+  /** The likeliest tokens that are drawn from; all when absent. */
+  readonly topK?: number
+  readonly minP?: number
+  /** How much a model that thinks is to think; `none` not at all. */
+  readonly effort?: 'none' | 'minimal' | 'low' | 'medium' | 'high' | 'xhigh'
   /** Drawn when absent, and then kept through breaks. */
   readonly seed?: number
   readonly stop?: readonly string[]
@@ -58,11 +68,36 @@ export interface Usage {
   readonly completionTokens: number
 }
 
-/** Where an answer was made, as the coordinator said when it began. */
+/** Where an answer is made, as far as the coordinator has said. */
 export interface Made {
   readonly taskId: string | undefined
+  /** The last one, where it moved. */
   readonly node: string | undefined
   readonly route: 'local' | 'mesh' | 'cloud' | undefined
+  /** Up to when the stream began. */
+  readonly attempts?: number | undefined
+  /** Why it left the owner's devices: `too-big`, `deadline`, `name`, `lost`. */
+  readonly cloudReason?: string | undefined
+  /** The model that answers in the place of the one that was asked for. */
+  readonly standIn?: string | undefined
+  /** A kept answer was given. */
+  readonly isKept?: boolean | undefined
+  /** In the owner's currency, of what nodes with a price made. */
+  readonly cost?: number | undefined
+}
+
+/** A call of a device that the coordinator carried out for the model. */
+export interface AnswerDeviceCall {
+  /** `greenhouse.temperature`: device and capability. */
+  readonly tool: string
+  /** JSON of an object, as the model wrote it. */
+  readonly arguments: string
+  readonly outcome: string
+  readonly value?: string | number | boolean
+  readonly unit?: string
+  readonly error?: string
+  /** Its record; absent of a read. */
+  readonly call?: string
 }
 
 export interface ChatAnswer extends Made {
@@ -74,6 +109,8 @@ export interface ChatAnswer extends Made {
   readonly usage: Usage | undefined
   /** Times that the stream broke and went on. */
   readonly resumed: number
+  /** Calls of devices, where `devices` allowed any. */
+  readonly deviceCalls?: readonly AnswerDeviceCall[]
 }
 
 export type ChatPart =
@@ -87,7 +124,8 @@ export type ChatPart =
 
 /** The body of `POST /v1/chat/completions`. */
 export function chatBody(request: ChatRequest, seed: number): object {
-  const { model, messages, maxTokens, temperature, topP, stop, tools, toolChoice, format } = request
+  const { model, messages, maxTokens, temperature, topP, topK, minP, effort } = request
+  const { stop, tools, toolChoice, format } = request
   return {
     model,
     messages: messages.map(wireMessage),
@@ -97,6 +135,9 @@ export function chatBody(request: ChatRequest, seed: number): object {
     ...(maxTokens !== undefined && { max_tokens: maxTokens }),
     ...(temperature !== undefined && { temperature }),
     ...(topP !== undefined && { top_p: topP }),
+    ...(topK !== undefined && { top_k: topK }),
+    ...(minP !== undefined && { min_p: minP }),
+    ...(effort !== undefined && { reasoning_effort: effort }),
     ...(stop !== undefined && { stop }),
     ...(tools !== undefined && { tools: tools.map((each) => ({ type: 'function', function: each })) }),
     ...(toolChoice !== undefined && { tool_choice: wireChoice(toolChoice) }),
@@ -106,12 +147,13 @@ export function chatBody(request: ChatRequest, seed: number): object {
 }
 
 /** The `skein` member of any request. */
-export function wishesOf({ localOnly, priority, deadlineMs, maxCost }: MeshWishes): object {
+export function wishesOf({ localOnly, priority, deadlineMs, maxCost, devices }: MeshWishes): object {
   const skein = {
     ...(localOnly !== undefined && { local_only: localOnly }),
     ...(priority !== undefined && { priority }),
     ...(deadlineMs !== undefined && { deadline_ms: deadlineMs }),
     ...(maxCost !== undefined && { max_cost: maxCost }),
+    ...(devices !== undefined && { devices }),
   }
   return Object.keys(skein).length === 0 ? {} : { skein }
 }

@@ -6,6 +6,7 @@
  */
 import {
   chatBody,
+  type AnswerDeviceCall,
   type ChatAnswer,
   type ChatPart,
   type ChatRequest,
@@ -16,12 +17,21 @@ import {
 import { newId } from './clock.ts'
 import { DivergedError, ProtocolError, SkeinApiError, TruncatedError, UnreachableError } from './errors.ts'
 import { errorOf, type Gateways } from './gateways.ts'
+import { madeByComment, madeOf, merged } from './made.ts'
 import { serverEvents } from './sse.ts'
 
 export interface CallOptions {
   readonly signal?: AbortSignal
   /** Names the task: the same name and request are the same task. A new one when absent. */
   readonly idempotencyKey?: string
+  /** How long it is tried for without progress, in ms; what the client was made with when absent. */
+  readonly patienceMs?: number
+  /** What is known of where the answer is made, each time that more is. */
+  readonly onMade?: (made: Made) => void
+  /** Something was heard, if only a sign of life, of which a stream has one every 10 s. */
+  readonly onAlive?: () => void
+  /** It is asked again in `waitMs`. What this throws is thrown in its place. */
+  readonly onBreak?: (error: SkeinApiError, waitMs: number) => void
 }
 
 const SEEDS = 2 ** 31
@@ -32,19 +42,22 @@ const RESUMABLE = new Set(['shutting_down', 'coordinator_restarted'])
 export async function* chatStream(
   gateways: Gateways,
   request: ChatRequest,
-  { signal, idempotencyKey = newId() }: CallOptions = {},
+  options: CallOptions = {},
 ): AsyncGenerator<ChatPart, void, undefined> {
-  const { clock, patienceMs } = gateways
+  const { clock } = gateways
+  const { signal, idempotencyKey = newId(), patienceMs = gateways.patienceMs, onMade, onAlive, onBreak } = options
+  // who asks again would act again
+  const key = (request.devices ?? 'none') === 'none' ? idempotencyKey : undefined
   const seed = request.seed ?? Math.floor(clock.random() * SEEDS)
   const body = chatBody(request, seed)
-  const told = new Told()
+  const told = new Told(onMade)
   let said = new Said(gateways.current)
   let givenUpMs = clock.nowMs() + patienceMs
   for (let round = 0; ; round++) {
     // another coordinator: from its start, beside what was told
     if (said.gateway !== gateways.current) said = new Said(gateways.current)
     try {
-      for await (const part of read(gateways, { body, said, told, idempotencyKey, signal })) {
+      for await (const part of read(gateways, { body, said, told, key, signal, onAlive })) {
         round = 0
         givenUpMs = clock.nowMs() + patienceMs
         yield part
@@ -55,7 +68,9 @@ export async function* chatStream(
     } catch (thrown) {
       if (thrown instanceof SkeinApiError && thrown.code === 'answer_diverged' && !(thrown instanceof DivergedError))
         throw new DivergedError(thrown.message, thrown)
-      await gateways.rest(thrown, round, givenUpMs, signal)
+      // without a name it is asked again only where it was not taken at all
+      if (key === undefined && (told.made !== undefined || thrown instanceof UnreachableError)) throw thrown
+      await gateways.rest(thrown, round, givenUpMs, signal, onBreak)
       if (told.hasAny) told.resumed++
     }
   }
@@ -74,22 +89,28 @@ async function* read(
     readonly body: object
     readonly said: Said
     readonly told: Told
-    readonly idempotencyKey: string
+    readonly key: string | undefined
     readonly signal: AbortSignal | undefined
+    readonly onAlive: CallOptions['onAlive']
   },
 ): AsyncGenerator<ChatPart, void, undefined> {
-  const { body, said, told, idempotencyKey, signal } = about
+  const { body, said, told, key, signal, onAlive } = about
   const headers = {
-    'idempotency-key': idempotencyKey,
+    ...(key !== undefined && { 'idempotency-key': key }),
     ...(said.lastId !== undefined && { 'last-event-id': said.lastId }),
   }
   const response = await gateways.once({ method: 'POST', path: '/v1/chat/completions', body, headers, signal })
-  told.made ??= madeOf(response.headers)
+  onAlive?.()
+  told.learn(madeOf(response.headers))
   if (response.body === null) throw new ProtocolError('an answer without a body')
   try {
     for await (const event of serverEvents(response.body)) {
+      onAlive?.()
       if (event.type === 'comment') {
-        if (event.text !== '') yield { type: 'status', text: event.text }
+        const { text } = event
+        const more = madeByComment(text)
+        if (more) told.learn(more)
+        if (text !== '' && text !== 'keepalive' && more?.cost === undefined) yield { type: 'status', text }
         continue
       }
       if (event.data === '[DONE]') {
@@ -107,15 +128,6 @@ async function* read(
   throw new UnreachableError('the stream ended before the answer did')
 }
 
-function madeOf(headers: Headers): Made {
-  const route = headers.get('x-skein-route')
-  return {
-    taskId: headers.get('x-skein-task') ?? undefined,
-    node: headers.get('x-skein-node') ?? undefined,
-    route: route === 'local' || route === 'mesh' || route === 'cloud' ? route : undefined,
-  }
-}
-
 interface Call {
   id: string
   name: string
@@ -131,6 +143,7 @@ class Said {
   lastId: string | undefined
   finishReason: ChatAnswer['finishReason'] | undefined
   usage: Usage | undefined
+  deviceCalls: readonly AnswerDeviceCall[] | undefined
 
   constructor(gateway: number) {
     this.gateway = gateway
@@ -140,7 +153,8 @@ class Said {
   take(data: string): void {
     const event = parsed(data)
     if ('error' in event) throw midStream(event)
-    const { choices, usage } = event as { choices?: unknown; usage?: unknown }
+    const { choices, usage, skein } = event as { choices?: unknown; usage?: unknown; skein?: unknown }
+    if (isRecord(skein) && Array.isArray(skein['calls'])) this.deviceCalls = skein['calls'].map(deviceCallOf)
     if (isRecord(usage)) this.usage = usageOf(usage)
     const choice = Array.isArray(choices) ? (choices as unknown[])[0] : undefined
     if (!isRecord(choice)) return
@@ -174,8 +188,18 @@ class Told {
   #text = ''
   #thought = ''
   readonly #calls: Call[] = []
+  readonly #onMade: CallOptions['onMade']
   made: Made | undefined
   resumed = 0
+
+  constructor(onMade: CallOptions['onMade']) {
+    this.#onMade = onMade
+  }
+
+  learn(more: Partial<Made>): void {
+    this.made = merged(this.made, more)
+    this.#onMade?.(this.made)
+  }
 
   get hasAny(): boolean {
     return this.#text !== '' || this.#thought !== '' || this.#calls.length > 0
@@ -214,7 +238,7 @@ class Told {
     if (!isWhole) throw diverged()
   }
 
-  answer({ finishReason, usage }: Said): ChatAnswer {
+  answer({ finishReason, usage, deviceCalls }: Said): ChatAnswer {
     const toolCalls: ToolCall[] = this.#calls.map((call) => ({ ...call }))
     return {
       text: this.#text,
@@ -223,6 +247,7 @@ class Told {
       finishReason: finishReason!,
       usage,
       resumed: this.resumed,
+      ...(deviceCalls && { deviceCalls }),
       ...(this.made ?? { taskId: undefined, node: undefined, route: undefined }),
     }
   }
@@ -262,5 +287,21 @@ function usageOf(usage: Record<string, unknown>): Usage {
     promptTokens: count(usage['prompt_tokens']),
     cachedTokens: count(details['cached_tokens']),
     completionTokens: count(usage['completion_tokens']),
+  }
+}
+
+/** @throws ProtocolError. */
+function deviceCallOf(told: unknown): AnswerDeviceCall {
+  if (!isRecord(told) || typeof told['tool'] !== 'string') throw new ProtocolError('a call of no device')
+  const { tool, arguments: given, outcome, value, unit, error, call } = told
+  const isValue = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
+  return {
+    tool,
+    arguments: typeof given === 'string' ? given : '{}',
+    outcome: typeof outcome === 'string' ? outcome : 'failed',
+    ...(isValue && { value }),
+    ...(typeof unit === 'string' && { unit }),
+    ...(typeof error === 'string' && { error }),
+    ...(typeof call === 'string' && { call }),
   }
 }

@@ -63,12 +63,21 @@ export class Devices {
     return this.#call(id, { capability, op: 'run', ...(value !== undefined && { value }) }, options)
   }
 
-  async #call(id: string, body: object, options: Options): Promise<DeviceCall> {
-    const answer = await this.#gateways.json({ method: 'POST', path: `${pathOf(id)}/calls`, body, ...options })
-    const { call, state, outcome, value, error } = (answer ?? {}) as Record<string, string | undefined>
-    if (state !== 'confirm' && state !== 'open' && state !== 'ended') throw new ProtocolError('no call')
-    return { id: call, state, outcome, value: value as DeviceValue | undefined, error }
+  /** A person's word on a call that waits for one. @throws SkeinApiError `not_found` when it waits no more, and others. */
+  async confirm(call: string, approve: boolean, options: Options = {}): Promise<DeviceCall> {
+    const path = `/mesh/v1/calls/${encodeURIComponent(call)}/confirm`
+    return callOf(await this.#gateways.json({ method: 'POST', path, body: { approve }, ...options }))
   }
+
+  async #call(id: string, body: object, options: Options): Promise<DeviceCall> {
+    return callOf(await this.#gateways.json({ method: 'POST', path: `${pathOf(id)}/calls`, body, ...options }))
+  }
+}
+
+function callOf(answer: unknown): DeviceCall {
+  const { call, state, outcome, value, error } = (answer ?? {}) as Record<string, string | undefined>
+  if (state !== 'confirm' && state !== 'open' && state !== 'ended') throw new ProtocolError('no call')
+  return { id: call, state, outcome, value: value as DeviceValue | undefined, error }
 }
 
 function deviceOf(body: unknown): Device {

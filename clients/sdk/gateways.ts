@@ -116,7 +116,13 @@ export class Gateways {
    *
    * @throws `thrown` when it is of a kind that another try does not mend, or the time is over.
    */
-  async rest(thrown: unknown, round: number, givenUpMs: number, signal?: AbortSignal): Promise<void> {
+  async rest(
+    thrown: unknown,
+    round: number,
+    givenUpMs: number,
+    signal?: AbortSignal,
+    onBreak?: (error: SkeinApiError, waitMs: number) => void,
+  ): Promise<void> {
     signal?.throwIfAborted()
     if (!isPassing(thrown)) throw thrown
     const { clock } = this.#init
@@ -128,12 +134,13 @@ export class Gateways {
     const asked = thrown instanceof SkeinApiError ? (thrown.retryAfterMs ?? 0) : 0
     const waitMs = Math.max(backoffMs, asked)
     if (clock.nowMs() + waitMs > givenUpMs) throw thrown
+    onBreak?.(thrown, waitMs)
     await clock.sleep(waitMs, signal)
   }
 }
 
 /** Whether another try may end otherwise. */
-const isPassing = (thrown: unknown): boolean =>
+const isPassing = (thrown: unknown): thrown is SkeinApiError =>
   thrown instanceof UnreachableError ||
   (thrown instanceof SkeinApiError && thrown.status !== undefined && RETRIED_STATUS.has(thrown.status))
 

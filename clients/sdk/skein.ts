@@ -3,10 +3,11 @@ import { wishesOf, type ChatAnswer, type ChatPart, type ChatRequest, type MeshWi
 import { chat, chatStream, type CallOptions } from './chat.ts'
 import { systemClock, type SdkClock } from './clock.ts'
 import { Devices } from './devices.ts'
-import { ProtocolError } from './errors.ts'
-import { Gateways } from './gateways.ts'
+import { ProtocolError, SkeinApiError } from './errors.ts'
+import { Gateways, type Ask } from './gateways.ts'
 import { map, type MapOptions, type MapResult } from './map.ts'
 import { Responses } from './responses.ts'
+import { Tasks } from './tasks.ts'
 
 export interface SkeinInit {
   /** Of a coordinator, such as `http://127.0.0.1:7337`, or of several, asked in this order. */
@@ -41,6 +42,7 @@ const FLOAT_BYTES = 4
 export class Skein {
   readonly devices: Devices
   readonly responses: Responses
+  readonly tasks: Tasks
   readonly #gateways: Gateways
   readonly #clock: SdkClock
 
@@ -52,6 +54,7 @@ export class Skein {
     this.#gateways = new Gateways({ urls, apiKey, clock, patienceMs, fetch: (...args) => fetch(...args) })
     this.devices = new Devices(this.#gateways)
     this.responses = new Responses(this.#gateways)
+    this.tasks = new Tasks(this.#gateways)
   }
 
   /**
@@ -99,6 +102,31 @@ export class Skein {
       contextLength,
       features: model.features,
     }))
+  }
+
+  /**
+   * Whether the coordinator that is asked now answers, and whether anything can serve. Asked once.
+   *
+   * @returns `away` where nobody answers, `waiting` where nothing can serve yet. @throws the reason of the signal.
+   */
+  async readiness(options: Pick<CallOptions, 'signal'> = {}): Promise<'ready' | 'waiting' | 'away'> {
+    try {
+      const response = await this.#gateways.once({ method: 'GET', path: '/health/ready', ...options })
+      await response.body?.cancel()
+      return 'ready'
+    } catch (thrown) {
+      options.signal?.throwIfAborted()
+      return thrown instanceof SkeinApiError && thrown.status !== undefined ? 'waiting' : 'away'
+    }
+  }
+
+  /**
+   * Asks for what has no method of its own here, once; the response as it comes, when it is a success.
+   *
+   * @throws UnreachableError, SkeinApiError; the reason of the signal.
+   */
+  request(ask: Ask): Promise<Response> {
+    return this.#gateways.once(ask)
   }
 
   /**

@@ -161,3 +161,100 @@ it('ends when its signal does', async () => {
   controller.abort(reason)
   await expect(answer).rejects.toBe(reason)
 })
+
+describe('what is known of an answer', () => {
+  it('is told each time that more is: by headers, and by comments that are no statuses', async () => {
+    const headers = {
+      'x-skein-task': 'task_1',
+      'x-skein-route': 'cloud',
+      'x-skein-cloud-reason': 'too-big',
+      'x-skein-attempts': '2',
+    }
+    const told = [': queued 2', ': keepalive', ': node desk-pc', ...WHOLE.slice(0, 2), ': cost 0.000123', ends(), DONE]
+    const made: object[] = []
+    let heard = 0
+    const { skein } = sdk([stream(told, headers)])
+    const all = await parts(skein.chatStream(ASK, { onMade: (each) => made.push(each), onAlive: () => heard++ }))
+    expect(made.at(-1)).toEqual({
+      ...{ taskId: 'task_1', node: 'desk-pc', route: 'cloud', attempts: 2, cloudReason: 'too-big', cost: 0.000123 },
+    })
+    expect(made).toHaveLength(3)
+    expect(all.filter(({ type }) => type === 'status')).toEqual([
+      { type: 'status', text: 'queued 2' },
+      { type: 'status', text: 'node desk-pc' },
+    ])
+    expect(all.at(-1)).toMatchObject({ answer: { cost: 0.000123, node: 'desk-pc' } })
+    expect(heard).toBeGreaterThan(told.length - 2)
+  })
+
+  it('includes the devices that the model has used; such an answer is asked for once, without a name', async () => {
+    const calls = [
+      { tool: 'greenhouse.temperature', arguments: '{}', op: 'read', outcome: 'done', value: 31.2, unit: 'C' },
+    ]
+    const { skein, asked } = sdk([stream([says('31 C.'), ends(), { choices: [], skein: { calls } }, DONE])])
+    const answer = await skein.chat({ ...ASK, devices: 'read', topK: 4, minP: 0.1, effort: 'low' })
+    expect(answer.deviceCalls).toEqual([
+      { tool: 'greenhouse.temperature', arguments: '{}', outcome: 'done', value: 31.2, unit: 'C' },
+    ])
+    expect(asked[0]!.headers.has('idempotency-key')).toBe(false)
+    expect(asked[0]!.body).toMatchObject({ skein: { devices: 'read' }, top_k: 4, min_p: 0.1, reasoning_effort: 'low' })
+
+    for (const replies of [
+      [stream([says('31')]), stream(WHOLE)],
+      [nobody, stream(WHOLE)],
+    ]) {
+      const broken = sdk(replies)
+      await expect(broken.skein.chat({ ...ASK, devices: 'act' })).rejects.toBeInstanceOf(UnreachableError)
+      expect(broken.asked).toHaveLength(1)
+    }
+    // what was refused was not done
+    const refused = sdk([refusal(503, 'saturated'), stream(WHOLE)])
+    expect((await refused.skein.chat({ ...ASK, devices: 'act' })).text).toBe('Geese fly.')
+  })
+
+  it('of its breaks is told before each new try, which may be forbidden', async () => {
+    const waits: number[] = []
+    const { skein } = sdk([refusal(503, 'saturated', { 'retry-after': '3' }), stream(WHOLE)])
+    await skein.chat(ASK, { onBreak: (error, waitMs) => waits.push(error.code === 'saturated' ? waitMs : 0) })
+    expect(waits).toEqual([3000])
+    const { skein: other, asked } = sdk([refusal(503, 'local_only')])
+    const stop = (error: Error): void => {
+      throw error
+    }
+    await expect(other.chat(ASK, { onBreak: stop })).rejects.toMatchObject({ code: 'local_only' })
+    expect(asked).toHaveLength(1)
+  })
+})
+
+describe('a task', () => {
+  it('has its attempts and times, and can be ended', async () => {
+    const attempt = (node: string, reason: string, code?: string): object => ({
+      assigned: { node: { name: node }, route: 'mesh', reason, atMs: 5 },
+      ...(code !== undefined && { ended: { code } }),
+    })
+    const body = {
+      ...{ taskId: 'task_1', state: 'completed', attempts: [attempt('a', 'first', 'NODE_LOST'), attempt('b', 'lost')] },
+      result: { timing: { queuedMs: 1, firstTokenMs: 2, decodeMs: 3 } },
+    }
+    const { skein, asked } = sdk([() => Response.json(body)])
+    expect(await skein.tasks.get('task_1')).toEqual({
+      ...{ id: 'task_1', state: 'completed', timing: { queuedMs: 1, firstTokenMs: 2, decodeMs: 3 } },
+      attempts: [
+        { node: 'a', route: 'mesh', reason: 'first', atMs: 5, code: 'NODE_LOST' },
+        { node: 'b', route: 'mesh', reason: 'lost', atMs: 5, code: undefined },
+      ],
+    })
+    await skein.tasks.cancel('task_1')
+    expect(asked.map(({ url }) => url)).toEqual([
+      'http://a/mesh/v1/tasks/task_1',
+      'http://a/mesh/v1/tasks/task_1/cancel',
+    ])
+    await expect(sdk([() => Response.json({})]).skein.tasks.get('x')).rejects.toMatchObject({ code: 'protocol' })
+  })
+})
+
+it('readiness is that of the coordinator, or that nobody answers', async () => {
+  expect(await sdk([() => Response.json({ ready: true })]).skein.readiness()).toBe('ready')
+  expect(await sdk([refusal(503, 'no_node')]).skein.readiness()).toBe('waiting')
+  expect(await sdk([nobody]).skein.readiness()).toBe('away')
+})
