@@ -40,6 +40,8 @@ export interface CoordinatorComponents {
   readonly openRecord: (peer: PeerId, signed: Signed) => Promise<CapabilityRecord>
   /** What each path of discovery has found. */
   readonly discoveryReport: () => readonly DiscoveryReport[]
+  /** Origins of the gateway that other machines reach, which nodes are told; none when absent. */
+  readonly http?: () => readonly string[]
   /** The newest revocation list. */
   readonly revocations: () => Signed | undefined
   /** Answers that are given to who asks the same again; none when absent. */
@@ -132,6 +134,7 @@ function forgetful(membership: Membership, directory: Directory, control: Contro
   return {
     isAuthority: membership.isAuthority,
     invite: (request) => membership.invite(request),
+    pairing: membership.pairing,
     revoke: async (member) => {
       const revoked = await membership.revoke(member)
       directory.forget(revoked.peerId)

@@ -28,6 +28,7 @@ export {
   type UsageView,
 } from './gateway/index.ts'
 export { Devices, openDeviceStore } from './devices/index.ts'
+export { Mailboxes } from './mailbox/index.ts'
 export { createMetrics, type MetricsComponents } from './metrics/index.ts'
 export { createTraces, type TracesComponents, type TracesInit } from './traces/index.ts'
 export {

@@ -9,12 +9,15 @@ import type {
   IssuedKeyView,
   KeyView,
   LeaseView,
+  MeshStats,
   ModelView,
   NodeDirective,
   NodeName,
   NamedBudget,
   NodeView,
+  PairingView,
   SelfView,
+  TaskEstimate,
   TaskExplanation,
   TaskSummary,
   TaskView,
@@ -62,6 +65,8 @@ export interface GenerateInit {
   readonly think?: boolean
   /** What the model may do with devices. */
   readonly devices?: DeviceLevel
+  /** Nothing of it leaves the owner's devices. */
+  readonly localOnly?: boolean
 }
 
 /** An answer whose connection broke is asked for again this long, counted anew whenever some of it came. */
@@ -71,6 +76,22 @@ const RETRY_MS_MIN = 250
 const RETRY_MS_MAX = 4000
 /** A coordinator that does not hear of an interruption in this time learns of it by the silence. */
 const CANCEL_MS = 2000
+
+/** As the gateway tells it. */
+export type Estimate = TaskEstimate & { readonly model: string }
+
+function bodyOf({ model, messages, maxTokens, temperature, seed, think, devices = 'none', localOnly }: GenerateInit) {
+  const skein = { ...(devices !== 'none' && { devices }), ...(localOnly && { local_only: true }) }
+  return {
+    model,
+    messages,
+    max_tokens: maxTokens,
+    temperature,
+    seed,
+    ...(think === false && { chat_template_kwargs: { enable_thinking: false } }),
+    ...(Object.keys(skein).length > 0 && { skein }),
+  }
+}
 
 export class CoordinatorClient {
   readonly #target: ClientTarget
@@ -98,8 +119,17 @@ export class CoordinatorClient {
     return this.#call('GET', '/mesh/v1/self') as Promise<SelfView>
   }
 
+  stats(): Promise<MeshStats> {
+    return this.#call('GET', '/mesh/v1/stats') as Promise<MeshStats>
+  }
+
   invite(uses: number, validMs: number): Promise<InviteView> {
     return this.#call('POST', '/mesh/v1/invites', { uses, valid_ms: validMs }) as Promise<InviteView>
+  }
+
+  /** A new pairing code. */
+  pair(): Promise<PairingView> {
+    return this.#call('POST', '/mesh/v1/pairing') as Promise<PairingView>
   }
 
   revoke(member: string): Promise<NodeName> {
@@ -211,6 +241,11 @@ export class CoordinatorClient {
     return response
   }
 
+  /** What would become of a chat completion, and what it would cost. */
+  estimate(init: GenerateInit): Promise<Estimate> {
+    return this.#call('POST', '/mesh/v1/estimate', { ...bodyOf(init), stream: true }) as Promise<Estimate>
+  }
+
   explain(task: string): Promise<TaskExplanation> {
     return this.#call('GET', `/mesh/v1/tasks/${encodeURIComponent(task)}/explain`) as Promise<TaskExplanation>
   }
@@ -277,18 +312,8 @@ export class CoordinatorClient {
     lastEventId: string | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Response> {
-    const { model, messages, maxTokens, temperature, seed, think, devices = 'none' } = init
-    const body = {
-      model,
-      messages,
-      max_tokens: maxTokens,
-      temperature,
-      seed,
-      ...(think === false && { chat_template_kwargs: { enable_thinking: false } }),
-      stream: true,
-      stream_options: { include_usage: true },
-      ...(devices !== 'none' && { skein: { devices } }),
-    }
+    const { devices = 'none' } = init
+    const body = { ...bodyOf(init), stream: true, stream_options: { include_usage: true } }
     const headers = {
       // what was called must not be called again by who comes back
       ...(devices === 'none' && { 'idempotency-key': key }),

@@ -4,7 +4,10 @@ import { createLogger, DataDir, SystemClock, SystemRandom } from '../../mesh/run
 import type { ServeOptions } from './serve-options.ts'
 
 export interface JoinInit extends Pick<ServeOptions, 'data' | 'name' | 'mdns' | 'logLevel'> {
+  /** Or a pairing code. */
   readonly invite: string
+  /** Where a pairing code is asked for; the local network when there is none. */
+  readonly bootstrap?: readonly string[]
   /** What it is to be; all that a machine may be when absent. */
   readonly roles?: readonly Role[]
 }
@@ -18,7 +21,15 @@ export interface Joined {
 }
 
 /** @throws SkeinError DATA_DIR_LOCKED, DATA_DIR_UNUSABLE, WRONG_MESH, INVITE_INVALID, DIAL_FAILED; the join's refusal. */
-export async function joinWithInvite({ data: path, name, mdns, logLevel, invite, roles }: JoinInit): Promise<Joined> {
+export async function joinWithInvite({
+  data: path,
+  name,
+  mdns,
+  logLevel,
+  invite,
+  roles,
+  bootstrap = [],
+}: JoinInit): Promise<Joined> {
   const data = DataDir.open(path)
   try {
     const components = { clock: new SystemClock(true), random: new SystemRandom(), log: createLogger(logLevel) }
@@ -31,6 +42,7 @@ export async function joinWithInvite({ data: path, name, mdns, logLevel, invite,
       invite,
       mayCreate: false,
       mdns,
+      bootstrap,
     })
     const { meshId, peerId, expiresAtMs } = store.certificate
     return { meshId, peerId, name: store.certificate.name, expiresAtMs }

@@ -10,6 +10,13 @@ export function hostMembership(host: PeerHost): Membership {
       const { text, invite } = await host.invite({ uses, validityMs: validMs })
       return { invite: text, uses, expiresAtMs: invite.expiresAtMs }
     },
+    ...(host.authority && {
+      pairing: {
+        open: (validMs) => host.pair(validMs),
+        current: () => host.pairing(),
+        close: () => host.endPairing(),
+      },
+    }),
     revoke: async (member) => {
       const found = findMember(host, member)
       await host.revoke(found.peerId)

@@ -3,6 +3,7 @@ import type { Clock, DataDir, Logger, Random } from '../../mesh/runtime/index.ts
 import type { PeerHost } from '../../mesh/network/index.ts'
 import type { Coordinator, Gateway } from '../../coordinator/index.ts'
 import type { NodeAgent } from '../../node/index.ts'
+import type { NodePage } from './node-page.ts'
 import type { Worker } from './working.ts'
 
 export interface Parts {
@@ -24,6 +25,8 @@ export interface Running {
   readonly gateway: Gateway | undefined
   readonly agent: NodeAgent | undefined
   readonly worker: Worker | undefined
+  /** Of a node that has no gateway. */
+  readonly page: NodePage | undefined
   /** Key that the gateway asks for. */
   readonly apiKey: string | undefined
 }

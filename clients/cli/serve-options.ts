@@ -11,6 +11,7 @@ import { addGlobalOptions, type GlobalOptions } from './context.ts'
 import { DEFAULT_HTTP } from './coordinator-client.ts'
 import { keepFreeOption, shareRate, sizeOrNone } from './pull-options.ts'
 import { addCostOptions } from './cost-options.ts'
+import { addPageOptions } from './page-options.ts'
 import { addTraceOptions } from './trace-options.ts'
 import { upstreamOption, type UpstreamChoice } from './upstream-options.ts'
 import type { WorkerChoice } from './worker-options.ts'
@@ -76,6 +77,10 @@ export interface ServeOptions extends GlobalOptions, BridgeOptions {
   readonly otlpRatio?: number
   /** Of a kilowatt-hour, in units of the owner's currency. */
   readonly energyPrice?: number
+  /** Where a node serves the page; the first free port from the usual one on when absent. */
+  readonly page?: HostPort | 'off'
+  /** Origin of the coordinator's API, for that page. */
+  readonly gateway?: URL
   /** Path of the owner's own prices. */
   readonly prices?: string
 }
@@ -91,7 +96,7 @@ const THREADS_MAX = 1024
 const PRICE_MAX = 1_000_000
 
 /** `HOST:PORT`, `[::1]:PORT` or `:PORT`. Port 0 takes a free one. */
-function hostPort(text: string): HostPort {
+export function hostPort(text: string): HostPort {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]*)):(\d{1,5})$/.exec(text)
   const port = Number(match?.[3])
   if (!match || port > 65_535) throw new InvalidArgumentError('HOST:PORT, such as 127.0.0.1:7337')
@@ -191,6 +196,7 @@ export function addServeOptions(command: Command, roles: { coordinator: boolean;
   if (roles.coordinator) addCoordinatorOptions(command)
   if (roles.coordinator) addCostOptions(command)
   if (roles.node) addNodeOptions(command)
+  if (roles.node && !roles.coordinator) addPageOptions(command)
   if (roles.coordinator && roles.node) addBridgeOptions(command)
   return command
 }

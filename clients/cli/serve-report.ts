@@ -28,11 +28,14 @@ export async function announceReady(
   const { peerId, certificate } = host.self
   const invite = host.authority ? (await host.invite({ uses: READY_INVITE_USES })).text : undefined
   const http = gateway?.url
+  // a page without a port is none
+  const page = running.page?.url || undefined
   if (output.json) {
     const { name, roles } = certificate
     output.value({
       event: 'ready',
       http,
+      ...(page !== undefined && { page }),
       ...(gateway?.ollamaUrl !== undefined && { ollama: gateway.ollamaUrl }),
       peerId,
       name,
@@ -48,6 +51,8 @@ export async function announceReady(
   output.line(
     `${output.paint('bold', 'Skein is up.')}  ${certificate.name}, ${certificate.roles.join(' and ')} of mesh ${host.meshId.slice(-8)}`,
   )
+  const shown = http ?? page
+  if (shown !== undefined) output.line(`  Page     ${shown}   (open it in a browser)`)
   if (http !== undefined) {
     output.line(`  API      ${http}/v1   (OpenAI-compatible)`)
     if (gateway?.ollamaUrl !== undefined) output.line(`  Ollama   ${gateway.ollamaUrl}`)

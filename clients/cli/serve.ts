@@ -13,6 +13,7 @@ import {
   type Logger,
   type SpanExporter,
 } from '../../mesh/runtime/index.ts'
+import { Page } from '../../mesh/page/index.ts'
 import { createPeerHost, openCapabilityRecord, openMembership, type PeerHost } from '../../mesh/network/index.ts'
 import {
   Access,
@@ -23,6 +24,7 @@ import {
   Devices,
   createTraces,
   LEDGER_FILE,
+  Mailboxes,
   newSecret,
   openDeviceStore,
   openLedger,
@@ -61,7 +63,9 @@ import { discoveryReport, hostMembership } from './membership.ts'
 import type { Output } from './output.ts'
 import { startModelSharing } from './model-sharing.ts'
 import { demandStore, modelFetcher } from './replicas.ts'
+import { startNodePage } from './node-page.ts'
 import { openServeLog } from './serve-log.ts'
+import { gatewayOrigins } from './origins.ts'
 import { announceReady, createModelReport, createPolicyReport, reportEvents } from './serve-report.ts'
 import type { Base, Parts, Running } from './running.ts'
 import { FILES_DISK_BYTES, type ServeOptions } from './serve-options.ts'
@@ -77,6 +81,9 @@ const FILES_DIR = 'files'
 
 /** Devices, what they said, and calls of them, in the data directory. */
 const DEVICES_FILE = 'devices.db'
+
+/** Sealed entries of users' devices, in the data directory. */
+const MAILBOXES_FILE = 'mailboxes.db'
 
 /** Folder of kept answers in the data directory. */
 const ANSWERS_DIR = 'answers'
@@ -179,10 +186,14 @@ async function start(
     ? await lifecycle.start(new Access({ ...base, store: ledger, ...(jwt && { jwt }) }, ownersOf(apiKey, ownKey)))
     : undefined
   const host = await lifecycle.start(await createHost(parts, options, base))
+  // nodes are welcomed before the gateway listens
+  const listening: { url?: string } = {}
   const kept = ledger && access ? { ledger, access } : undefined
   const cloud = kept && (await startCloudSettings(base, lifecycle))
   const coordinator =
-    kept && cloud ? await lifecycle.start(await coordinatorOf(host, { ...kept, cloud }, options, base)) : undefined
+    kept && cloud
+      ? await lifecycle.start(await coordinatorOf(host, { ...kept, cloud, url: () => listening.url }, options, base))
+      : undefined
   const reports = { onModels: () => reportModels(), onPolicy: () => reportPolicy() }
   const worker = options.worker && createWorker(options.worker, { slots: options.slots, host }, base, process.env, told)
   const upstream = worker?.upstream ?? (await upstreamOf(options.upstream, options.tier, process.env))
@@ -198,7 +209,9 @@ async function start(
     coordinator && kept
       ? await lifecycle.start(await gatewayOf(coordinator, { ...kept, spans, models }, options, base, lifecycle))
       : undefined
-  const running: Running = { host, coordinator, gateway, agent, worker, apiKey }
+  if (gateway) listening.url = gateway.url
+  const page = await startNodePage(parts, options, agent, base, lifecycle)
+  const running: Running = { host, coordinator, gateway, agent, worker, apiKey, page }
   await base.data.announce({
     pid: process.pid,
     peerId: host.self.peerId,
@@ -251,7 +264,7 @@ async function createHost(parts: Parts, options: ServeOptions, base: Base): Prom
     roles,
     mayCreate: parts.coordinator,
     mdns: options.mdns,
-    ...(options.join !== undefined && { invite: options.join }),
+    ...(options.join !== undefined && { invite: options.join, bootstrap: options.bootstrap }),
   })
   return createPeerHost(base, {
     membership,
@@ -271,7 +284,12 @@ interface Kept {
 
 async function coordinatorOf(
   host: PeerHost,
-  { ledger, access, cloud }: Kept & { readonly cloud: CloudSettingsSource },
+  {
+    ledger,
+    access,
+    cloud,
+    url,
+  }: Kept & { readonly cloud: CloudSettingsSource; readonly url: () => string | undefined },
   options: ServeOptions,
   base: Base,
 ): Promise<Coordinator> {
@@ -281,6 +299,7 @@ async function coordinatorOf(
     ...fleet.initial(cloud),
     cloudRules: cloud.rules,
     costs: await costsOf(options),
+    http: () => gatewayOrigins(options, url),
     replicas: options.replicas ?? 'auto',
     profileStore: demandStore(base),
     ...answerCache(options, base),
@@ -376,8 +395,12 @@ async function gatewayOf(
     createMetrics({ ...base, service, devices, ...(spans && { spans: () => spans.counts }) }, facts)
   const traces = spans && createTraces({ ...base, service, spans }, { ratio: options.otlpRatio ?? 1 })
   const { leases } = coordinator
+  const mailboxes = await lifecycle.start(new Mailboxes(base, { path: base.data.file(MAILBOXES_FILE) }))
   const aside = { ...(traces && { traces }), ...(models && { models }), ...(leases && { leases }) }
-  return createGateway({ ...base, service, access, batches, devices, metrics, ...aside }, init)
+  return createGateway(
+    { ...base, service, access, batches, devices, metrics, mailboxes, page: new Page(), ...aside },
+    init,
+  )
 }
 
 /** Lets running answers end within their grace, then stops every part; the process ends in time whatever happens. */

@@ -6,7 +6,6 @@ import {
   mintId,
   SkeinError,
   thoughtMarks,
-  type CloudReason,
   type ErrorCode,
   type PeerId,
   type Prompt,
@@ -26,6 +25,7 @@ import {
   type Dispatcher,
   type NodeName,
   type Task,
+  type TaskEstimate,
   type TaskHandle,
   type TaskRun,
   type WorkAnswer,
@@ -39,6 +39,7 @@ import type {
   ModelView,
   NodeDirective,
   NodeView,
+  PairingDesk,
   SelfView,
   TaskRequest,
   TaskView,
@@ -56,6 +57,7 @@ export interface Membership {
   readonly isAuthority: boolean
   /** @throws SkeinError NOT_THE_AUTHORITY. */
   invite(request: InviteRequest): Promise<InviteView>
+  readonly pairing?: PairingDesk | undefined
   /** Voids the certificates of `peer` and tells every node. @throws SkeinError NOT_THE_AUTHORITY, MEMBER_NOT_FOUND. */
   revoke(member: string): Promise<NodeName>
 }
@@ -148,12 +150,17 @@ export class CoordinatorService implements MeshService {
     }
   }
 
+  estimate(request: TaskRequest): TaskEstimate {
+    const { dispatcher } = this.#components
+    return dispatcher.estimate(dispatcher.newTask(this.#spec(request)))
+  }
+
   async work(request: WorkRequest, signal: AbortSignal): Promise<WorkAnswer> {
     const { dispatcher, directory, random } = this.#components
     this.#refuseWhenFull()
     const { model, work, priority = 'default', tenant, localOnly = false, deadlineMs = LIMITS.taskMs } = request
     const digest = resolveModel(directory, () => this.models(), model, work.kind)
-    checkRoute(request, dispatcher.reasonsFor(digest, tenant, model))
+    dispatcher.checkRoute({ ...request, digest })
     const taskId = asTaskId(mintId('task', (length) => random.bytes(length)))
     const bound = Math.min(deadlineMs, LIMITS.taskMs)
     const { requestId, route, trace } = request
@@ -291,6 +298,10 @@ export class CoordinatorService implements MeshService {
     return this.#components.membership.invite(request)
   }
 
+  get pairing(): PairingDesk | undefined {
+    return this.#components.membership.pairing
+  }
+
   revoke(member: string): Promise<NodeName> {
     return this.#components.membership.revoke(member)
   }
@@ -308,7 +319,7 @@ export class CoordinatorService implements MeshService {
     const { sampling, maxTokens, deadlineMs, logprobs, format, idempotency } = request
     const { requestId, model, prompt, stop, tenant, attachment, shape } = request
     const digest = resolveModel(this.#components.directory, () => this.models(), model, 'completion')
-    checkRoute(request, this.#components.dispatcher.reasonsFor(digest, tenant, model))
+    this.#components.dispatcher.checkRoute({ ...request, digest })
     const recommended = this.#components.directory.samplingDefaults(digest)
     const thought = thoughtMarks(this.#components.directory.thinking(digest), prompt)
     return {
@@ -415,18 +426,6 @@ export class CoordinatorService implements MeshService {
 type StandIn = NonNullable<ReturnType<Dispatcher['check']>>
 
 const keyOf = (tenant: string, key: string): string => `${tenant}\n${key}`
-
-/** What asks for the cloud is told at once that it may not go there. @throws SkeinError CLOUD_NOT_ALLOWED. */
-function checkRoute(
-  { route, localOnly = false }: Pick<TaskRequest, 'route' | 'localOnly'>,
-  reasons: ReadonlySet<CloudReason>,
-): void {
-  if (route === undefined || (!localOnly && reasons.has('name'))) return
-  const why = localOnly
-    ? 'it is local-only: by its own word, or by that of its key, its device or its conversation'
-    : "the owner's policy does not let requests for this model leave by name"
-  throw new SkeinError('CLOUD_NOT_ALLOWED', `the request asks for the cloud, and ${why}`, { param: 'skein.route' })
-}
 
 const mismatch = (): SkeinError =>
   new SkeinError('IDEMPOTENCY_MISMATCH', 'this Idempotency-Key was used before with another body', {

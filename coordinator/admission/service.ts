@@ -29,9 +29,11 @@ import type { LinkView } from '../directory/index.ts'
 import type {
   BudgetChange,
   BudgetView,
+  CloudStats,
   LimitState,
   NodeName,
   ShortCounts,
+  TaskEstimate,
   TaskHandle,
   WorkAnswer,
   WorkStats,
@@ -60,6 +62,7 @@ export type {
   LimitState,
   NodeName,
   Receipt,
+  TaskEstimate,
   TaskEvent,
   TaskHandle,
   TaskTiming,
@@ -211,6 +214,29 @@ export interface InviteView {
   readonly expiresAtMs: number
 }
 
+/** A pairing code, by which one machine may join. */
+export interface PairingView {
+  /** `used`: a machine has joined by it; `spent`: too many wrong codes were shown; `over`: its time is up, or it was taken back. */
+  readonly state: 'open' | 'used' | 'spent' | 'over'
+  /** Only while it is open. */
+  readonly code?: string
+  /** Wall clock in ms since 1970. */
+  readonly expiresAtMs: number
+  readonly triesLeft: number
+  /** Who joined by it. */
+  readonly joined?: NodeName
+}
+
+/** Pairing codes, where the mesh key is. */
+export interface PairingDesk {
+  /** Makes a code; the one before holds no more. */
+  open(validMs: number): PairingView
+  /** The last one that was made, as it is now. */
+  current(): PairingView | undefined
+  /** Takes an open one back. */
+  close(): void
+}
+
 /** A task with all that is known of it, running or ended. */
 export interface TaskView {
   readonly taskId: TaskId
@@ -256,6 +282,8 @@ export interface MeshStats {
     readonly handovers: { readonly ok: number; readonly failed: number }
     /** Attempts that were begun and have not ended. */
     readonly attempts: number
+    /** What left for the cloud, what was kept from it, and what came of answers that were judged. */
+    readonly cloud: CloudStats
     /** Events that are not durable yet, and how long the oldest has waited, in ms. */
     readonly ledger: { readonly events: number; readonly ms: number }
     /** Limits of money of all, and what became of tasks for which less was left. */
@@ -282,6 +310,12 @@ export interface MeshService {
    *   IDEMPOTENCY_MISMATCH, LEDGER_UNAVAILABLE, NOT_CACHED.
    */
   submit(request: TaskRequest, signal: AbortSignal): Promise<TaskHandle>
+  /**
+   * What would become of a request that came now. Nothing is admitted, set aside, or recorded.
+   *
+   * @throws SkeinError MODEL_NOT_FOUND, NO_NODE, INVALID_REQUEST when the model generates no text; CLOUD_NOT_ALLOWED.
+   */
+  estimate(request: TaskRequest): TaskEstimate
   /**
    * Results of all texts, in their order, or of all tensors: whole, or an error.
    *
@@ -329,6 +363,8 @@ export interface MeshService {
   ready(): { readonly ready: boolean; readonly reason: string }
   /** @throws SkeinError NOT_THE_AUTHORITY. */
   invite(request: InviteRequest): Promise<InviteView>
+  /** Absent where the mesh key is not. */
+  readonly pairing?: PairingDesk | undefined
   /** Voids the certificates of a member, by peer id or name. @throws SkeinError MEMBER_NOT_FOUND, NOT_THE_AUTHORITY. */
   revoke(member: string): Promise<NodeName>
 }

@@ -6,11 +6,21 @@ import type { PolicySettings } from './settings-policy.ts'
 
 const NONE: ReadonlySet<CloudReason> = new Set()
 
-export function cloudRules({ reasons, models, tenants, redact }: PolicySettings): CloudRules {
+export function cloudRules({ reasons, models, tenants, redact, cascade }: PolicySettings): CloudRules {
   const redactor = new Redactor(redact)
   const taken: ReadonlySet<CloudReason> = new Set(reasons)
   return {
     reasonsFor: ({ names, tenant }) => (isNamed(models, names) && isNamed(tenants, [tenant]) ? taken : NONE),
+    cascadeFor: (names) => {
+      const rule = cascade.find((each) => isNamed(each.models, names))
+      return (
+        rule && {
+          meanLogprobMin: rule.meanLogprob,
+          ...(rule.tokenLogprob !== undefined && { tokenLogprobMin: rule.tokenLogprob }),
+          ...(rule.tokens !== undefined && { tokens: rule.tokens }),
+        }
+      )
+    },
     prompt: (prompt) => redactor.prompt(prompt),
     work: (work) => redactor.work(work),
     finds: (text) => redactor.finds(text),

@@ -14,8 +14,10 @@ export const EndpointSchema = Type.Object(
     keys: Type.Optional(
       Type.Array(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,127}$' }), { maxItems: KEYS_MAX, uniqueItems: true }),
     ),
-    /** Nothing is billed when absent. */
+    /** For a million tokens each. One of this and `free`: what is asked there never costs what its owner has not said. */
     price: Type.Optional(Type.Object(PriceSchema.properties, { additionalProperties: false })),
+    /** Nothing is billed, whatever it is asked. */
+    free: Type.Optional(Type.Literal(true)),
     models: Type.Array(
       Type.Object(
         {

@@ -5,6 +5,23 @@ import { CLOUD_REASONS, LIMITS, type CloudReason } from '../../mesh/protocol/ind
 const names = () =>
   Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { maxItems: LIMITS.policyListMax, uniqueItems: true })
 
+/** In nats; the logarithm of a probability is at most 0. */
+const logprob = () => Type.Number({ minimum: -100, maximum: 0 })
+
+const CascadeSchema = Type.Object(
+  {
+    /** As those of the policy; the first entry that names a model holds for it. */
+    models: names(),
+    /** Of the mean over the tokens. */
+    meanLogprob: logprob(),
+    /** Of each of them. */
+    tokenLogprob: Type.Optional(logprob()),
+    /** So many tokens are held back and judged; the whole answer when absent. */
+    tokens: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.generatedTokensMax })),
+  },
+  { additionalProperties: false },
+)
+
 export const PolicySchema = Type.Object(
   {
     /** Those that the owner takes; with none nothing leaves. */
@@ -13,6 +30,8 @@ export const PolicySchema = Type.Object(
     models: Type.Optional(names()),
     /** Whose requests may leave, likewise. */
     tenants: Type.Optional(names()),
+    /** Answers of the owner's nodes that are judged, and asked for in the cloud when the model was not sure enough. */
+    cascade: Type.Optional(Type.Array(CascadeSchema, { maxItems: LIMITS.policyListMax })),
     /** Every match is replaced before a prompt leaves. */
     redact: Type.Optional(
       Type.Array(
@@ -36,11 +55,15 @@ export interface RedactRule {
   readonly with: string
 }
 
+/** As `CascadeSchema`. */
+export type CascadeSettings = Static<typeof CascadeSchema>
+
 export interface PolicySettings {
   readonly reasons: readonly CloudReason[]
   readonly models: readonly string[]
   readonly tenants: readonly string[]
   readonly redact: readonly RedactRule[]
+  readonly cascade: readonly CascadeSettings[]
 }
 
 /** Without a word of the owner's: nodes in the cloud are there because the owner put them there. */
@@ -49,6 +72,7 @@ const ALL = ['*']
 const REDACTED = '[redacted]'
 
 export function policyOf(read: Static<typeof PolicySchema> = {}): PolicySettings {
-  const { reasons = USUAL_REASONS, models = ALL, tenants = ALL, redact = [] } = read
-  return { reasons, models, tenants, redact: redact.map((rule) => ({ with: REDACTED, ...rule })) }
+  const { cascade = [], models = ALL, tenants = ALL, redact = [] } = read
+  const { reasons = cascade.length === 0 ? USUAL_REASONS : CLOUD_REASONS } = read
+  return { reasons, models, tenants, redact: redact.map((rule) => ({ with: REDACTED, ...rule })), cascade }
 }

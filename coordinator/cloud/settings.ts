@@ -61,7 +61,9 @@ export function readCloudSettings(text: string, file: string = CLOUD_FILE): Clou
     pools: read.pools ?? [],
   }
   checkPatterns(settings.policy.redact, (index, why) => invalid(file, `/policy/redact/${index}/pattern ${why}`))
-  checkNames(settings.endpoints, file)
+  if (settings.policy.cascade.length > 0 && !settings.policy.reasons.includes('low-confidence'))
+    throw wrong("/policy/cascade is never asked: /policy/reasons does not have 'low-confidence'")
+  checkEndpoints(settings.endpoints, file)
   const problem = poolProblem(settings)
   if (problem !== undefined) throw wrong(problem)
   return settings
@@ -89,10 +91,19 @@ function checked(value: unknown, file: string): Static<typeof SettingsSchema> {
   throw invalid(file, `${first?.instancePath || 'the file'} ${what}`)
 }
 
-function checkNames(endpoints: readonly EndpointSettings[], file: string): void {
+function checkEndpoints(endpoints: readonly EndpointSettings[], file: string): void {
   const names = endpoints.map(({ name }) => name.toLowerCase())
   const twice = names.findIndex((name, index) => names.indexOf(name) < index)
   if (twice >= 0) throw invalid(file, `/endpoints/${twice}/name is another endpoint's name already`)
+  const unclear = endpoints.findIndex(({ price, free }) => (price === undefined) !== (free === true))
+  if (unclear < 0) return
+  const { name, price } = endpoints[unclear]!
+  throw invalid(
+    file,
+    price === undefined
+      ? `/endpoints/${unclear} ('${name}') has no price: no budget could bound it. Say what a million tokens cost, or "free": true`
+      : `/endpoints/${unclear} ('${name}') has a price and is free`,
+  )
 }
 
 const invalid = (file: string, what: string): SkeinError => new SkeinError('CONFIG_INVALID', `${file}: ${what}`)

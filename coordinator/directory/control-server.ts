@@ -34,6 +34,8 @@ export interface ControlServerComponents {
   readonly openRecord: (peer: PeerId, signed: Signed) => Promise<CapabilityRecord>
   /** The newest revocation list, as its signed bytes; sent to nodes when it changes. */
   readonly revocations: () => Signed | undefined
+  /** Origins of the gateway that other machines reach, now. */
+  readonly http?: () => readonly string[]
   /** What a node says of an order. */
   readonly onOutcome?: (peerId: PeerId, outcome: ControlOutcome) => void
 }
@@ -190,11 +192,13 @@ export class ControlServer {
   }
 
   async #welcome(channel: FrameChannel<ControlFrame>, record: CapabilityRecord): Promise<void> {
+    const http = this.#components.http?.().slice(0, LIMITS.gatewayOriginsMax) ?? []
     await channel.send({
       type: 'control.welcome',
       sequence: record.sequence,
       coordinator: this.#components.transport.self.peerId,
       heartbeatIntervalMs: LIMITS.heartbeatIntervalMs,
+      ...(http.length > 0 && { http: [...http] }),
     })
   }
 

@@ -236,17 +236,23 @@ export class Directory {
     }
   }
 
-  /** Digests that `model` (an alias or a digest) may mean, nodes that are here first. */
+  /**
+   * Digests that `model` (an alias or a digest) may mean: first those of the owner's nodes that are here, then those of any that
+   * are. An endpoint whose model has the name of one at home does not take its place.
+   */
   resolve(model: string): ModelDigest[] {
     const counts = new Map<ModelDigest, number>()
+    const atHome = new Set<ModelDigest>()
     for (const entry of this.#entries.values()) {
       for (const each of entry.record?.models ?? []) {
         if (each.digest !== model && !each.aliases.includes(model)) continue
         const weight = entry.liveness === 'disconnected' ? 0 : 1
         counts.set(each.digest, (counts.get(each.digest) ?? 0) + weight)
+        if (weight > 0 && entry.record?.tier !== 'cloud') atHome.add(each.digest)
       }
     }
-    return [...counts].sort((a, b) => b[1] - a[1]).map(([digest]) => digest)
+    const rank = (digest: ModelDigest): number => (atHome.has(digest) ? 1 : 0)
+    return [...counts].sort(([a, m], [b, n]) => rank(b) - rank(a) || n - m).map(([digest]) => digest)
   }
 
   /** Whether a node with the model can do it, or may be able to, as far as it said. */

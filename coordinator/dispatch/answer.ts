@@ -85,6 +85,15 @@ export class Answer {
     if (this.#logprobs && logprobs) for (const each of logprobs) this.#logprobs.push(each)
   }
 
+  /** Takes all of it back, which nobody may have read; `undefined` when there is nothing. `restore` puts it there again. */
+  withdraw(): AnswerPart | undefined {
+    const all = this.part(0)
+    this.#ids.length = this.#pieces.length = this.#textLength = 0
+    if (this.#logprobs) this.#logprobs = []
+    this.#hasPieces = false
+    return all
+  }
+
   /** What may once have followed here is lost: positions behind it will be other ones. */
   remake(): void {
     this.#remade.push(this.length)

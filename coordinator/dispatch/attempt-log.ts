@@ -138,6 +138,7 @@ export class AttemptLog {
     const { attempt: number, fence } = assigned
     const ids = { ...logIdsOf(spec), attempt: number }
     this.#components.log.debug({ ...ids, fence, node: node.name, reason }, 'assigned')
+    if (assigned.leave) this.#components.planner.leaving.counts.left(assigned.leave)
     this.#components.tell({ type: 'attempt.began', task: spec, attempt: assigned, waitedMs })
     return this.#components.recorder.settled({ type: 'attempt.assigned', taskId: this.#task.id, ...assigned })
   }
@@ -171,6 +172,7 @@ export class AttemptLog {
       observed: attempt.observed,
       ...(costMicros !== undefined && { costMicros }),
       ...this.#energyOf(attempt),
+      ...this.#confidenceOf(attempt),
     }
     const at = this.#entries.findIndex((entry) => entry.assigned.attempt === ended.attempt && !entry.ended)
     const entry = this.#entries[at]
@@ -183,6 +185,13 @@ export class AttemptLog {
     const ids = { ...logIdsOf(this.#task.spec), attempt: ended.attempt }
     this.#components.log.debug({ ...ids, outcome, code: error?.code, to: ended.to }, 'attempt ended')
     recorder.record({ type: 'attempt.ended', taskId: this.#task.id, ...ended })
+  }
+
+  /** Of the attempt that was judged; those that follow are not. */
+  #confidenceOf({ node }: Attempt): Pick<NonNullable<LedgerAttempt['ended']>, 'confidence'> {
+    const { confidence } = this.#task
+    if (confidence === undefined || node.isCloud || this.#entries.some(({ ended }) => ended?.confidence)) return {}
+    return { confidence }
   }
 
   #energyOf(attempt: Attempt): Pick<NonNullable<LedgerAttempt['ended']>, 'energy'> {

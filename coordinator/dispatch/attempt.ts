@@ -91,6 +91,8 @@ export class Attempt {
   #promptTokens: number | undefined
   #to: number
   #progressKey = ''
+  /** Its node tells how sure it is, for the answer to be judged. */
+  #isMeasured = false
   #advancedMs = 0
 
   constructor(components: AttemptComponents, init: AttemptInit, signal: AbortSignal) {
@@ -263,9 +265,9 @@ export class Attempt {
     if (frame.index > index) throw new SkeinError('FRAME_UNEXPECTED', `token ${frame.index} where ${index} was due`)
     if (index + ids.length > task.spec.maxTokens)
       throw new SkeinError('FRAME_UNEXPECTED', `more than the ${task.spec.maxTokens} tokens that were asked for`)
-    if ((frame.logprobs?.length ?? 0) !== (task.spec.logprobs === undefined ? 0 : ids.length))
-      throw new SkeinError('FRAME_MALFORMED', 'attempt.tokens: not one log probability for each token')
+    this.#checkLogprobs(frame.logprobs?.length ?? 0, ids.length)
     task.answer.push(ids, frame.text, frame.logprobs)
+    if (this.#isMeasured) task.meter?.push(frame.logprobs ?? [])
     const nowMs = this.#components.clock.nowMs()
     this.#watchdog.expect('between tokens', this.#rhythm.beat(nowMs))
     if (this.#delivered === 0) this.#components.streams.replenish(this.node.peerId)
@@ -275,6 +277,16 @@ export class Attempt {
     this.#lastTokenMs = nowMs
     task.firstTokenAtMs ??= nowMs
     listener.delivered(this, ids.length)
+  }
+
+  /** @throws SkeinError FRAME_MALFORMED. */
+  #checkLogprobs(count: number, tokens: number): void {
+    const { task, start } = this.init
+    // of one that is attached to, those that were asked for may have been asked for to judge it
+    const mayHave = this.#isMeasured || typeof start === 'object'
+    const isAsked = task.spec.logprobs !== undefined
+    if (count === (isAsked ? tokens : 0) || (!isAsked && mayHave && count === tokens)) return
+    throw new SkeinError('FRAME_MALFORMED', 'attempt.tokens: not one log probability for each token')
   }
 
   #completion(frame: Extract<AttemptFrame, { type: 'attempt.end' }>): Completion {
@@ -301,9 +313,12 @@ export class Attempt {
 
   #firstFrame(): Frame {
     const { task, fence, number, start, leave } = this.init
-    const { taskId, digest, sampling, stop, maxTokens, logprobs, format, tenant, requestId, hops } = task.spec
+    const { taskId, digest, sampling, stop, maxTokens, format, tenant, requestId, hops } = task.spec
     const traceparent = attemptTraceparent(task.spec, fence)
     const said = typeof start === 'object' ? undefined : saidFor(task, this.#continues, this.from)
+    // one that may have to go on behind a text cannot tell any
+    this.#isMeasured = task.meter !== undefined && start === 'generate' && said === undefined && !this.node.isCloud
+    const logprobs = task.spec.logprobs ?? (this.#isMeasured ? 0 : undefined)
     if (typeof start === 'object')
       return { type: 'attempt.attach', taskId, heldFence: start.attach, fence, from: this.from }
     return {

@@ -18,11 +18,10 @@ export type ShortCounts = Record<AtBudget['kind'], number>
 /** While money is set aside that may come back, it is asked again so soon, in s. */
 const SOON_S = 10
 
-/** Listeners of `onExhausted` hear of it. */
+/** Changes nothing. */
 export function atBudget(components: { clock: Clock; budget: Budget }, task: Task, short: Short): AtBudget {
   const { clock, budget } = components
   const { tenant } = task.spec
-  budget.tellExhausted(short)
   const wallMs = clock.wallMs()
   const turnsInMs = Math.max(0, short.turnsAtMs - wallMs)
   const leftMs = task.deadlineMs - clock.nowMs()

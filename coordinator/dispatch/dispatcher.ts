@@ -6,7 +6,6 @@ import {
   asSkeinError,
   LIMITS,
   SkeinError,
-  type CloudReason,
   type ModelDigest,
   type PeerId,
   type TaskId,
@@ -22,8 +21,10 @@ import type { Attempt, DropReason } from './attempt.ts'
 import { BudgetDesk } from './budget-desk.ts'
 import type { AtBudget, ShortCounts } from './budget-limits.ts'
 import type { Budget } from './budget.ts'
+import type { CascadeCounts } from './cascade.ts'
 import { pricedModel, type Costs } from './costs.ts'
-import type { CloudRules } from './leave.ts'
+import { estimateOf, type TaskEstimate } from './estimate.ts'
+import type { AskedRoute, CloudRules } from './leave.ts'
 import type { AnswerSource } from './given.ts'
 import type { DispatchEvent, Tell, TokenCounts } from './happened.ts'
 import type { Place } from './placement.ts'
@@ -95,6 +96,7 @@ export class Dispatcher {
   /** Tokens that the tenant was charged for. */
   readonly #charged = new WeakMap<TaskRun, number>()
   readonly #migrations = new Map<AttemptReason, number>()
+  readonly #cascades: CascadeCounts = { sure: 0, kept: 0, unmeasured: 0, left: 0 }
   readonly #counters: RunCounters = { handOvers: 0, handOversFailed: 0 }
   readonly #runComponents: RunComponents
   readonly #timers = new Map<string, CancelTimer>()
@@ -135,6 +137,7 @@ export class Dispatcher {
       recorder: this.#recorder,
       line: this.#line,
       counters: this.#counters,
+      cascades: this.#cascades,
       costs: components.costs,
       count: (reason) => this.#dropped.set(reason, (this.#dropped.get(reason) ?? 0) + 1),
       lostSignal,
@@ -222,7 +225,10 @@ export class Dispatcher {
     if (at) this.#shorts[at.kind]++
     if (at && at.kind === 'refuse') throw at.error
     if (at) return at.kind === 'local' ? at : undefined
-    if (found.kind === 'unschedulable' && found.code !== 'SATURATED') throw refusal(found)
+    if (found.kind === 'unschedulable' && found.code !== 'SATURATED') {
+      this.#planner.leaving.refused('admission', found.code, task)
+      throw refusal(found)
+    }
     if (found.kind !== 'unschedulable' && found.node.isCloud) {
       // the first gate: whatever the plan says
       if (localOnly || found.reason === undefined)
@@ -241,9 +247,15 @@ export class Dispatcher {
     )
   }
 
-  /** For which reasons a request may leave for the cloud now. */
-  reasonsFor(digest: ModelDigest, tenant: string, model: string): ReadonlySet<CloudReason> {
-    return this.#planner.leaving.reasonsFor(digest, tenant, model)
+  /** What would become of `task`, which is not admitted. */
+  estimate(task: Task): TaskEstimate {
+    const aheadMs = this.#line.aheadMs(task.spec.digest, task.spec.priority)
+    return estimateOf({ clock: this.#components.clock, planner: this.#planner, aheadMs }, task)
+  }
+
+  /** What asks for the cloud is told at once that it may not go there. @throws SkeinError CLOUD_NOT_ALLOWED. */
+  checkRoute(asked: AskedRoute): void {
+    this.#planner.leaving.checkRoute(asked)
   }
 
   /** Predicted ms until those that wait for a model now have a slot. */
@@ -303,6 +315,7 @@ export class Dispatcher {
       droppedFrames: Object.fromEntries(this.#dropped),
       handovers: { ok: handOvers, failed: handOversFailed },
       attempts,
+      cloud: { ...this.#planner.leaving.counts.stats(), cascades: { ...this.#cascades } },
       ledger: this.#recorder.lag,
       budget: { short: { ...this.#shorts }, periods: this.#components.budget.states() },
     }

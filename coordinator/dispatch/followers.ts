@@ -36,6 +36,7 @@ export class Followers {
   #started: Said | undefined
   #status: Said | undefined
   #end: End | undefined
+  #isHeld = false
 
   constructor(init: FollowersInit) {
     this.#init = init
@@ -55,6 +56,20 @@ export class Followers {
       follower.said.push(said)
       follower.wake()
     }
+  }
+
+  /** Nobody gets anything of the answer until it is released. */
+  get isHeld(): boolean {
+    return this.#isHeld
+  }
+
+  hold(): void {
+    this.#isHeld = true
+  }
+
+  release(): void {
+    this.#isHeld = false
+    this.grown()
   }
 
   /** The answer has grown. */
@@ -91,7 +106,7 @@ export class Followers {
         signal?.throwIfAborted()
         if (follower.hasDiverged) throw diverged()
         for (let said = follower.said.shift(); said !== undefined; said = follower.said.shift()) yield said
-        const tokens = answer.read(follower.at)
+        const tokens = this.#isHeld ? undefined : answer.read(follower.at)
         if (tokens) {
           follower.at = tokens.index + tokens.count
           yield tokens

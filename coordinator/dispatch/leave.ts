@@ -3,10 +3,20 @@
  * names a cloud node is held against it once more when it is committed, and what is to be taken out of a prompt is taken out
  * before the attempt is made.
  */
-import { LIMITS, type CloudReason, type ModelDigest, type Prompt, type Work } from '../../mesh/protocol/index.ts'
+import {
+  LIMITS,
+  SkeinError,
+  type CloudReason,
+  type ErrorCode,
+  type ModelDigest,
+  type Prompt,
+  type Work,
+} from '../../mesh/protocol/index.ts'
 import type { Clock } from '../../mesh/runtime/index.ts'
 import type { Directory } from '../directory/index.ts'
 import { costOf, type LeaveDemand, type NodeSnapshot, type TaskDemand } from '../scheduler/index.ts'
+import type { CascadeRule } from './confidence.ts'
+import { LeaveCounts, type LeaveGate } from './leave-counts.ts'
 import type { Task } from './task.ts'
 
 /** A text with what was to be taken out of it, and how often that was there. */
@@ -19,6 +29,8 @@ export interface Redacted<T> {
 export interface CloudRules {
   /** For which reasons a request of `tenant` for the model of these names may leave. */
   reasonsFor(asked: { readonly names: readonly string[]; readonly tenant: string }): ReadonlySet<CloudReason>
+  /** What is asked of answers of the model of these names that are given as they are; nothing when `undefined`. */
+  cascadeFor(names: readonly string[]): CascadeRule | undefined
   /** @throws SkeinError LOCAL_ONLY when what is to be taken out cannot be. */
   prompt(prompt: Prompt): Redacted<Prompt>
   /** @throws SkeinError LOCAL_ONLY. */
@@ -31,6 +43,7 @@ export interface CloudRules {
 const USUAL: ReadonlySet<CloudReason> = new Set(['too-big', 'deadline', 'name', 'lost'])
 const USUAL_RULES: CloudRules = {
   reasonsFor: () => USUAL,
+  cascadeFor: () => undefined,
   prompt: (prompt) => ({ value: prompt, count: 0 }),
   work: (work) => ({ value: work, count: 0 }),
   finds: () => false,
@@ -65,6 +78,16 @@ export interface AskedWork {
   readonly route?: 'cloud'
 }
 
+/** What a request says of its way before it is let in. */
+export interface AskedRoute {
+  readonly digest: ModelDigest
+  readonly tenant: string
+  /** As the client wrote it. */
+  readonly model: string
+  readonly route?: 'cloud' | undefined
+  readonly localOnly?: boolean | undefined
+}
+
 /** What was found out of a task under one policy. */
 interface Known {
   readonly rules: CloudRules
@@ -75,6 +98,7 @@ interface Known {
 }
 
 export class Leaving {
+  readonly counts = new LeaveCounts()
   readonly #components: LeavingComponents
   readonly #known = new WeakMap<Task, Known>()
 
@@ -88,8 +112,40 @@ export class Leaving {
 
   /** For which reasons a request may leave. */
   reasonsFor(digest: ModelDigest, tenant: string, model?: string): ReadonlySet<CloudReason> {
+    return this.rules.reasonsFor({ names: this.#namesOf(digest, model), tenant })
+  }
+
+  /**
+   * By which rule the answer of `task` is judged before anybody gets it; `undefined` when it is not. Tools and schemas are left
+   * out: what a form forces upon an answer says nothing of how sure the model is.
+   */
+  cascade(task: Task): CascadeRule | undefined {
+    const { digest, model, localOnly, route, prompt, format } = task.spec
+    const isForced = format !== undefined || (prompt.kind === 'chat' && (prompt.tools?.length ?? 0) > 0)
+    if (localOnly || route !== undefined || isForced || !this.#of(task).reasons.has('low-confidence')) return undefined
+    return this.rules.cascadeFor(this.#namesOf(digest, model))
+  }
+
+  #namesOf(digest: ModelDigest, model: string | undefined): string[] {
     const aliases = this.#components.directory.capability(digest)?.aliases ?? []
-    return this.rules.reasonsFor({ names: [...(model === undefined ? [] : [model]), digest, ...aliases], tenant })
+    return [...(model === undefined ? [] : [model]), digest, ...aliases]
+  }
+
+  /** Counts that `of` was refused with `code`, where that kept it from the cloud. */
+  refused(gate: LeaveGate, code: ErrorCode, of: object): void {
+    if (code === 'LOCAL_ONLY' || code === 'CLOUD_NOT_ALLOWED')
+      this.counts.kept(gate, code === 'LOCAL_ONLY' ? 'local-only' : 'policy', of)
+  }
+
+  /** What asks for the cloud is told at once that it may not go there. @throws SkeinError CLOUD_NOT_ALLOWED. */
+  checkRoute(asked: AskedRoute): void {
+    const { digest, tenant, model, route, localOnly = false } = asked
+    if (route === undefined || (!localOnly && this.reasonsFor(digest, tenant, model).has('name'))) return
+    this.counts.kept('admission', localOnly ? 'local-only' : 'policy', asked)
+    const why = localOnly
+      ? 'it is local-only: by its own word, or by that of its key, its device or its conversation'
+      : "the owner's policy does not let requests for this model leave by name"
+    throw new SkeinError('CLOUD_NOT_ALLOWED', `the request asks for the cloud, and ${why}`, { param: 'skein.route' })
   }
 
   /** @param aheadMs as `LeaveDemand.aheadMs`. */
@@ -104,6 +160,7 @@ export class Leaving {
     return {
       reasons: this.#of(task).reasons,
       isNamed: spec.route === 'cloud',
+      ...(task.isUnsure && { isUnsure: true }),
       hasBegun,
       ...(leftFor && { earlier: leftFor }),
       leftMs,
@@ -125,8 +182,11 @@ export class Leaving {
   }
 
   /** Whether work may go to a cloud node for `reason`, as it stands now. */
-  mayWork({ digest, tenant, localOnly }: AskedWork, reason: CloudReason | undefined): boolean {
-    return !localOnly && reason !== undefined && this.reasonsFor(digest, tenant).has(reason)
+  mayWork(asked: AskedWork, reason: CloudReason | undefined): boolean {
+    const { digest, tenant, localOnly } = asked
+    if (!localOnly && reason !== undefined && this.reasonsFor(digest, tenant).has(reason)) return true
+    this.counts.kept('commit', localOnly ? 'local-only' : 'policy', asked)
+    return false
   }
 
   /** Whether a task that finds all slots of the owner's nodes taken may go where others are. */
@@ -147,9 +207,13 @@ export class Leaving {
    * since it was planned, or there is no reason.
    */
   paper(task: Task, node: NodeSnapshot, reason: CloudReason | undefined, demand: TaskDemand): LeavePaper | undefined {
-    if (reason === undefined || task.spec.localOnly || !this.#of(task).reasons.has(reason)) return undefined
-    const redacted = this.#prompt(task)
-    if (redacted === undefined || !this.#isClean(task)) return undefined
+    const isAllowed = reason !== undefined && this.#of(task).reasons.has(reason)
+    const redacted = isAllowed ? this.#prompt(task) : undefined
+    if (!isAllowed || redacted === undefined || !this.#isClean(task)) {
+      const why = task.spec.localOnly ? 'local-only' : isAllowed ? 'redaction' : 'policy'
+      this.counts.kept('commit', why, task)
+      return undefined
+    }
     return {
       reason,
       prompt: redacted.value,

@@ -209,6 +209,7 @@ export class Placement {
       return found.node.price === undefined ? 'not yet' : this.#short()
     }
     this.#isComing = found.isComing === true
+    planner.leaving.refused('plan', found.code, this.#task)
     if (found.code === 'SATURATED') return found.isAway ? 'not yet' : 'no slot'
     if (found.code === 'BUDGET_EXCEEDED') return this.#short(found)
     if (found.code === 'NOT_CONTINUABLE') return this.#stranded(found)

@@ -5,6 +5,7 @@ import type { Directory, ExpectedTokens, Reservation } from '../directory/index.
 import type { ExplainedCandidate } from '../ledger/index.ts'
 import {
   AnswerLengths,
+  costOf,
   predict,
   promptPrefix,
   rejectionOf,
@@ -81,6 +82,7 @@ export class Planner {
     const leave = isForGain ? undefined : this.leaving.demand(task, aheadMs)
     const found = schedule(snapshot, leave ? { ...home, leave } : home, () => random.next())
     if (!leave || found.kind === 'unschedulable' || !found.node.isCloud || this.leaving.mayBeSaid(task)) return found
+    this.leaving.counts.kept('plan', 'redaction', task)
     return schedule(snapshot, { ...home, leave: { ...leave, reasons: NO_REASONS } }, () => random.next())
   }
 
@@ -106,6 +108,48 @@ export class Planner {
     const { prediction, explain: candidates } = plan
     if (leave) task.leftFor = leave.reason
     return { prediction, candidates, reservation, money, decodeTokens, ...(leave && { leave }) }
+  }
+
+  /** A place in the cloud for a task whose answer at home was not sure enough, if it may go to one that is free. */
+  escalate(task: Task): { readonly assignment: Assignment; readonly node: NodeSnapshot } | undefined {
+    const found = this.planEscalation(task)
+    const assignment = found && this.commit(task, found)
+    return found && assignment && { assignment, node: found.node }
+  }
+
+  planEscalation(task: Task): Plan | undefined {
+    task.isUnsure = true
+    const found = this.plan(task)
+    task.isUnsure = false
+    return found.kind === 'plan' && found.node.isCloud ? found : undefined
+  }
+
+  /** What it is expected to cost at `node`, and what it can at most, in micro-units; `undefined` where nothing is billed. */
+  costsAt(
+    task: Task,
+    { price }: NodeSnapshot,
+  ): { readonly expectedMicros: number; readonly maxMicros: number } | undefined {
+    const demand = this.#demand(task)
+    if (price === undefined) return undefined
+    const { inputTokensMax, outputTokensMax } = demand
+    const expectedMicros = Math.ceil(costOf(price, demand) * 1e6)
+    return { expectedMicros, maxMicros: costMicros(price, inputTokensMax, outputTokensMax) }
+  }
+
+  /** As they are known before a tokenizer has counted. */
+  tokens(task: Task): {
+    readonly prompt: number
+    readonly promptMax: number
+    readonly completion: number
+    readonly completionMax: number
+  } {
+    const { prefillTokens, inputTokensMax, decodeTokens, outputTokensMax } = this.#demand(task)
+    return {
+      prompt: Math.ceil(prefillTokens),
+      promptMax: inputTokensMax,
+      completion: Math.ceil(decodeTokens),
+      completionMax: outputTokensMax,
+    }
   }
 
   /** The same place once more, for an attempt that takes over from the one before. */
@@ -139,8 +183,12 @@ export class Planner {
     return { candidates: [], reservation, money, decodeTokens }
   }
 
-  /** What becomes of `task` when its plan is over the budget; `undefined` where not that keeps it, but its client's own limit. */
-  atBudget(task: Task): AtBudget | undefined {
+  /**
+   * What becomes of `task` when its plan is over the budget; `undefined` where not that keeps it, but its client's own limit.
+   *
+   * @param options `isTold`: whoever listens hears that the money is at its end.
+   */
+  atBudget(task: Task, { isTold = true }: { readonly isTold?: boolean } = {}): AtBudget | undefined {
     const { directory, budget } = this.#components
     const { digest, inputTokensMax: input, outputTokensMax: output } = this.#demand(task)
     const costs = directory
@@ -151,6 +199,7 @@ export class Planner {
     const cost = Math.min(...costs)
     if (!(cost <= task.costLeftMicros)) return undefined
     const short = budget.shortOf(task.spec.tenant, cost)
+    if (short && isTold) budget.tellExhausted(short)
     return short && atBudget(this.#components, task, short)
   }
 

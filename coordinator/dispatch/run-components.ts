@@ -2,6 +2,7 @@
 import type { Clock, Logger } from '../../mesh/runtime/index.ts'
 import type { AttemptReason } from '../ledger/index.ts'
 import type { Attempt, AttemptComponents } from './attempt.ts'
+import type { CascadeCounts } from './cascade.ts'
 import type { Tell } from './happened.ts'
 import type { Costs } from './costs.ts'
 import type { PlacementComponents } from './placement.ts'
@@ -19,6 +20,7 @@ export interface RunComponents extends AttemptComponents, PlacementComponents {
   readonly log: Logger
   readonly recorder: Recorder
   readonly counters: RunCounters
+  readonly cascades: CascadeCounts
   /** Nothing is priced without it. */
   readonly costs?: Costs | undefined
   /** Aborts when that life of the node is over. */

@@ -13,19 +13,18 @@ import type { AnswerPart, AttemptReason, LedgerTask, TaskResult } from '../ledge
 import { AttemptLog, MESSAGE_LENGTH_MAX, startedAt } from './attempt-log.ts'
 import { Attempt, raced, type AttemptInit } from './attempt.ts'
 import { Beat } from './beat.ts'
+import { blameNode, blameTarget, isTargetAtFault } from './blame.ts'
+import { Cascade, notSure } from './cascade.ts'
 import type { TaskEvent } from './events.ts'
 import { Followers } from './followers.ts'
 import type { AnswerSource } from './given.ts'
 import { Placement, type HeldAttempt, type Place } from './placement.ts'
-import { endState, expired, isFaultOfNode, isOthers, outcomeOf, reasonToMove } from './outcomes.ts'
+import { endState, expired, isOthers, outcomeOf, reasonToMove } from './outcomes.ts'
 import type { RunComponents } from './run-components.ts'
 import { endOfTask } from './task-end.ts'
 import type { Completion, Task } from './task.ts'
 import { logIdsOf } from './traced.ts'
 
-/** A node that failed a task is left out of its next plans for this long, doubled with each attempt up to the bound. */
-const EXCLUSION_MS = 1000
-const EXCLUSION_MS_MAX = 8000
 /** The end of an answer that may be resumed is told when it is durable; a ledger that cannot be written delays it no longer. */
 const COMMIT_WAIT_MS = 2000
 
@@ -45,12 +44,15 @@ export class TaskRun {
   readonly #followers: Followers
   readonly #ending = new AbortController()
   readonly #placement: Placement
+  readonly #cascade: Cascade
   readonly #source: AnswerSource | undefined
   readonly #delivery = new Beat()
   /** An earlier life of the coordinator had begun it, and what that delivered last may be lost. */
   #isRecovered: boolean
   #current: Attempt | undefined
   #moving: Promise<boolean> | undefined
+  /** Of the end of it all: its deadline, or whoever ends it before. */
+  #signal: AbortSignal = this.#ending.signal
   readonly #over = Promise.withResolvers<void>()
   #isAbandoned = false
   #endedAtMs: number | undefined
@@ -79,6 +81,7 @@ export class TaskRun {
       onLeft: () => this.#left(),
       onCame: () => this.#cancelDetached(),
     })
+    this.#cascade = new Cascade(components, task, this.#followers, from !== undefined)
   }
 
   /** Resolves when the run is over. Does not reject. */
@@ -102,6 +105,11 @@ export class TaskRun {
 
   get isMoving(): boolean {
     return this.#moving !== undefined
+  }
+
+  /** Nobody gets anything of its answer yet. */
+  get isHeld(): boolean {
+    return this.#followers.isHeld
   }
 
   /** Place in the line, from 1, while it waits. */
@@ -185,7 +193,7 @@ export class TaskRun {
     const { clock, onEnd } = this.#components
     const { task } = this
     const limit = deadline(clock, Math.max(0, task.deadlineMs - clock.nowMs()), () => expired(task))
-    const signal = AbortSignal.any([this.#ending.signal, limit.signal])
+    const signal = (this.#signal = AbortSignal.any([this.#ending.signal, limit.signal]))
     try {
       const completion = (await this.#given(signal)) ?? (await this.#untilDone(signal))
       if (task.state === 'queued') task.enter('running')
@@ -203,7 +211,7 @@ export class TaskRun {
 
   /** Tokens that came since the last checkpoint become durable. */
   checkpoint(): void {
-    if (this.#result !== undefined || this.#components.recorder.isBehind) return
+    if (this.#result !== undefined || this.#components.recorder.isBehind || this.isHeld) return
     const part = this.task.answer.part(this.#checkpointed)
     if (part === undefined) return
     this.#checkpointed = this.task.answer.length
@@ -234,13 +242,16 @@ export class TaskRun {
       const attempt = this.#current ?? (await this.#begin(cause, signal))
       try {
         const completion = await attempt.done
+        const isUnsure = this.#cascade.isUnsure(true)
         this.attempts.ended(attempt, 'completed')
         this.#components.directory.entry(attempt.node.peerId)?.addSuccess()
-        return completion
+        if (!isUnsure || !this.#escalated(attempt, completion)) return completion
       } catch (thrown) {
-        if (signal.aborted) throw thrown
+        if (signal.aborted && !this.#cascade.mayEnd(asSkeinError(signal.reason))) throw thrown
         if (this.#current !== attempt) continue // it was moved: what becomes of the source is no news
         cause = this.#settleFailure(attempt, asSkeinError(thrown, 'NODE_LOST'))
+        const kept = this.#cascade.takeBack()
+        if (kept) return kept
         await this.#moving
       }
     }
@@ -256,17 +267,12 @@ export class TaskRun {
       task.answer.remake()
       this.#followers.remade()
     }
-    const attempt = this.#attempt(
-      place,
-      place.attach === undefined ? 'generate' : { attach: place.attach },
-      reason,
-      signal,
-    )
-    task.deliveringFence = attempt.init.fence
-    this.#current = attempt
+    this.#cascade.begin(place)
+    this.#current = this.#attempt(place, place.attach === undefined ? 'generate' : { attach: place.attach }, reason)
+    task.deliveringFence = this.#current.init.fence
     if (task.state === 'queued') task.enter('running')
     if (cause) this.#say(`${reasonToMove(cause)}, resuming on ${place.node.name}`)
-    return attempt
+    return this.#current
   }
 
   #reasonOf(place: Place, cause: SkeinError | undefined): AttemptReason {
@@ -278,7 +284,23 @@ export class TaskRun {
     return cause.code === 'PREEMPTED' ? 'preempted' : 'lost'
   }
 
-  #attempt(place: Place, start: AttemptInit['start'], reason: AttemptReason, signal: AbortSignal): Attempt {
+  /** The answer, which nobody has read, was not sure enough: it is asked for in the cloud, if it may go there. */
+  #escalated(source: Attempt, completion?: Completion): boolean {
+    const place = this.#cascade.leave(completion)
+    if (place === undefined) return false
+    if (completion === undefined) {
+      const reason = notSure(place.node.name)
+      source.cancel(reason)
+      source.done.catch(() => {})
+      this.attempts.ended(source, 'evicted', reason)
+    }
+    this.#current = this.#attempt(place, 'generate', 'escalated')
+    this.task.deliveringFence = this.#current.init.fence
+    this.#say(`not sure enough of it, asking ${place.node.name}`)
+    return true
+  }
+
+  #attempt(place: Place, start: AttemptInit['start'], reason: AttemptReason): Attempt {
     const { clock, lostSignal } = this.#components
     const { task } = this
     const { node, assignment } = place
@@ -299,11 +321,12 @@ export class TaskRun {
           task.fruitless = 0
           this.#followers.grown()
           this.#delivery.strike()
+          if (attempt === this.#current && this.#cascade.isUnsure(false)) this.#escalated(attempt)
         },
       },
     }
     task.firstAssignedAtMs ??= clock.nowMs()
-    const attempt = new Attempt(this.#components, init, AbortSignal.any([signal, lostSignal(node)]))
+    const attempt = new Attempt(this.#components, init, AbortSignal.any([this.#signal, lostSignal(node)]))
     void this.attempts.begun(attempt, assignment, reason).then(() => recorded?.resolve())
     this.#components.onAttempt(this)
     if (start !== 'hold' && reason !== 'first') this.#components.onMoved(attempt, reason)
@@ -314,11 +337,7 @@ export class TaskRun {
     this.attempts.accepted(attempt)
     if (typeof attempt.init.start === 'object') this.#isRecovered = false
     this.#components.directory.entry(attempt.node.peerId)?.addLink(attempt.observed.acceptMs!, attempt.sentBytes)
-    if (attempt === this.#current) this.#started(attempt, reason)
-  }
-
-  #started(attempt: Attempt, reason: AttemptReason): void {
-    this.#followers.say(startedAt(attempt, reason))
+    if (attempt === this.#current) this.#followers.say(startedAt(attempt, reason))
   }
 
   #say(text: string): void {
@@ -326,12 +345,12 @@ export class TaskRun {
   }
 
   async #handOver(source: Attempt, place: Place, reason: MoveReason): Promise<boolean> {
-    let target = this.#attempt(place, 'hold', reason, this.#ending.signal)
+    let target = this.#attempt(place, 'hold', reason)
     try {
       await this.#prepared(target, source)
       for (let round = 1; round < ROUNDS_MAX && this.#isBehind(target, source); round++) {
         const behind = target
-        target = this.#attempt(this.#components.planner.renew(this.task, place), 'hold', reason, this.#ending.signal)
+        target = this.#attempt(this.#components.planner.renew(this.task, place), 'hold', reason)
         this.#supersede(behind)
         await this.#prepared(target, source)
       }
@@ -391,24 +410,17 @@ export class TaskRun {
       this.attempts.ended(source, 'evicted', moved)
     }
     this.#say(`${reason === 'drain' ? 'node is leaving' : 'a better node is free'}, moved to ${target.node.name}`)
-    this.#started(target, reason)
+    this.#followers.say(startedAt(target, reason))
   }
 
   #settleTarget(target: Attempt, error: SkeinError): void {
-    const { clock, directory } = this.#components
-    const isFault = error.row.blame === 'node' && isFaultOfNode(error)
-    this.attempts.ended(target, isFault ? 'failed' : 'cancelled', error)
-    this.task.exclude(target.node, clock.nowMs() + EXCLUSION_MS)
-    if (error.code === 'NO_FREE_SLOT')
-      directory.entry(target.node.peerId)?.markFull(this.task.spec.digest, clock.nowMs())
-    if (isFault) directory.entry(target.node.peerId)?.addFailure(clock.nowMs())
+    this.attempts.ended(target, isTargetAtFault(error) ? 'failed' : 'cancelled', error)
+    blameTarget(this.#components, target, error)
   }
 
   /** Learns from a failed attempt. @throws the error itself when another node could not do better. */
   #settleFailure(attempt: Attempt, error: SkeinError): SkeinError {
-    const { clock, directory } = this.#components
     const { task } = this
-    const entry = directory.entry(attempt.node.peerId)
     this.#current = undefined
     this.#delivery.strike()
     this.attempts.ended(attempt, outcomeOf(error), error)
@@ -419,22 +431,9 @@ export class TaskRun {
     const ids = { ...logIdsOf(task.spec), attempt: attempt.init.number }
     this.#log.warn({ ...ids, node: attempt.node.name, code: error.code }, error.message)
     // A node that no longer has the model says so of itself; others may have it.
-    if (error.row.blame === 'caller' && !isOthers(error)) throw error
+    if (error.row.blame === 'caller' && !isOthers(error) && !this.#cascade.hasKept) throw error
     this.#placement.lost({ fence: attempt.init.fence, peerId: attempt.node.peerId }, false)
-    if (error.code === 'ATTEMPT_NOT_HELD') {
-      task.enter('queued')
-      return error
-    }
-    const isServed = error.code !== 'NOT_SERVED'
-    if (attempt.delivered === 0 && isServed) task.fruitless++
-    if (error.code === 'NO_FREE_SLOT') entry?.markFull(task.spec.digest, clock.nowMs())
-    else {
-      // by the end of it the node's new record says whom it serves
-      const forMs = isServed ? Math.min(EXCLUSION_MS * 2 ** task.fruitless, EXCLUSION_MS_MAX) : EXCLUSION_MS_MAX
-      const untilMs = clock.nowMs() + forMs
-      task.exclude(attempt.node, error.row.retryable ? untilMs : Number.POSITIVE_INFINITY)
-      if (isFaultOfNode(error)) entry?.addFailure(clock.nowMs())
-    }
+    if (error.code !== 'ATTEMPT_NOT_HELD') blameNode(this.#components, attempt, error)
     task.enter('queued')
     return error
   }
@@ -456,6 +455,7 @@ export class TaskRun {
     const { task } = this
     this.#log.debug({ ...logIdsOf(task.spec), code: error.code }, error.message)
     this.#endAttempts(error)
+    this.#cascade.end()
     if (!this.#isAbandoned) {
       const outcome = endState(error)
       if (!isTaskEnd(task.state)) task.enter(outcome)

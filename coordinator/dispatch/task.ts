@@ -10,9 +10,10 @@ import {
   type TaskState,
   type Usage,
 } from '../../mesh/protocol/index.ts'
-import type { AnswerPart, LedgerTask, TaskSpec, TaskTiming } from '../ledger/index.ts'
+import type { AnswerPart, JudgedConfidence, LedgerTask, TaskSpec, TaskTiming } from '../ledger/index.ts'
 import { exclusionKey, promptPrefix, type NodeSnapshot, type PromptPrefix } from '../scheduler/index.ts'
 import { Answer } from './answer.ts'
+import type { ConfidenceMeter } from './confidence.ts'
 import type { Receipt } from './events.ts'
 
 /** Attempts of one opening of the ledger; a fencing token is `epoch × this + attempt`. */
@@ -58,6 +59,12 @@ export class Task {
   readonly paidFences = new Set<number>()
   /** Why it left the owner's nodes, if it ever did. */
   leftFor: CloudReason | undefined
+  /** Measures its answer while that is held back to be judged. */
+  meter: ConfidenceMeter | undefined
+  /** How sure the model was of it, once that is known. */
+  confidence: JudgedConfidence | undefined
+  /** A place is looked for because that was not enough. */
+  isUnsure = false
   /** It waits, and would not if it were not local-only. */
   isKeptHome = false
   /** Token whose frames are delivered; those of any other are dropped (invariant I1). */

@@ -171,7 +171,10 @@ export class WorkDispatcher {
     const { leaving, line } = this.#components
     const leave = leaving.workDemand(spec, { leftMs: spec.deadlineMs, waitedMs: 0, hasBegun: false })
     const found = this.#planner.plan({ ...spec, leave, excluded: new Set() })
-    if (found.kind === 'unschedulable' && found.code !== 'SATURATED') throw refusal(found)
+    if (found.kind === 'unschedulable' && found.code !== 'SATURATED') {
+      leaving.refused('admission', found.code, spec)
+      throw refusal(found)
+    }
     if (found.kind !== 'unschedulable' && found.node.isCloud) {
       if (spec.localOnly || found.reason === undefined)
         throw new SkeinError('LOCAL_ONLY', 'the work is not to leave, and only rented machines could do it now')

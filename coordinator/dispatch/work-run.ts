@@ -182,6 +182,7 @@ export class WorkRun {
       throw new SkeinError('LOCAL_ONLY', `nothing lets the work leave for ${node.name}`)
     const sent = node.isCloud ? leaving.rules.work(work).value : work
     const leave = reason && { leave: { reason } }
+    if (reason) leaving.counts.left(reason)
     const part = { node, taskId, digest, work: sent, tenant, ...leave }
     const { result, waitMs } = await exchangeWork(this.#components, part, bounded)
     const tookMs = clock.nowMs() - beganMs

@@ -19,7 +19,7 @@ declare module 'fastify' {
 }
 
 /** Addresses of the mesh API that make answers or work, or show callers what is their own. */
-const OWN_ROUTES = /^\/mesh\/v1\/(calls|classify|device-tasks|devices|events|infer|tasks|usage)(\/|$)/
+const OWN_ROUTES = /^\/mesh\/v1\/(calls|classify|device-tasks|devices|estimate|events|infer|sync|tasks|usage)(\/|$)/
 /** Of these, what is told is a matter of the key: also who may but read the mesh finds something there. */
 const EVENTS_ROUTE = '/mesh/v1/events'
 /** Of these, what a bridge's rules use; whether its key may act is a matter of the key too. */
@@ -27,9 +27,9 @@ const CALLS_ROUTE = '/mesh/v1/devices/:id/calls'
 /** Those of bridges. */
 const BRIDGE_ROUTES = /^\/mesh\/v1\/bridge\//
 /** Those that tell secrets, or of them, and what everybody has spent. */
-const ADMIN_ROUTES = /^\/mesh\/v1\/(budget|keys|leases|invites)(\/|$)/
+const ADMIN_ROUTES = /^\/mesh\/v1\/(budget|keys|leases|invites|pairing)(\/|$)/
 /** Requests after which something is made, and which therefore count; of MCP's each tool counts for itself. */
-const MAKING_ROUTES = /^(?!.*\/cancel$|\/api\/(?:show|pull)$|\/mcp$)/
+const MAKING_ROUTES = /^(?!.*\/cancel$|\/api\/(?:show|pull)$|\/mcp$|\/estimate$)/
 
 /** Whether a request of the route at `url`, as it is registered, counts against rates. */
 export const countsAsRequest = (method: string, url: string, needed: RouteClass): boolean =>

@@ -5,12 +5,14 @@
 import type { FastifyInstance } from 'fastify'
 import type { AddressInfo } from 'node:net'
 import { SkeinError } from '../../mesh/protocol/index.ts'
+import type { Page } from '../../mesh/page/index.ts'
 import type { Clock, Logger, Random, Startable } from '../../mesh/runtime/index.ts'
 import type { Access } from '../access/index.ts'
 import type { MeshService } from '../admission/index.ts'
 import type { TlsSource } from '../trust/index.ts'
 import type { Batches } from '../batches/index.ts'
 import type { Devices } from '../devices/index.ts'
+import type { Mailboxes } from '../mailbox/index.ts'
 import { ActiveRequests } from './active-requests.ts'
 import { BatchDesk, OpenLines } from './batch-lines.ts'
 import type { LeaseDesk } from './cloud-routes.ts'
@@ -45,6 +47,10 @@ export interface GatewayComponents {
   readonly leases?: LeaseDesk
   /** Models of this machine, where that has a node: clients may have them pulled and removed. */
   readonly models?: ModelAdministration
+  /** By which devices of a user keep in step; they are started before. */
+  readonly mailboxes?: Mailboxes
+  /** What browsers get. */
+  readonly page?: Page
 }
 
 export interface ListenAddress {
@@ -103,6 +109,7 @@ export class HttpGateway implements Gateway {
   readonly #metrics: GatewayMetrics | undefined
   readonly #batches: Batches | undefined
   readonly #pulls: OpenPulls | undefined
+  readonly #mailboxes: Mailboxes | undefined
   readonly #desk: BatchDesk
   /** The first is that of `app`. */
   readonly #listeners: readonly Listener[]
@@ -126,11 +133,13 @@ export class HttpGateway implements Gateway {
     const facts = { counters, running: () => this.running, eventClients: () => this.#events.followers }
     this.#metrics = components.metrics?.(facts)
     this.#batches = components.batches
+    this.#mailboxes = components.mailboxes
     this.#pulls = components.models && new OpenPulls(components.models)
     const lines = new OpenLines(random)
     const shared = {
       ...{ events: this.#events, metrics: this.#metrics, batches: this.#batches, lines, devices: components.devices },
       leases: components.leases,
+      ...{ page: components.page, mailboxes: components.mailboxes },
       ...{ traces: components.traces, pulls: this.#pulls },
       ...{ service, access, clock, random, log: this.#log, active: this.#active, counters, limits },
       open: new OpenWork(),
@@ -183,6 +192,7 @@ export class HttpGateway implements Gateway {
     // lines are tasks that go on without anybody who waits for them: the next start takes them up
     const resting = this.#batches?.rest()
     this.#pulls?.end()
+    this.#mailboxes?.rest()
     this.#active.refuse()
     await this.#active.idle()
     await resting
@@ -215,6 +225,7 @@ export class HttpGateway implements Gateway {
   async #stop(): Promise<void> {
     void this.#batches?.rest()
     this.#pulls?.end()
+    this.#mailboxes?.rest()
     this.#active.refuse()
     this.#events.close()
     this.#metrics?.close()

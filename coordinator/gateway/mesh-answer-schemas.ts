@@ -131,6 +131,9 @@ const ResultSchema = Type.Object({
 /** Parts of a prediction, in ms. */
 const prediction = () => Type.Record(Type.String(), Type.Unknown())
 const observed = () => Type.Record(Type.String(), Type.Number())
+/** How sure the model was of an answer that was judged, in nats. */
+const confidence = () =>
+  Type.Object({ tokens: count(), meanLogprob: Type.Number(), minLogprob: Type.Number(), isLow: Type.Boolean() })
 
 const assigned = {
   attempt: count(),
@@ -188,6 +191,7 @@ const TaskSchema = Type.Object(
             atMs: amount(),
             to: count(),
             observed: observed(),
+            confidence: optional(confidence()),
             costMicros: optional(amount()),
             energy: optional(
               Type.Object({ joules: amount(), isEstimated: Type.Boolean(), costMicros: optional(amount()) }),
@@ -229,10 +233,38 @@ const ExplanationSchema = Type.Object(
         outcome: optional(Type.String()),
         to: optional(count()),
         observed: optional(observed()),
+        confidence: optional(confidence()),
       }),
     ),
   },
   { title: 'TaskExplanation' },
+)
+
+const EstimatedPlaceSchema = Type.Object({
+  ...nodeName,
+  route: Type.Enum(['local', 'mesh', 'cloud']),
+  leave: optional(Type.Enum([...CLOUD_REASONS])),
+  cost: optional(Type.Object({ expectedMicros: count(), maxMicros: count() })),
+  predicted: prediction(),
+})
+
+const EstimateSchema = Type.Object(
+  {
+    object: Type.Literal('estimate'),
+    model: Type.String(),
+    digest: Type.String(),
+    verdict: Type.Enum(['starts', 'waits', 'stands-in', 'refused']),
+    place: optional(EstimatedPlaceSchema),
+    cascade: optional(EstimatedPlaceSchema),
+    standIn: optional(Type.String()),
+    error: optional(Type.Object({ code: Type.String(), message: Type.String() })),
+    tokens: Type.Object({ prompt: count(), promptMax: count(), completion: count(), completionMax: count() }),
+    mayLeaveFor: Type.Array(Type.Enum([...CLOUD_REASONS])),
+    candidates: Type.Array(
+      Type.Object({ ...nodeName, prediction: optional(prediction()), rejected: optional(Type.String()) }),
+    ),
+  },
+  { title: 'Estimate' },
 )
 
 const StatsSchema = Type.Object(
@@ -244,6 +276,11 @@ const StatsSchema = Type.Object(
       droppedFrames: counts(),
       handovers: Type.Object({ ok: count(), failed: count() }),
       attempts: count(),
+      cloud: Type.Object({
+        left: counts(),
+        kept: Type.Array(Type.Object({ gate: Type.String(), why: Type.String(), count: count() })),
+        cascades: counts(),
+      }),
       ledger: Type.Object({ events: count(), ms: amount() }),
       budget: Type.Object({
         short: Type.Object({ refuse: count(), wait: count(), local: count() }),
@@ -323,6 +360,12 @@ export const TASKS_DOC = doc('Lists tasks, the newest first', 'The tasks.', list
 ])
 export const TASK_DOC = doc('Shows a task with its attempts and text', 'The task.', TaskSchema, LEDGER)
 export const EXPLAIN_DOC = doc('Says where each attempt went, and why', 'The explanation.', ExplanationSchema, LEDGER)
+export const ESTIMATE_DOC = doc(
+  'Says what would become of a request, and what it would cost, without making it',
+  'The estimate.',
+  EstimateSchema,
+  ['MODEL_NOT_FOUND', 'NO_NODE', 'CLOUD_NOT_ALLOWED'],
+)
 export const TASK_CANCEL_DOC = doc('Ends a task; one that has ended stays as it is', 'The task.', TaskSchema, LEDGER)
 
 export const LIVE_DOC: RouteDoc = {

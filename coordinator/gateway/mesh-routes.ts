@@ -13,8 +13,10 @@ import {
 import type { LedgerAttempt, NodeDirective, TaskView } from '../admission/index.ts'
 import { ownTask } from './callers.ts'
 import type { GenerationComponents } from './exchange.ts'
+import { taskOf } from './generation.ts'
 import {
   DIRECT_DOC,
+  ESTIMATE_DOC,
   EXPLAIN_DOC,
   INVITE_DOC,
   MESH_MODELS_DOC,
@@ -28,6 +30,8 @@ import {
   TASKS_DOC,
 } from './mesh-answer-schemas.ts'
 import { identified } from './named-models.ts'
+import { chatCall } from './openai-requests.ts'
+import { ChatBodySchema, type ChatBody } from './openai-schemas.ts'
 
 /** Shortest life of an invite: less than this cannot be carried to another machine. */
 const INVITE_VALID_MS_MIN = 1000
@@ -115,7 +119,22 @@ export function meshRoutes(app: FastifyInstance, { service }: GenerationComponen
   )
 }
 
-export function taskRoutes(app: FastifyInstance, { service }: GenerationComponents): void {
+export function taskRoutes(app: FastifyInstance, components: GenerationComponents): void {
+  const { service } = components
+  app.post<{ Body: ChatBody }>(
+    '/mesh/v1/estimate',
+    { schema: { body: ChatBodySchema }, config: { doc: ESTIMATE_DOC } },
+    (request) => {
+      const call = chatCall(request.body)
+      const created = Math.floor(components.clock.wallMs() / 1000)
+      return {
+        object: 'estimate',
+        model: call.task.model,
+        ...service.estimate(taskOf(components, request, call, created)),
+      }
+    },
+  )
+
   app.get<{ Querystring: TasksQuery }>(
     '/mesh/v1/tasks',
     { schema: { querystring: TasksQuerySchema }, config: { doc: TASKS_DOC } },
@@ -177,7 +196,9 @@ export type AttemptExplanation = Pick<
   | 'predicted'
   | 'candidates'
 > &
-  Partial<Pick<NonNullable<LedgerAttempt['ended']>, 'outcome' | 'code' | 'message' | 'to' | 'observed'>> & {
+  Partial<
+    Pick<NonNullable<LedgerAttempt['ended']>, 'outcome' | 'code' | 'message' | 'to' | 'observed' | 'confidence'>
+  > & {
     readonly endedAtMs?: number
   }
 
@@ -199,7 +220,7 @@ function explainBody(view: TaskView): TaskExplanation {
 function explainAttempt({ assigned, ended }: LedgerAttempt): AttemptExplanation {
   const { fence: _, price: _price, ...placed } = assigned
   if (!ended) return placed
-  const { outcome, code, message, to, observed, atMs } = ended
+  const { outcome, code, message, to, observed, atMs, confidence } = ended
   const error = { ...(code === undefined ? {} : { code }), ...(message === undefined ? {} : { message }) }
-  return { ...placed, endedAtMs: atMs, outcome, ...error, to, observed }
+  return { ...placed, endedAtMs: atMs, outcome, ...error, to, observed, ...(confidence && { confidence }) }
 }

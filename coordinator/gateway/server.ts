@@ -6,6 +6,7 @@ import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { STATUS_CODES, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { LIMITS, mintId, PROTOCOL_VERSION, SKEIN_HEADER, SkeinError, traceIdOf } from '../../mesh/protocol/index.ts'
+import type { Page } from '../../mesh/page/index.ts'
 import type { Random } from '../../mesh/runtime/index.ts'
 import type { Access } from '../access/index.ts'
 import type { Batches } from '../batches/index.ts'
@@ -21,6 +22,7 @@ import { cloudRoutes, type LeaseDesk } from './cloud-routes.ts'
 import { untilTaken } from './client-writer.ts'
 import { countAnswer, countRefusal } from './counters.ts'
 import type { Devices } from '../devices/index.ts'
+import type { Mailboxes } from '../mailbox/index.ts'
 import { bridgeRoutes } from './device-bridge-routes.ts'
 import { deviceRoutes } from './device-routes.ts'
 import { deviceTaskRoutes } from './device-task-routes.ts'
@@ -34,6 +36,7 @@ import { DISCARD_BYTES_MAX, PATH_SEGMENT_MAX } from './limits.ts'
 import { mcpRoutes } from './mcp-routes.ts'
 import type { McpSessions } from './mcp-sessions.ts'
 import { meshRoutes, taskRoutes } from './mesh-routes.ts'
+import { pairingRoutes } from './pairing-routes.ts'
 import { metricsRoutes, type GatewayMetrics } from './metrics-routes.ts'
 import type { OpenPulls } from './ollama-pulls.ts'
 import { ollamaRoutes } from './ollama-routes.ts'
@@ -41,7 +44,9 @@ import { errorBody, schemaError } from './openai-errors.ts'
 import { OperationTable } from './openapi.ts'
 import { responsesRoutes } from './responses-routes.ts'
 import { healthRoutes, openAiRoutes } from './routes.ts'
+import { syncRoutes } from './sync-routes.ts'
 import { traceOf, type RequestTraces } from './traced.ts'
+import { sendPage } from './web-routes.ts'
 import { workRoutes, type WorkComponents } from './work-routes.ts'
 
 export interface ServerComponents extends WorkComponents, EventComponents {
@@ -60,6 +65,10 @@ export interface ServerComponents extends WorkComponents, EventComponents {
   readonly lines: OpenLines
   /** Devices, which there are not without them. */
   readonly devices?: Devices | undefined
+  /** By which devices of a user keep in step; there are none without it. */
+  readonly mailboxes?: Mailboxes | undefined
+  /** For browsers, which get none without it. */
+  readonly page?: Page | undefined
 }
 
 export interface ServerInit {
@@ -123,12 +132,14 @@ export function createServer(components: ServerComponents, init: ServerInit): Fa
   }
   ollamaRoutes(app, components)
   meshRoutes(app, components)
+  pairingRoutes(app, components)
   taskRoutes(app, components)
   cacheRoutes(app, components)
   accessRoutes(app, components)
   budgetRoutes(app, components)
   cloudRoutes(app, components)
   eventRoutes(app, components)
+  if (components.mailboxes) syncRoutes(app, components.mailboxes)
   if (components.metrics) metricsRoutes(app, components.metrics)
   healthRoutes(app, components)
   mcpRoutes(app, components)
@@ -194,6 +205,7 @@ function addHooks(
     if (line) request.line = line
     checkNotUpstream(request)
     if (isLocal) checkSameSite(request, init.isTls ? 'https' : 'http')
+    if (components.page && (await sendPage(components.page, request, reply))) return reply
     if (request.routeOptions.config?.isOpen !== true) await letIn(components, request, reply)
     if (request.is404) refuseUnrouted(request, reply, routes)
   })

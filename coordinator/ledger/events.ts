@@ -98,6 +98,8 @@ export type AttemptReason =
   /** After a restart of the coordinator: the node held the attempt, or it did not. */
   | 'reattached'
   | 'recovered'
+  /** The answer before it was less sure than the owner wants. */
+  | 'escalated'
 
 /** One candidate of an assignment: its prediction, or why it was not considered. */
 export interface ExplainedCandidate extends NodeName {
@@ -112,6 +114,14 @@ export interface UsedEnergy {
   readonly isEstimated: boolean
   /** In micro-units, where the owner has said what energy costs and nobody else bills the attempt. */
   readonly costMicros?: number
+}
+
+/** How sure a model was of an answer, in nats, by so many of its tokens; `isLow` where that was less than the owner wants. */
+export interface JudgedConfidence {
+  readonly tokens: number
+  readonly meanLogprob: number
+  readonly minLogprob: number
+  readonly isLow: boolean
 }
 
 /** What a cloud would have charged for an answer, in micro-units, and by which entry of the price table. */
@@ -204,6 +214,8 @@ export type LedgerEvent =
       readonly costMicros?: number
       /** Where its node has said what the model takes. */
       readonly energy?: UsedEnergy
+      /** How sure its model was; where that was judged. */
+      readonly confidence?: JudgedConfidence
     }
   /** Tokens since the last checkpoint. */
   | { readonly type: 'task.checkpointed'; readonly atMs: number; readonly taskId: TaskId; readonly part: AnswerPart }

@@ -13,6 +13,7 @@ import { deviceMetrics } from './devices.ts'
 import { ModelLabels } from './labels.ts'
 import {
   budgetMetrics,
+  cloudMetrics,
   cacheMetrics,
   dispatchMetrics,
   gatewayMetrics,
@@ -45,6 +46,7 @@ export function createMetrics(components: MetricsComponents, facts: GatewayFacts
   const read = (): Present => present
   dispatchMetrics(registry, read)
   budgetMetrics(registry, read)
+  cloudMetrics(registry, read)
   cacheMetrics(registry, read)
   nodeMetrics(registry, read, labels)
   gatewayMetrics(registry, facts)

@@ -96,6 +96,23 @@ export function budgetMetrics(r: Registry, read: Read): void {
   )
 }
 
+export function cloudMetrics(r: Registry, read: Read): void {
+  const cloud = (): MeshStats['dispatch']['cloud'] => read().stats.dispatch.cloud
+  copiedCounter(r, 'skein_cloud_left_total', 'Attempts, and parts of work, that left for the cloud.', ['reason'], () =>
+    seriesOf('reason', cloud().left),
+  )
+  copiedCounter(
+    r,
+    'skein_cloud_kept_total',
+    'Requests that were kept from the cloud, by where and why.',
+    ['gate', 'why'],
+    () => cloud().kept.map(({ gate, why, count }) => [{ gate, why }, count]),
+  )
+  copiedCounter(r, 'skein_cascade_answers_total', 'Answers that were judged, by what came of it.', ['outcome'], () =>
+    seriesOf('outcome', { ...cloud().cascades }),
+  )
+}
+
 export function cacheMetrics(r: Registry, read: Read): void {
   const cache = (): MeshStats['cache'] => read().stats.cache
   copiedCounter(

@@ -30,6 +30,7 @@ export function reasonToLeave(
   leave: LeaveDemand,
   { prediction, isFree, rejected }: HomeOutlook,
 ): CloudReason | undefined {
+  if (leave.isUnsure) return 'low-confidence'
   if (leave.isNamed) return 'name'
   if (prediction !== undefined) return isInTime(prediction, isFree, leave) ? undefined : 'deadline'
   let isLasting = true

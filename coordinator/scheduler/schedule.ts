@@ -67,7 +67,8 @@ const NOWHERE: Look = { scored: [], rejected: [], chosen: undefined, awaited: un
 export function schedule(snapshot: Snapshot, demand: TaskDemand, random: () => number): Plan | Wait | Unschedulable {
   const atHome = (): Look => look(snapshot, demand, candidatesOf(snapshot, demand, random), random)
   const isNamed = demand.leave?.isNamed === true && !demand.localOnly
-  let home = isNamed ? passedOver(snapshot, demand) : atHome()
+  const isUnsure = demand.leave?.isUnsure === true && !demand.localOnly
+  let home = isNamed || isUnsure ? passedOver(snapshot, demand, isUnsure) : atHome()
   let found = placeOf(home, demand)
   const away = awayOf(snapshot, demand, home, found, random)
   // the cloud was asked for: what was begun there goes on at home before it is lost
@@ -122,7 +123,8 @@ function awayOf(
   const looked = look(snapshot, demand, filter(cloud(), demand, true), random)
   const place = placeOf(looked, demand)
   // paid for in vain where it would be too late there as well
-  const isVain = reason === 'deadline' && best !== undefined && place && endMs(place.prediction) > leave.leftMs
+  const mayBeVain = (reason === 'deadline' && best !== undefined) || reason === 'low-confidence'
+  const isVain = mayBeVain && place && endMs(place.prediction) > leave.leftMs
   return { look: looked, ...(place && !isVain && { place: { ...place, reason } }) }
 }
 
@@ -140,14 +142,17 @@ function kept(cloud: () => readonly NodeSnapshot[], demand: TaskDemand, why?: Re
 }
 
 /** The owner's nodes, of a task that is for the cloud. */
-function passedOver({ nodes }: Snapshot, demand: TaskDemand): Look {
+function passedOver({ nodes }: Snapshot, demand: TaskDemand, isUnsure: boolean): Look {
+  const why: Rejection = isUnsure
+    ? 'not cloud, and the answer was not sure enough'
+    : 'not cloud, and the cloud was asked for'
   return {
     ...NOWHERE,
     get rejected() {
       const own = nodes.filter((node) => !node.isCloud)
       return own.map((node) => ({
         node,
-        why: rejectionOf(node, demand) ?? ('not cloud, and the cloud was asked for' as const),
+        why: rejectionOf(node, demand) ?? why,
       }))
     },
   }

@@ -130,6 +130,8 @@ export interface LeaveDemand {
   readonly reasons: ReadonlySet<CloudReason>
   /** The client asked for the cloud, and nothing else will do. */
   readonly isNamed: boolean
+  /** The answer of a node of the owner's was not sure enough: another one will not do. */
+  readonly isUnsure?: boolean
   /** It was running before: of its answer there may be something. */
   readonly hasBegun: boolean
   /** Why it has left before: it may go on elsewhere in the cloud for the same. */
@@ -154,6 +156,7 @@ export type Rejection =
   | 'draining'
   | CloudRejection
   | 'not cloud, and the cloud was asked for'
+  | 'not cloud, and the answer was not sure enough'
   | 'cannot go on with this answer'
   | 'does not serve this tenant'
   | 'over the budget'

@@ -6,6 +6,7 @@ import { DISCOVERY_PATHS, type DiscoveryPath } from './libp2p/dialer.ts'
 import { Libp2pPeerTransport } from './libp2p/transport.ts'
 import { LocalMember, type LocalPeer } from './local/local-member.ts'
 import type { InviteInit, IssuedInvite, MeshAuthority } from './membership/authority.ts'
+import type { PairingView } from './membership/pairing.ts'
 import { openLocalMembership, type Membership } from './membership/open.ts'
 import { sign } from './signed.ts'
 import type { Discovery, Member, PeerTransport } from './transport.ts'
@@ -76,6 +77,16 @@ export interface PeerHost extends Startable, PeerTransport, Discovery {
    * @throws SkeinError NOT_THE_AUTHORITY, or INVITE_INVALID for options out of range.
    */
   invite(init?: Omit<InviteInit, 'peerId' | 'addresses'>): Promise<IssuedInvite>
+  /**
+   * Makes a pairing code, by which one machine may join this coordinator for `validMs`; the one before holds no more.
+   *
+   * @throws SkeinError NOT_THE_AUTHORITY.
+   */
+  pair(validMs?: number): PairingView
+  /** The last pairing code that was made, as it is now; `undefined` when none was, or nobody here can make one. */
+  pairing(): PairingView | undefined
+  /** Takes an open pairing code back. */
+  endPairing(): void
   /**
    * Voids a member's certificates and closes its connections; other members learn of it at their next hello with a member
    * that knows, or from `control.revocations`.
@@ -179,6 +190,19 @@ class Libp2pPeerHost implements PeerHost {
   async invite(init: Omit<InviteInit, 'peerId' | 'addresses'> = {}): Promise<IssuedInvite> {
     const { peerId } = this.identity
     return this.#authority().createInvite({ ...init, peerId, addresses: inviteAddresses(this.addresses()) })
+  }
+
+  pair(validMs?: number): PairingView {
+    this.#authority()
+    return this.#transport.pairings!.open(validMs)
+  }
+
+  pairing(): PairingView | undefined {
+    return this.#transport.pairings?.current()
+  }
+
+  endPairing(): void {
+    this.#transport.pairings?.close()
   }
 
   async revoke(peer: PeerId): Promise<Signed> {

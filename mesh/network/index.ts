@@ -26,6 +26,7 @@ export {
 export type { Issued } from './membership/authority-state.ts'
 export { assertCurrent, isRevoked, verifyCertificate, verifyRevocations } from './membership/certificates.ts'
 export { decodeInvite, encodeInvite } from './membership/invite.ts'
+export { pairingCodeOf, PairingKey, Pairings, type PairingState, type PairingView } from './membership/pairing.ts'
 export { MEMBERSHIP_FILE, MembershipStore } from './membership/store.ts'
 export {
   IDENTITY_FILE,

@@ -96,6 +96,9 @@ export const ERRORS = {
     1,
     'There is no room for another file; delete some, or give files more room.',
   ),
+  SYNC_MAILBOX_NOT_FOUND: row(404, false, 'caller', 2, 'There is no such mailbox, or the token is not its own.'),
+  SYNC_CONFLICT: row(409, false, 'caller', 1, 'The device has sent another entry under that number already.'),
+  SYNC_FULL: row(507, false, 'owner', 1, 'There is no room for the mailbox, its entry or its device.'),
   FILE_IN_USE: row(409, false, 'caller', 2, 'A batch that has not ended reads the file.'),
   BATCHES_FULL: row(429, true, 'caller', 1, 'Too many batches of the key, or in all, have not ended.'),
   KEY_NAME_TAKEN: row(409, false, 'caller', 2, 'There is a key of that name; rotate or revoke it, or choose another.'),
@@ -275,7 +278,7 @@ export const ERRORS = {
   ),
   CERTIFICATE_EXPIRED: row(403, false, 'owner', 4, 'The certificate is over; join again with a new invite.'),
   CERTIFICATE_REVOKED: row(403, false, 'owner', 4, 'The owner has revoked this member.'),
-  INVITE_INVALID: row(403, false, 'caller', 4, 'The invite is malformed, unknown, expired or used up.'),
+  INVITE_INVALID: row(403, false, 'caller', 4, 'The invite or pairing code is malformed, unknown, expired or used up.'),
   NOT_THE_AUTHORITY: row(409, false, 'owner', 1, 'This coordinator does not hold the mesh key; ask the one that does.'),
   MEMBER_NOT_FOUND: row(404, false, 'caller', 2, 'No member of that name or peer id is known.'),
   // This machine

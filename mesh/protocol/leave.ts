@@ -5,8 +5,9 @@ import { LIMITS } from './limits.ts'
 /**
  * Why a task goes to a cloud node. `too-big`: no node of the owner's can ever do it. `deadline`: none can within its deadline.
  * `name`: the client asked for the cloud. `lost`: its answer had begun, and no node of the owner's is left to go on with it.
+ * `low-confidence`: a node of the owner's has answered, and its model was less sure of that than the owner wants.
  */
-export const CLOUD_REASONS = ['too-big', 'deadline', 'name', 'lost'] as const
+export const CLOUD_REASONS = ['too-big', 'deadline', 'name', 'lost', 'low-confidence'] as const
 export type CloudReason = (typeof CLOUD_REASONS)[number]
 
 /** In the first frame of an attempt or of work. A cloud node refuses either without it (`LOCAL_ONLY`). */

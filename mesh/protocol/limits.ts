@@ -4,6 +4,7 @@
  * Units end the names: Ms milliseconds, Bytes bytes, Max the largest accepted value.
  */
 import { DEVICE_LIMITS } from './device-limits.ts'
+import { PEOPLE_LIMITS } from './people-limits.ts'
 
 export const LIMITS = {
   /** Largest frame on a control, hello or join stream. */
@@ -99,6 +100,7 @@ export const LIMITS = {
   /** Tenants of tokens whose rates are kept; the one that asked longest ago is forgotten. */
   jwtTenantsMax: 10_000,
   ...DEVICE_LIMITS,
+  ...PEOPLE_LIMITS,
   /** A bridge's database; what would not fit is told to devices as `storage_full`. */
   bridgeStoreBytesMax: 536_870_912,
   /** Messages with readings that wait at a bridge to be reported; further ones are `storage_full`. */
@@ -113,6 +115,8 @@ export const LIMITS = {
   eventsKeptMax: 4096,
   /** Clients that follow events. */
   eventClientsMax: 64,
+  /** Addresses of its gateway that a coordinator tells a node. */
+  gatewayOriginsMax: 8,
   /** Models that are pulled for clients of Ollama's API at once. */
   apiPullsMax: 4,
   /** Sums of one answer about the usage. */
@@ -247,8 +251,6 @@ export const LIMITS = {
   kvStatesMax: 64,
   /** Entries of the revocation list: as many as a signed record holds, at 81 bytes each. */
   revocationsMax: 768,
-  /** Live invites of a mesh. */
-  invitesMax: 256,
   /** Text of an invite. */
   inviteTextBytesMax: 4096,
   /** File of the owner's policy. */
@@ -417,8 +419,6 @@ export const LIMITS = {
   certificateValidityMs: 30 * 24 * 3_600_000,
   /** Members in one process beside its own: nodes for endpoints. */
   localMembersMax: 32,
-  /** Invites live this long unless told otherwise. */
-  inviteValidityMs: 24 * 3_600_000,
   /** Clocks of members may differ by this much. */
   clockSkewMs: 120_000,
 } as const
@@ -493,5 +493,7 @@ const relations: readonly [boolean, string][] = [
   ],
   [LIMITS.deviceTaskCallsOpenMax < LIMITS.deviceCallsOpenMax, 'device tasks leave room for the calls of others'],
   [LIMITS.deviceMessageBytesMax < LIMITS.bridgePacketBytesMax, 'a message of a device fits one packet'],
+  [LIMITS.syncEntryBytesMax < LIMITS.httpBodyBytesMax / 4, 'an entry of a mailbox, in base64, fits one body'],
+  [LIMITS.syncEntryBytesMax <= LIMITS.syncPageBytesMax, 'an entry of a mailbox fits one answer'],
 ]
 for (const [holds, why] of relations) if (!holds) throw new RangeError(`limits contradict each other: ${why}`)

@@ -85,6 +85,7 @@ export class ControlLink {
   readonly #log: Logger
   readonly #stopping = new AbortController()
   #state: LinkState = 'connecting'
+  #http: readonly string[] = []
   #goodbye: string | undefined
   #mustAnnounce = false
   #mustReport = false
@@ -115,6 +116,11 @@ export class ControlLink {
 
   get state(): LinkState {
     return this.#state
+  }
+
+  /** Origins of its gateway, as it told last; none where no other machine reaches it. */
+  get http(): readonly string[] {
+    return this.#http
   }
 
   /** Runs until `stop`, or until the peer turns out to be no coordinator. */
@@ -232,6 +238,7 @@ export class ControlLink {
         case 'control.welcome':
           if (this.#state !== 'welcomed') this.#log.info({}, 'welcomed')
           this.#state = 'welcomed'
+          this.#http = frame.http ?? []
           this.#beatMs = Math.min(LIMITS.heartbeatIntervalMs, Math.max(HEARTBEAT_MS_LEAST, frame.heartbeatIntervalMs))
           break
         case 'control.revocations':

@@ -37,11 +37,12 @@ export class CoordinatorLinks {
     void this.#find()
   }
 
-  list(): { peerId: PeerId; state: LinkState; roundTripMs?: number }[] {
-    return Array.from(this.#links.values(), ({ peer, state, roundTripMs }) => ({
+  list(): { peerId: PeerId; state: LinkState; roundTripMs?: number; http?: readonly string[] }[] {
+    return Array.from(this.#links.values(), ({ peer, state, roundTripMs, http }) => ({
       peerId: peer,
       state,
       ...(roundTripMs !== undefined && { roundTripMs }),
+      ...(http.length > 0 && { http }),
     }))
   }
 

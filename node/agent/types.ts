@@ -109,6 +109,8 @@ export interface NodeStatus {
     readonly state: LinkState
     /** There and back on its control stream; absent until it is known. */
     readonly roundTripMs?: number
+    /** Origins of its gateway that other machines reach; absent where there is none. */
+    readonly http?: readonly string[]
   }[]
 }
 

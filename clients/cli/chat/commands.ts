@@ -54,10 +54,22 @@ function needed(argument: string, usage: string): string {
 }
 
 const SETTINGS: Readonly<Record<string, (state: ChatState, value: string) => string>> = {
-  temperature: (state, value) => `temperature ${(state.temperature = numberOf(value, false)) ?? 'as the model has it'}`,
-  'max-tokens': (state, value) => `max-tokens ${(state.maxTokens = numberOf(value, true)) ?? 'as many as fit'}`,
-  seed: (state, value) => `seed ${(state.seed = numberOf(value, true)) ?? 'another each time'}`,
-  verbose: (state, value) => `verbose ${(state.isVerbose = onOff(value, state.isVerbose)) ? 'on' : 'off'}`,
+  temperature: (state, value) => {
+    state.temperature = numberOf(value, false)
+    return `temperature ${state.temperature ?? 'as the model has it'}`
+  },
+  'max-tokens': (state, value) => {
+    state.maxTokens = numberOf(value, true)
+    return `max-tokens ${state.maxTokens ?? 'as many as fit'}`
+  },
+  seed: (state, value) => {
+    state.seed = numberOf(value, true)
+    return `seed ${state.seed ?? 'another each time'}`
+  },
+  verbose: (state, value) => {
+    state.isVerbose = onOff(value, state.isVerbose)
+    return `verbose ${state.isVerbose ? 'on' : 'off'}`
+  },
 }
 
 export const COMMANDS: Readonly<Record<string, ChatCommand>> = {

@@ -21,7 +21,6 @@ const EXIT_CODES = [
 /** Of the tasks that a shell may want to name. */
 const TASKS = 50
 
-
 const NAMES: Readonly<Record<Named, (client: CoordinatorClient) => Promise<readonly string[]>>> = {
   nodes: async (client) => (await client.nodes()).map(({ name }) => name),
   models: async (client) => (await client.models()).flatMap(({ aliases }) => aliases),

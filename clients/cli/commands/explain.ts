@@ -26,6 +26,7 @@ const REASONS: Readonly<Record<AttemptExplanation['reason'], string>> = {
   preempted: 'moved: it had given its slot to a more urgent task',
   reattached: 'after a restart of the coordinator: the node still held the attempt',
   recovered: 'after a restart of the coordinator: begun again from what was recorded',
+  escalated: 'asked again: the model of the attempt before it was not sure enough',
 }
 
 const LEAVES: Readonly<Record<NonNullable<AttemptExplanation['leave']>, string>> = {
@@ -33,6 +34,7 @@ const LEAVES: Readonly<Record<NonNullable<AttemptExplanation['leave']>, string>>
   deadline: "no node of the owner's could do it in time",
   name: 'the client asked for the cloud',
   lost: "no node of the owner's was left to go on with it",
+  'low-confidence': 'the local answer was less sure than the policy wants',
 }
 
 const PARTS = ['waitMs', 'loadMs', 'prefillMs', 'decodeMs', 'linkMs', 'penaltyMs', 'totalMs'] as const
@@ -58,6 +60,7 @@ function renderAttempt(attempt: AttemptExplanation): string {
     `attempt ${attempt.attempt} on ${node.name} (${route}), from token ${from}: ${end}${cause}`,
     `  ${REASONS[reason]}${choice(attempt)}`,
     ...left(attempt),
+    ...sure(attempt),
     ...(attempt.candidates.length > 0 ? [indent(candidateTable(attempt))] : []),
     ...(attempt.predicted ? [`  ${comparison(attempt.predicted, attempt.observed)}`] : []),
   ].join('\n')
@@ -69,6 +72,16 @@ function left({ leave, estimateMicros, redactions = 0 }: AttemptExplanation): st
   const cost = estimateMicros === undefined ? 'nothing is billed' : `estimated at ${(estimateMicros / 1e6).toFixed(6)}`
   const taken = redactions === 0 ? '' : `; ${redactions} ${redactions === 1 ? 'match was' : 'matches were'} taken out`
   return [`  to the cloud (${leave}): ${LEAVES[leave]}; ${cost}${taken}`]
+}
+
+/** How sure the model was, where that was judged. */
+function sure({ confidence }: AttemptExplanation): string[] {
+  if (confidence === undefined) return []
+  const { tokens, meanLogprob, minLogprob, isLow } = confidence
+  const verdict = isLow ? 'less sure than the policy wants' : 'sure enough'
+  return [
+    `  ${verdict}: log probability ${meanLogprob.toFixed(2)} in the mean, ${minLogprob.toFixed(2)} at the lowest, of ${tokens} tokens`,
+  ]
 }
 
 /** How far ahead the chosen node was predicted to be. */

@@ -1,4 +1,4 @@
-/** `skein join INVITE`: becomes a member and ends; `skein node` then starts without an invite. */
+/** `skein join INVITE`, or with a pairing code: becomes a member and ends; `skein node` then starts without an invite. */
 import { Argument, type Command } from 'commander'
 import { joinWithInvite } from '../joining.ts'
 import { createOutput } from '../output.ts'
@@ -9,7 +9,7 @@ export function registerJoin(program: Command): void {
     program
       .command('join')
       .description('become a member of a mesh, without starting anything')
-      .addArgument(new Argument('<invite>', 'what `skein invite` printed')),
+      .addArgument(new Argument('<invite>', 'an invite, or the pairing code that another machine shows')),
     { coordinator: false, node: false },
   ).action(async (invite: string, parsed: Partial<ServeOptions>) => {
     const options = serveOptions(parsed)

@@ -4,6 +4,7 @@ import { SkeinError } from '../../../mesh/protocol/index.ts'
 import { addClientOptions, createContext, type ClientOptions } from '../context.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { ThoughtDisplay } from '../thoughts.ts'
+import { renderEstimate } from './estimate.ts'
 
 export interface GenerateOptions extends ClientOptions {
   readonly system?: string
@@ -12,6 +13,11 @@ export interface GenerateOptions extends ClientOptions {
   readonly seed?: number
   readonly think: boolean
   readonly showThinking?: true
+}
+
+interface RunOptions extends GenerateOptions {
+  readonly localOnly?: true
+  readonly estimate?: true
 }
 
 const whole = (text: string): number => {
@@ -41,11 +47,18 @@ export function registerRun(program: Command): void {
       .command('run')
       .description('ask a model of the mesh once')
       .argument('<model>', 'name or digest, as `skein models` shows it')
-      .addArgument(new Argument('[prompt...]', 'the question; read from stdin when absent')),
-  ).action(async (model: string, words: string[], options: GenerateOptions) => {
+      .addArgument(new Argument('[prompt...]', 'the question; read from stdin when absent'))
+      .addOption(new Option('--local-only', 'nothing of it leaves your own nodes'))
+      .addOption(new Option('--estimate', 'say where it would go and what it would cost, and ask nothing')),
+  ).action(async (model: string, words: string[], options: RunOptions) => {
     const { output, client } = createContext(options)
     const prompt = words.length > 0 ? words.join(' ') : await readStdin()
     const system = options.system === undefined ? [] : [{ role: 'system' as const, content: options.system }]
+    const init = { ...options, model, messages: [...system, { role: 'user' as const, content: prompt }] }
+    if (options.estimate) {
+      const estimate = await client().estimate(init)
+      return output.json ? output.value(estimate) : output.line(renderEstimate(estimate))
+    }
     let text = ''
     let thought = ''
     const thoughts = new ThoughtDisplay(output, options.showThinking === true)
@@ -58,7 +71,6 @@ export function registerRun(program: Command): void {
       if (output.json) thought += piece
       else thoughts.thought(piece)
     }
-    const init = { ...options, model, messages: [...system, { role: 'user' as const, content: prompt }] }
     const listener = { text: take, thought: think, status: output.note }
     const result = await client().generate(init, listener, interruptSignal())
     thoughts.end()

@@ -12,7 +12,7 @@ import { StreamFrameChannel } from '../channels/stream-channel.ts'
 import type { Identity } from '../identity.ts'
 import { verifyCertificate, verifyRevocations } from '../membership/certificates.ts'
 import { askToJoin, type Grant, type JoinSubject } from '../membership/join-service.ts'
-import { createJoinNode } from './node.ts'
+import { createJoinNode, mdnsServiceTag } from './node.ts'
 
 export interface JoinComponents {
   readonly clock: Clock
@@ -40,7 +40,7 @@ export async function joinMesh(components: JoinComponents, init: JoinInit): Prom
   const found = Promise.withResolvers<string[]>()
   const node = await createJoinNode({
     identity,
-    meshId: invite.meshId,
+    serviceTag: mdnsServiceTag(invite.meshId),
     mdns: init.mdns ?? true,
     onMdnsPeer: (peer) => {
       if (peer.id.toString() === invite.peerId) found.resolve(peer.multiaddrs.map((address) => address.toString()))

@@ -17,6 +17,7 @@ import { createLibp2p, type Libp2p } from 'libp2p'
 import { dhtProtocol, LIMITS, type MeshId } from '../../protocol/index.ts'
 import type { Identity } from '../identity.ts'
 import type { Gate } from './gate.ts'
+import type { PairingBeacon } from './pairing-beacon.ts'
 import type { RecordRules } from './records.ts'
 
 const MIB = 1024 * 1024
@@ -48,6 +49,8 @@ export interface MeshNodeInit {
   readonly servesRelay: boolean
   readonly usesRelay: boolean
   readonly onMdnsPeer: (peer: PeerInfo) => void
+  /** Tells who has a pairing code where we are, while it is on. */
+  readonly beacon: PairingBeacon
 }
 
 /** A host of the mesh, not started. */
@@ -73,7 +76,7 @@ export function createMeshNode(init: MeshNodeInit): Promise<MeshNode> {
     // it measures round trips; that a peer is lost is decided by heartbeats on the control stream
     connectionMonitor: { pingInterval: 10_000, abortConnectionOnPingFailure: false },
     peerStore: { maxAddressAge: 86_400_000, maxPeerAge: 604_800_000 },
-    peerDiscovery: init.mdns ? [watchedMdns(init)] : [],
+    peerDiscovery: init.mdns ? [watchedMdns(mdnsServiceTag(init.meshId), init), init.beacon.module()] : [],
     services: {
       // run by us once the hello has ended
       identify: gate.behind(identify({ runOnConnectionOpen: false })),
@@ -110,8 +113,8 @@ const dhtInit = (init: MeshNodeInit) => ({
   selectors: init.recordRules.selectors,
 })
 
-function watchedMdns(init: Pick<MeshNodeInit, 'meshId' | 'onMdnsPeer'>) {
-  const create = mdns({ serviceTag: mdnsServiceTag(init.meshId) })
+function watchedMdns(serviceTag: string, init: Pick<MeshNodeInit, 'onMdnsPeer'>) {
+  const create = mdns({ serviceTag })
   return (components: Parameters<typeof create>[0]) => {
     const discovery = create(components)
     discovery.addEventListener('peer', (event) => init.onMdnsPeer(event.detail))
@@ -124,7 +127,8 @@ export type MeshNode = Libp2p<{ identify: Identify; dht: MeshDht }>
 
 export interface JoinNodeInit {
   readonly identity: Identity
-  readonly meshId: MeshId
+  /** Whom mDNS is asked for. */
+  readonly serviceTag: string
   readonly mdns: boolean
   readonly onMdnsPeer: (peer: PeerInfo) => void
 }
@@ -138,6 +142,6 @@ export function createJoinNode(init: JoinNodeInit): Promise<Libp2p> {
     addresses: { listen: [] },
     connectionManager: { dialTimeout: DIAL_MS, addressDialTimeout: ADDRESS_DIAL_MS },
     connectionMonitor: { enabled: false },
-    peerDiscovery: init.mdns ? [watchedMdns(init)] : [],
+    peerDiscovery: init.mdns ? [watchedMdns(init.serviceTag, init)] : [],
   })
 }

@@ -32,6 +32,7 @@ import type { Identity } from '../identity.ts'
 import { LocalMembers } from '../local/local-member.ts'
 import type { MeshAuthority } from '../membership/authority.ts'
 import { answerJoin } from '../membership/join-service.ts'
+import { Pairings } from '../membership/pairing.ts'
 import type { MembershipStore } from '../membership/store.ts'
 import type {
   ChannelHandler,
@@ -48,6 +49,7 @@ import { Gate } from './gate.ts'
 import { Hello } from './hello.ts'
 import { Links, type Link } from './links.ts'
 import { createMeshNode, type MeshNode } from './node.ts'
+import { PairingBeacon } from './pairing-beacon.ts'
 import { createRecordRules } from './records.ts'
 import { Renewal } from './renewal.ts'
 
@@ -81,6 +83,8 @@ export class Libp2pPeerTransport implements PeerTransport {
   readonly discovery: DhtDiscovery
   /** Members in this process beside ourselves. */
   readonly locals = new LocalMembers()
+  /** Present where the mesh key is. */
+  readonly pairings: Pairings | undefined
   readonly #components: Libp2pComponents
   readonly #init: Libp2pInit
   readonly #hello: Hello
@@ -90,12 +94,16 @@ export class Libp2pPeerTransport implements PeerTransport {
   #node: MeshNode | undefined
   readonly #revoked = new AbortController()
   #cancelSave: CancelTimer | undefined
+  readonly #beacon = new PairingBeacon()
   #isStopping = false
 
   constructor(components: Libp2pComponents, init: Libp2pInit) {
     this.#components = components
     this.#init = init
     const { clock, random, log, store, authority } = components
+    const self = components.identity.peerId
+    this.pairings =
+      authority && new Pairings({ clock, random, authority, self, onOpen: (isOpen) => this.#beacon.set(isOpen) })
     const { counters } = this
     this.links = new Links({ clock, log, store, counters })
     this.#channels = new Channels({ clock, log, counters, links: this.links })
@@ -163,6 +171,7 @@ export class Libp2pPeerTransport implements PeerTransport {
       servesRelay: this.#init.relay.serve,
       usesRelay: this.#init.relay.use,
       onMdnsPeer: (peer) => this.#onMdnsPeer(peer),
+      beacon: this.#beacon,
     }).catch(listenError)
     this.#node = node
     node.addEventListener('connection:open', (event) => this.#onConnection(event.detail))
@@ -191,6 +200,7 @@ export class Libp2pPeerTransport implements PeerTransport {
     this.dialer.stop()
     this.#cancelSave?.()
     this.locals.stop()
+    this.pairings?.close()
     const node = this.#node
     if (node === undefined) return
     // the library waits on timers that do not keep the process alive: without this one it may end in the middle
@@ -406,7 +416,7 @@ export class Libp2pPeerTransport implements PeerTransport {
     const link = this.links.of(connection)
     this.links.extend(link, LIMITS.joinMs)
     const channel = this.#channels.on(link.peer, 'join', stream, INBOUND.joinAuthority)
-    await answerJoin({ clock, counters: this.counters, authority }, channel)
+    await answerJoin({ clock, counters: this.counters, authority, pairings: this.pairings }, channel)
     // the joiner leaves by itself; one that does not has nothing more to ask
     this.links.extend(link, LIMITS.helloMs)
   }

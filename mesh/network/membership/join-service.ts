@@ -16,6 +16,7 @@ import { withDeadline, type Clock } from '../../runtime/index.ts'
 import type { Counters } from '../counters.ts'
 import type { FrameChannel } from '../transport.ts'
 import type { MeshAuthority } from './authority.ts'
+import { PAIRING_ID, type Pairings } from './pairing.ts'
 
 const MESSAGE_CHARACTERS_MAX = 1024
 
@@ -24,6 +25,8 @@ export interface JoinServiceComponents {
   readonly counters: Counters
   /** Absent on a coordinator that does not hold the mesh key, and on every other member. */
   readonly authority: MeshAuthority | undefined
+  /** Present where `authority` is. */
+  readonly pairings: Pairings | undefined
 }
 
 type AuthorityFrame = (typeof INBOUND.joinAuthority)['frame']
@@ -46,7 +49,7 @@ export async function answerJoin(
 }
 
 async function answer(
-  { authority, counters }: JoinServiceComponents,
+  { authority, pairings, counters }: JoinServiceComponents,
   channel: FrameChannel<AuthorityFrame>,
   signal: AbortSignal,
 ): Promise<Frame> {
@@ -57,9 +60,12 @@ async function answer(
       throw new SkeinError('VERSION_MISMATCH', `we speak version ${PROTOCOL_VERSION}; update the older one`)
     if (authority === undefined)
       throw new SkeinError('NOT_THE_AUTHORITY', 'this member does not hold the mesh key; ask the one that does')
-    const certificate = await certify(authority, channel.peer, frame)
+    const granted =
+      pairings !== undefined && frame.type === 'join.request' && frame.inviteId === PAIRING_ID
+        ? await pairings.redeem({ peerId: channel.peer, name: frame.name, roles: frame.roles }, frame.secret)
+        : { certificate: await certify(authority, channel.peer, frame) }
     counters.add('join_granted')
-    return { type: 'join.granted', certificate, revocations: authority.revocations() }
+    return { type: 'join.granted', revocations: authority.revocations(), ...granted }
   } catch (thrown) {
     const error = asSkeinError(thrown)
     counters.add('join_refused')
@@ -80,6 +86,8 @@ function certify(authority: MeshAuthority, peerId: PeerId, frame: AuthorityFrame
 export interface Grant {
   readonly certificate: Signed
   readonly revocations: Signed
+  /** Of who answers a pairing code. */
+  readonly proof?: string | undefined
 }
 
 export interface JoinSubject {
@@ -102,6 +110,19 @@ export function askToJoin(
     signal,
   )
 }
+
+/** Shows a proof of a pairing code on an open `join` stream. @throws SkeinError as `askToJoin`. */
+export const askToPair = (
+  channel: FrameChannel<CallerFrame>,
+  proof: string,
+  { name, roles }: JoinSubject,
+  signal: AbortSignal,
+): Promise<Grant> =>
+  ask(
+    channel,
+    { type: 'join.request', version: PROTOCOL_VERSION, inviteId: PAIRING_ID, secret: proof, name, roles: [...roles] },
+    signal,
+  )
 
 /** Shows a certificate that still holds. @throws SkeinError with the authority's code, or the signal's reason. */
 export const askToRenew = (

@@ -1,13 +1,15 @@
 /** How this data directory belongs to a mesh: as before, by an invite, or as the first coordinator of a new one. */
 import { join } from 'node:path'
-import { asSkeinError, LIMITS, SkeinError, type Role } from '../../protocol/index.ts'
+import { asSkeinError, LIMITS, SkeinError, type MeshId, type PeerId, type Role } from '../../protocol/index.ts'
 import type { Clock, Logger, Random } from '../../runtime/index.ts'
 import { loadOrCreateIdentity, type Identity } from '../identity.ts'
 import { joinMesh } from '../libp2p/join.ts'
+import { joinByCode } from '../libp2p/pair.ts'
 import { MeshAuthority } from './authority.ts'
-import { assertCurrent } from './certificates.ts'
+import { assertCurrent, claimedCertificate } from './certificates.ts'
 import { decodeInvite } from './invite.ts'
-import type { JoinSubject } from './join-service.ts'
+import type { Grant, JoinSubject } from './join-service.ts'
+import { pairingCodeOf } from './pairing.ts'
 import { MembershipStore } from './store.ts'
 
 export const IDENTITY_FILE = 'identity.key'
@@ -20,12 +22,14 @@ export interface OpenMembershipComponents {
 
 export interface OpenMembershipInit extends JoinSubject {
   readonly dataDir: string
-  /** Text of an invite, for a directory that is in no mesh yet or whose certificate no longer serves. */
+  /** Text of an invite, or a pairing code, for a directory that is in no mesh yet or whose certificate no longer serves. */
   readonly invite?: string
   /** Make a new mesh when there is neither a membership nor an invite. */
   readonly mayCreate: boolean
   /** Look for the invite's coordinator with mDNS when it does not answer where the invite says. */
   readonly mdns: boolean
+  /** Where a pairing code is asked for; on the local network when there is none. */
+  readonly bootstrap?: readonly string[]
 }
 
 export interface Membership {
@@ -40,8 +44,8 @@ export interface Membership {
 /**
  * Opens, joins or makes the membership of `dataDir`.
  *
- * @throws SkeinError NOT_A_MEMBER when there is none and no way to one; WRONG_MESH when the invite is of another mesh than
- *   the directory; the join's refusal; CERTIFICATE_EXPIRED or CERTIFICATE_REVOKED without a new invite;
+ * @throws SkeinError NOT_A_MEMBER when there is none and no way to one; WRONG_MESH when the invite or the code is of another mesh
+ *   than the directory; the join's refusal; CERTIFICATE_EXPIRED or CERTIFICATE_REVOKED without a new invite;
  *   CERTIFICATE_INVALID when a role was not granted; DATA_DIR_UNUSABLE.
  */
 export async function openMembership(
@@ -49,7 +53,8 @@ export async function openMembership(
   init: OpenMembershipInit,
 ): Promise<Membership> {
   const { clock, random, log } = components
-  const invite = init.invite === undefined ? undefined : decodeInvite(init.invite)
+  const code = init.invite === undefined ? undefined : pairingCodeOf(init.invite)
+  const invite = init.invite === undefined || code !== undefined ? undefined : decodeInvite(init.invite)
   const identity = await loadOrCreateIdentity(join(init.dataDir, IDENTITY_FILE), random)
   const known = await MembershipStore.load(init.dataDir, identity.peerId)
   const authority = await MeshAuthority.load({ clock, random }, init.dataDir)
@@ -71,14 +76,16 @@ export async function openMembership(
   if (authority !== undefined) return membership(await certifySelf(components, init, { identity, authority, known }))
   const problem = known && problemOf(known, clock, init.roles)
   if (known !== undefined && problem === undefined) return membership(known)
+  const { name, roles, mdns, bootstrap = [] } = init
+  if (code !== undefined) {
+    const asked = { name, roles, mdns, addresses: bootstrap, code, identity }
+    const { grant, coordinator } = await joinByCode({ clock, log }, asked)
+    const joined = { peerId: coordinator.peerId, addresses: [coordinator.address] }
+    return membership(await createStore(init.dataDir, identity, grant, { meshId, ...joined }))
+  }
   if (invite !== undefined) {
-    const { name, roles, mdns } = init
     const grant = await joinMesh({ clock, log }, { name, roles, mdns, invite, identity })
-    const store = await MembershipStore.create(init.dataDir, identity.peerId, grant)
-    // the next start has no invite: this is the one member that is known
-    store.remember(invite.peerId, invite.addresses)
-    await store.save()
-    return membership(store)
+    return membership(await createStore(init.dataDir, identity, grant, invite))
   }
   if (problem !== undefined) throw problem
   if (!init.mayCreate)
@@ -86,6 +93,25 @@ export async function openMembership(
   const made = await MeshAuthority.create({ clock, random }, init.dataDir)
   log.info({ meshId: made.meshId }, 'made a new mesh')
   return membership(await certifySelf(components, init, { identity, authority: made, known }), made)
+}
+
+interface JoinedAt {
+  /** The mesh that the directory is of, if any. */
+  readonly meshId: MeshId | undefined
+  readonly peerId: PeerId
+  readonly addresses: readonly string[]
+}
+
+/** @throws SkeinError WRONG_MESH, DATA_DIR_UNUSABLE. */
+async function createStore(dataDir: string, identity: Identity, grant: Grant, at: JoinedAt): Promise<MembershipStore> {
+  const granted = claimedCertificate(grant.certificate).meshId
+  if (at.meshId !== undefined && granted !== at.meshId)
+    throw new SkeinError('WRONG_MESH', `${dataDir} belongs to another mesh (${at.meshId}); use another data directory`)
+  const store = await MembershipStore.create(dataDir, identity.peerId, grant)
+  // the next start has no invite: this is the one member that is known
+  store.remember(at.peerId, at.addresses)
+  await store.save()
+  return store
 }
 
 /**

@@ -46,7 +46,8 @@ export const JoinRenew = defineFrame(
 export const JoinGranted = defineFrame(
   0x03,
   'join.granted',
-  Type.Object({ certificate: SignedSchema, revocations: SignedSchema }),
+  /** `proof` answers a pairing code: who grants knows it too. */
+  Type.Object({ certificate: SignedSchema, revocations: SignedSchema, proof: Type.Optional(text(64)) }),
 )
 export const JoinRefused = defineFrame(0x04, 'join.refused', Type.Object(failure))
 
@@ -84,7 +85,13 @@ export const ControlGoodbye = defineFrame(0x23, 'control.goodbye', Type.Object({
 export const ControlWelcome = defineFrame(
   0x24,
   'control.welcome',
-  Type.Object({ sequence: count(), coordinator: peerId(), heartbeatIntervalMs: count(60_000, 50) }),
+  Type.Object({
+    sequence: count(),
+    coordinator: peerId(),
+    heartbeatIntervalMs: count(60_000, 50),
+    /** Origins of its gateway, such as `http://192.168.1.10:7337`, where it can be reached from other machines. */
+    http: Type.Optional(list(text(256), LIMITS.gatewayOriginsMax, 1)),
+  }),
 )
 export const ControlRevocations = defineFrame(0x25, 'control.revocations', Type.Object({ revocations: SignedSchema }))
 

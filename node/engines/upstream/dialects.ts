@@ -252,9 +252,12 @@ function openAi(kind: ServerKind): Dialect {
     request: (question) => {
       // a chat whose vocabulary is known has been rendered, or cannot be
       const isChat = question.rendered.ids === undefined && question.prompt.kind === 'chat'
-      const { model, rendered, answerText, maxTokens } = question
+      const { model, rendered, answerText, maxTokens, contextTokens } = question
       const body = isChat ? chatBody(kind, question) : { prompt: textOf(rendered) + answerText }
-      const common = { model, stream: true, max_tokens: Math.max(1, maxTokens), ...samplingFor(kind, question) }
+      // how much fits behind a chat of unknown tokens the server knows alone, and refuses whoever asks for more
+      const isOpen = isChat && maxTokens >= contextTokens
+      const limit = isOpen ? {} : { max_tokens: Math.max(1, maxTokens) }
+      const common = { model, stream: true, ...limit, ...samplingFor(kind, question) }
       return {
         path: isChat ? '/v1/chat/completions' : '/v1/completions',
         framing: 'sse',
