@@ -7,7 +7,13 @@ import { defineConfig, globalIgnores } from 'eslint/config'
 import tseslint from 'typescript-eslint'
 import { PACKAGE_FENCES, ZONES } from './test/architecture/rules.ts'
 
-const SOURCE = ['mesh/**/*.ts', 'coordinator/**/*.ts', 'node/**/*.ts', 'firmware-bridge/**/*.ts', 'clients/**/*.ts']
+const SOURCE = [
+  'mesh/**/*.ts',
+  'coordinator/**/*.ts',
+  'node/**/*.ts',
+  'firmware-bridge/**/*.ts',
+  'clients/**/*.{ts,tsx}',
+]
 
 const CLOCK = 'Take a Clock (mesh/runtime): tests and simulation move time by hand.'
 const RANDOM = 'Take a Random (mesh/runtime): a seed must repeat a run.'
@@ -53,7 +59,7 @@ function fencesOf(folder) {
 export default defineConfig(
   globalIgnores(['dist/', 'node_modules/', '.cache/', 'coverage/']),
   {
-    files: ['**/*.ts'],
+    files: ['**/*.ts', '**/*.tsx'],
     extends: [js.configs.recommended, tseslint.configs.recommended],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     linterOptions: { reportUnusedDisableDirectives: 'error' },
@@ -91,7 +97,7 @@ export default defineConfig(
   ...[...ZONES]
     .sort((a, b) => a.folder.length - b.folder.length)
     .map(({ folder }) => ({
-      files: [`${folder}/**/*.ts`],
+      files: [`${folder}/**/*.{ts,tsx}`],
       rules: { 'no-restricted-imports': fencesOf(folder) },
     })),
   {
@@ -103,8 +109,8 @@ export default defineConfig(
     },
   },
   {
-    // the port of the SDK, which takes nothing of ours along
-    files: ['clients/sdk/clock.ts'],
+    // the port of the SDK, which takes nothing of ours along, and those of the page
+    files: ['clients/sdk/clock.ts', 'clients/web/platform/**/*.ts'],
     rules: { 'no-restricted-globals': 'off', 'no-restricted-properties': 'off' },
   },
   {
@@ -117,6 +123,10 @@ export default defineConfig(
     extends: [js.configs.recommended],
     languageOptions: { globals: { process: 'readonly', performance: 'readonly', setTimeout: 'readonly' } },
     rules: { eqeqeq: 'error' },
+  },
+  {
+    files: ['clients/web/public/*.js'],
+    languageOptions: { sourceType: 'script', globals: { document: 'readonly', localStorage: 'readonly' } },
   },
   {
     files: ['**/*.cjs', 'bin/skein'],

@@ -33,6 +33,8 @@ const BENCHES: Readonly<
     options: { mib: 'MEBIBYTES (256)', part: 'rates | rhythm (both)' },
   },
   line: { what: 'walks of a full waiting line' },
+  page: { what: 'the page in a browser: its first paint, its frames while an answer comes, its memory' },
+  search: { what: 'the chats of the page, listed and searched in a browser', options: { chats: 'N (1000)' } },
   devices: {
     what: 'what the bridge adds to a broker, under a thousand devices',
     options: { seconds: 'N (300)', devices: 'N (1000)', asking: 'N (50)' },
@@ -43,7 +45,7 @@ const BENCHES: Readonly<
   },
 }
 /** When none is named; the others take long, or are for who works on that part. */
-const USUAL = Object.keys(BENCHES).filter((name) => !['line', 'migration', 'devices'].includes(name))
+const USUAL = Object.keys(BENCHES).filter((name) => !['line', 'page', 'search', 'migration', 'devices'].includes(name))
 
 const list = (): string =>
   Object.entries(BENCHES)

@@ -1,7 +1,7 @@
 /**
  * `prepack`: builds `dist/` from nothing, so that no file of a former build is published. The command line refers to all
  * that it needs. Then puts what runs ONNX models beside it (`node/engines/onnx/runtime.ts` has the reason): of the library
- * its JavaScript and, for each system, what computes on the CPU. And the models that come with Skein.
+ * its JavaScript and, for each system, what computes on the CPU. And the page, and the models that come with Skein.
  */
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -35,7 +35,7 @@ function packRuntime(): void {
 }
 
 rmSync(join(ROOT, 'dist'), { recursive: true, force: true })
-process.exitCode = runNode(TOOLS.tsc, ['-b', '--force', 'clients/cli'])
+process.exitCode = runNode(TOOLS.tsc, ['-b', '--force', 'clients/cli']) || runNode('scripts/web.ts', [])
 mkdirSync(TARGET, { recursive: true })
 packRuntime()
 cpSync(join(ROOT, ...BUNDLED), join(ROOT, 'dist', ...BUNDLED), { recursive: true })
