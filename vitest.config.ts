@@ -1,6 +1,6 @@
 /**
  * One project for each lane of tests; `npm run test:<lane>` runs one. Lanes differ in what they need: unit and compliance
- * nothing, integration real engines and libp2p on loopback, system whole processes and network namespaces.
+ * nothing, integration real engines and libp2p on loopback, system whole processes and network namespaces, e2e a Chromium.
  */
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
@@ -15,13 +15,15 @@ interface LaneInit {
   readonly exclude?: string
   /** Files at a time. */
   readonly workers?: number
+  /** Run once, before the first file. */
+  readonly setup?: string
 }
 
 /** Lanes that are run together come one behind the other, so that those that are alone are. */
 let order = 0
 
 const lane = (name: string, testTimeout: number, init: LaneInit = {}) => {
-  const { alone = false, isolate = true, include = `test/${name}/**/*.test.ts`, exclude, workers } = init
+  const { alone = false, isolate = true, include = `test/${name}/**/*.test.ts`, exclude, workers, setup } = init
   return {
     test: {
       ...{ name, testTimeout, isolate },
@@ -30,6 +32,7 @@ const lane = (name: string, testTimeout: number, init: LaneInit = {}) => {
       hookTimeout: testTimeout,
       fileParallelism: !alone,
       ...(workers !== undefined && { maxWorkers: workers }),
+      ...(setup !== undefined && { globalSetup: setup }),
       pool: 'forks' as const,
       sequence: { groupOrder: order++ },
     },
@@ -39,7 +42,7 @@ const lane = (name: string, testTimeout: number, init: LaneInit = {}) => {
 const UNHURRIED = 'test/integration/{avr,bridge,bundled,devices,engine,gateway,ledger,vllm}*.test.ts'
 /** In the lane of whole processes, those in which no time is held to a bound. */
 const WAITING =
-  'test/system/{bridge,bridge-crash,bundled,cache,clients,cloud-mesh,devices,doctor,keys,logs,ollama-pull,onnx,policy,redaction,replicas,service,tools,worker}.test.ts'
+  'test/system/{bridge,bridge-crash,bundled,cache,clients,cloud-mesh,demo,devices,doctor,keys,logs,ollama-pull,onnx,policy,redaction,replicas,service,shells,tools,worker}.test.ts'
 const LASTING = 'test/fault/{batches,devices,traces,upstream}.test.ts'
 
 export default defineConfig({
@@ -65,6 +68,8 @@ export default defineConfig({
       // part of the fault lane: what is held to times is alone
       lane('fault-lasting', 120 * SECOND, { include: LASTING }),
       lane('fault', 120 * SECOND, { alone: true, exclude: LASTING }),
+      // a browser, processes and their models share the cores, and pictures are taken of what is seen
+      lane('e2e', 120 * SECOND, { alone: true, setup: './scripts/page-setup.ts' }),
     ],
   },
 })

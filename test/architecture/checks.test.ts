@@ -31,6 +31,13 @@ describe('imports between zones', () => {
     expect(checks.checkImports([file('mesh/a.ts')])).toHaveLength(1)
   })
 
+  it('reads components of the page', () => {
+    expect(checks.checkImports([file('clients/web/ui/A.tsx', "import '../store/index.ts'")])).toHaveLength(1)
+    expect(checks.checkImports([file('clients/web/ui/A.tsx', "import '../platform/index.ts'")])).toEqual([])
+    expect(checks.checkFences([file('clients/web/chats/A.tsx', "import 'dexie'")])).toHaveLength(1)
+    expect(checks.checkDeadFiles([file('clients/web/ui/Lost.tsx')])).toHaveLength(1)
+  })
+
   it('allows what the table has, and what is no import', () => {
     const text = "import '../../mesh/protocol/index.ts'\nimport './b.ts'\n// import '../../coordinator/index.ts'"
     expect(checks.checkImports([file('node/agent/a.ts', text)])).toEqual([])
@@ -62,6 +69,10 @@ describe('packages', () => {
     expect(checks.checkDependencies([manifest({}, { libp2p: '1.0.0' }), user])).toHaveLength(1)
     expect(checks.checkDependencies([manifest({ libp2p: '^1.0.0' }), user])).toHaveLength(1)
     expect(checks.checkDependencies([])).toHaveLength(1)
+    // the page is built into what is published
+    const page = file('clients/web/main.tsx', "import 'preact'\nimport 'virtual:skein-build'")
+    expect(checks.checkDependencies([manifest({}, { preact: '1.0.0' }), page])).toEqual([])
+    expect(checks.checkDependencies([manifest({}), page])).toHaveLength(1)
   })
 })
 

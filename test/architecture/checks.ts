@@ -1,6 +1,7 @@
 /** The checks: pure functions from files to violations, so that each can be shown to fail on a broken repository. */
 import {
   BUDGET,
+  BUILT_FOLDER,
   ENTRY_POINTS,
   isFenced,
   PACKAGE_FENCES,
@@ -15,11 +16,11 @@ import { importsOf, type SourceFile } from './repository.ts'
 export type ArchitectureCheck = (files: readonly SourceFile[]) => string[]
 
 const isSource = (file: SourceFile): boolean =>
-  file.path.endsWith('.ts') && SOURCE_FOLDERS.some((folder) => file.path.startsWith(`${folder}/`))
+  /(?<!\.d)\.tsx?$/.test(file.path) && SOURCE_FOLDERS.some((folder) => file.path.startsWith(`${folder}/`))
 
 /** Name of the package in an import specifier; `undefined` for files and what Node brings. */
 function packageOf(specifier: string): string | undefined {
-  if (specifier.startsWith('.') || specifier.startsWith('node:')) return undefined
+  if (/^(\.|node:|virtual:)/.test(specifier)) return undefined
   const parts = specifier.split('/')
   return specifier.startsWith('@') ? `${parts[0]}/${parts[1]}` : parts[0]
 }
@@ -89,7 +90,7 @@ export const checkDependencies: ArchitectureCheck = (files) => {
       const name = packageOf(specifier)
       if (name === undefined) continue
       byAll.add(name)
-      if (isSource(file)) bySource.add(name)
+      if (isSource(file) && !file.path.startsWith(`${BUILT_FOLDER}/`)) bySource.add(name)
     }
   const exempt = (name: string): boolean => Object.hasOwn(UNIMPORTED_PACKAGES, name)
   const unused = (table: object, used: Set<string>): string[] =>
@@ -122,7 +123,7 @@ export const checkDeadFiles: ArchitectureCheck = (files) => {
   for (const entry of ENTRY_POINTS) visit(entry)
   const dead = files.filter((file) => isSource(file) && !reached.has(file.path))
   for (const file of files) if (isTestEntry(file)) visit(file.path)
-  const unused = files.filter((file) => /^test\/.*\.ts$/.test(file.path) && !reached.has(file.path))
+  const unused = files.filter((file) => /^test\/.*\.tsx?$/.test(file.path) && !reached.has(file.path))
   return [
     ...dead.map((file) => `${file.path} cannot be reached from ${ENTRY_POINTS.join(', ')}`),
     ...unused.map((file) => `${file.path} is used by no test`),
@@ -131,14 +132,14 @@ export const checkDeadFiles: ArchitectureCheck = (files) => {
 
 /** Tests, and programs that say how they are started. */
 const isTestEntry = (file: SourceFile): boolean =>
-  /^test\/.*\.test\.ts$/.test(file.path) ||
+  /^test\/.*\.test\.tsx?$/.test(file.path) ||
   (file.path.startsWith('test/') && file.text.slice(0, 2000).includes(`node ${file.path}`))
 
 const linesOf = (file: SourceFile): number => file.text.split('\n').length - 1
 
 /** Files stay short enough to be read at once. */
 export const checkBudget: ArchitectureCheck = (files) => {
-  const code = files.filter((file) => /\.(ts|js|cjs)$/.test(file.path))
+  const code = files.filter((file) => /\.(tsx?|js|cjs)$/.test(file.path))
   const sizes = code.map(linesOf).sort((a, b) => a - b)
   const median = sizes[sizes.length >> 1] ?? 0
   const violations = code

@@ -24,7 +24,7 @@ export function readRepository(): SourceFile[] {
   const list = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: ROOT })
   const files: SourceFile[] = []
   for (const path of list.toString().split('\0')) {
-    if (!/\.(ts|js|cjs|json|md|yml)$|^bin\/skein$|^\.ci\/run$/.test(path) || path === 'package-lock.json') continue
+    if (!/\.(tsx?|js|cjs|json|md|yml)$|^bin\/skein$|^\.ci\/run$/.test(path) || path === 'package-lock.json') continue
     try {
       files.push({ path, text: readFileSync(join(ROOT, path), 'utf8') })
     } catch (error) {
@@ -43,7 +43,7 @@ const URL_IMPORT = /new URL\(\s*['`](\.[^'`$]+)(?:\.ts|\$\{extname\(import\.meta
  * processes of their own.
  */
 export function importsOf(file: SourceFile): Import[] {
-  if (!/\.(ts|js|cjs)$|^bin\/skein$/.test(file.path)) return []
+  if (!/\.(tsx?|js|cjs)$|^bin\/skein$/.test(file.path)) return []
   const specifiers = ts.preProcessFile(file.text, true, true).importedFiles.map((found) => found.fileName)
   for (const [, specifier] of file.text.matchAll(URL_IMPORT)) specifiers.push(`${specifier}.ts`)
   return specifiers.map((specifier) => ({

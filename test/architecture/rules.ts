@@ -3,6 +3,8 @@
  * zone with the longest matching folder. Arrows go downward only; a zone is entered through its `index.ts`.
  */
 
+import { WEB_FENCES, WEB_ZONES } from './web-rules.ts'
+
 export interface ZoneRule {
   readonly folder: string
   /** Other zones that it may import. */
@@ -33,6 +35,11 @@ export const ZONES: readonly ZoneRule[] = [
     folder: 'mesh/certificates',
     imports: ['mesh/protocol', 'mesh/runtime'],
     reason: 'It writes certificates for gateways and for the doors of nodes; neither may import the other.',
+  },
+  {
+    folder: 'mesh/page',
+    imports: ['mesh/protocol', 'mesh/runtime'],
+    reason: 'It reads the built page and answers browsers; gateways and nodes write the answers out, each in its way.',
   },
   {
     folder: 'coordinator/scheduler',
@@ -71,6 +78,11 @@ export const ZONES: readonly ZoneRule[] = [
     reason: 'It keeps what bridges report and hands them calls; who asks, and over which protocol, it is told.',
   },
   {
+    folder: 'coordinator/mailbox',
+    imports: ['mesh/protocol', 'mesh/runtime'],
+    reason: 'It keeps sealed entries for who has their token; what is in them, and how they come, it cannot know.',
+  },
+  {
     folder: 'coordinator/trust',
     imports: ['mesh/protocol', 'mesh/runtime', 'mesh/certificates'],
     reason: 'It has certificates made, and reads certificates; which server shows them, it does not know.',
@@ -102,10 +114,12 @@ export const ZONES: readonly ZoneRule[] = [
     imports: [
       'mesh/protocol',
       'mesh/runtime',
+      'mesh/page',
       'coordinator/access',
       'coordinator/admission',
       'coordinator/batches',
       'coordinator/devices',
+      'coordinator/mailbox',
       'coordinator/trust',
     ],
     reason: 'HTTP ends here: it knows the service port, and no peer, attempt or plan.',
@@ -144,6 +158,7 @@ export const ZONES: readonly ZoneRule[] = [
       'coordinator/admission',
       'coordinator/batches',
       'coordinator/devices',
+      'coordinator/mailbox',
       'coordinator/cache',
       'coordinator/cloud',
       'coordinator/dispatch',
@@ -316,10 +331,12 @@ export const ZONES: readonly ZoneRule[] = [
     imports: [],
     reason: 'Programs and web pages take it alone: it knows the HTTP API, and has no dependencies, not even ours.',
   },
+  ...WEB_ZONES,
   {
     folder: 'clients/cli',
     imports: [
       ...MESH,
+      'mesh/page',
       'coordinator',
       'node',
       'node/policy',
@@ -396,6 +413,7 @@ export const PACKAGE_FENCES: readonly PackageFence[] = [
     allowedIn: ['coordinator/cloud'],
     reason: 'Who launches machines is behind the Provider port, and its client is loaded only where there is one.',
   },
+  ...WEB_FENCES,
   { packages: ['cborg'], allowedIn: ['mesh/protocol'], reason: 'One codec decides what the bytes are.' },
   { packages: ['pino'], allowedIn: ['mesh/runtime'], reason: 'Others log through the Logger port.' },
 ]
@@ -418,7 +436,15 @@ export const PACKED_PACKAGES: Readonly<Record<string, string>> = {
 }
 
 /** Where the program starts, and what other programs import (`exports` of package.json). What cannot be reached from here is dead. */
-export const ENTRY_POINTS = ['clients/cli/main.ts', 'clients/sdk/index.ts'] as const
+export const ENTRY_POINTS = [
+  'clients/cli/main.ts',
+  'clients/sdk/index.ts',
+  'clients/web/main.tsx',
+  'clients/web/worker/main.ts',
+] as const
+
+/** Built into what is published, hence what it imports is a development dependency. */
+export const BUILT_FOLDER = 'clients/web'
 
 export const BUDGET = { linesMax: 500, medianLinesMax: 200 } as const
 

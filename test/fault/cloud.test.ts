@@ -30,6 +30,7 @@ describe("the owner's nodes are killed while answers run", () => {
     const endpoint = {
       name: 'rented',
       url: `${double.url}/v1`,
+      free: true,
       models: [{ name: 'rented-model', serves: model }],
       slots: ANSWERS,
     }

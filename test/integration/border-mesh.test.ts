@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import type { TaskEvent } from '../../coordinator/admission/index.ts'
+import type { CascadeRule } from '../../coordinator/dispatch/index.ts'
 import { createCoordinator, type Coordinator } from '../../coordinator/index.ts'
 import { MemoryLedger } from '../../coordinator/ledger/index.ts'
 import { MemoryDiscovery, MemoryNetwork, type MemoryPeerTransport } from '../../mesh/network/index.ts'
@@ -61,6 +62,8 @@ interface Joined {
 class Mesh {
   readonly network = new MemoryNetwork({ clock, random })
   readonly coordinator: Coordinator
+  /** By which its answers are judged. */
+  cascade: CascadeRule | undefined
   readonly #dataDir: string
 
   constructor(dataDir: string) {
@@ -76,7 +79,8 @@ class Mesh {
       membership: { isAuthority: false, invite: refused, revoke: refused },
       // on a busy machine the owner's node may seem to be away before it has begun
       cloudRules: () => ({
-        reasonsFor: () => new Set(['lost'] as const),
+        reasonsFor: () => new Set(['lost', 'low-confidence'] as const),
+        cascadeFor: () => this.cascade,
         prompt: (value) => ({ value, count: 0 }),
         work: (value) => ({ value, count: 0 }),
         finds: () => false,
@@ -190,6 +194,28 @@ it.each<['ids' | 'text']>([['ids'], ['text']])(
   },
   120_000,
 )
+
+it('an answer of which the model was not sure is asked for at vLLM, and one of which it was is not', async () => {
+  const mesh = await Mesh.start()
+  const upstream = { isAuto: false, named: [{ url: double.url, serves: { [NAME]: digest } }], lookMs: () => 200 }
+  await Promise.all([mesh.join('home', { models: [path] }), mesh.join('cloud', { tier: 'cloud', upstream })])
+  await until(() => mesh.continues('home', digest) === 'ids' && mesh.continues('cloud', digest) === 'text')
+  const routesOf = async (cascade: CascadeRule): Promise<string[]> => {
+    mesh.cascade = cascade
+    const { events, over } = await ask(mesh)
+    await over
+    expect(countOf(events)).toBe(TOKENS)
+    const { reason } = (events.at(-1) as Extract<TaskEvent, { type: 'end' }>).receipt ?? {}
+    return [...events.flatMap((event) => (event.type === 'started' ? [event.route] : [])), reason ?? 'stayed']
+  }
+  // no model is certain of forty-eight tokens, and none gives a token that it has drawn less than e^-100
+  // on a busy machine the cloud's node may seem to be away when it is wanted, and the answer is given as it is
+  for (const tokens of [undefined, 4])
+    await expect
+      .poll(() => routesOf({ meanLogprobMin: -1e-9, ...(tokens && { tokens }) }), PATIENCE)
+      .toEqual(['mesh', 'cloud', 'low-confidence'])
+  expect(await routesOf({ meanLogprobMin: -100 })).toEqual(['mesh', 'stayed'])
+}, 60_000)
 
 /** Waits until `condition`. */
 async function until(condition: () => boolean): Promise<void> {

@@ -10,7 +10,9 @@ import {
   type GatewayMetrics,
 } from '../../coordinator/gateway/index.ts'
 import type { Devices } from '../../coordinator/devices/index.ts'
+import type { Mailboxes } from '../../coordinator/mailbox/index.ts'
 import { GREEDY, LIMITS } from '../../mesh/protocol/index.ts'
+import type { Page } from '../../mesh/page/index.ts'
 import { silentLogger, SystemClock, SystemRandom } from '../../mesh/runtime/index.ts'
 import type { Engine } from '../../node/engines/index.ts'
 import { accessOf } from '../fixtures/access.ts'
@@ -28,6 +30,8 @@ export type StartInit = Partial<GatewayInit> & {
   readonly access?: Access
   readonly metrics?: (facts: GatewayFacts, service: MeshService) => GatewayMetrics
   readonly devices?: Devices
+  readonly page?: Page
+  readonly mailboxes?: Mailboxes
 }
 
 export async function startGateway({
@@ -35,13 +39,15 @@ export async function startGateway({
   access = accessOf(apiKey),
   metrics,
   devices,
+  page,
+  mailboxes,
   ...init
 }: StartInit = {}): Promise<RunningGateway> {
   const twin = new MeshServiceTwin()
   const components = { service: twin, access, clock: new SystemClock(), random: new SystemRandom(), log: silentLogger }
   const measured = metrics && { metrics: (facts: GatewayFacts) => metrics(facts, twin) }
   const gateway = createGateway(
-    { ...components, ...measured, ...(devices && { devices }) },
+    { ...components, ...measured, ...(devices && { devices }), ...(page && { page }), ...(mailboxes && { mailboxes }) },
     { host: '127.0.0.1', port: 0, ...init },
   )
   await gateway.start()

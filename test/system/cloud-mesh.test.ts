@@ -88,7 +88,7 @@ describe('a mesh that is an endpoint of another', () => {
     await new Promise<void>((resolve) => circle.listen(0, '127.0.0.1', resolve))
     const round = `http://127.0.0.1:${(circle.address() as AddressInfo).port}/v1`
     answering = await start('answering', ['up', '--upstream', 'off', '--model', 'echo:here', '--api-key', OWNER], {
-      endpoints: [{ name: 'round', url: round, models: [{ name: 'ghost' }], slots: 4 }],
+      endpoints: [{ name: 'round', url: round, free: true, models: [{ name: 'ghost' }], slots: 4 }],
     })
     const made = await post(answering, '/mesh/v1/keys', { name: 'the-other-house', routes: ['inference'] })
     process.env[KEY_VARIABLE] = ((await made.json()) as { secret: string }).secret

@@ -41,7 +41,10 @@ describe('a worker', () => {
     rented = await startVllm({ model: tiny, servedName: 'far/tiny', key: 'sesame' })
     const dataDir = join(dir, 'home')
     await mkdir(dataDir)
-    const endpoint = { name: 'rented', url: `${rented.url}/v1`, keys: ['RENTED_KEY'], models: [{ name: 'far/tiny' }] }
+    const endpoint = {
+      ...{ name: 'rented', url: `${rented.url}/v1`, keys: ['RENTED_KEY'], free: true },
+      models: [{ name: 'far/tiny' }],
+    }
     await writeFile(join(dataDir, 'cloud.json'), JSON.stringify({ endpoints: [endpoint] }))
     process.env['RENTED_KEY'] = 'sesame'
     up = await SkeinProcess.start({

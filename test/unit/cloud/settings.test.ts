@@ -7,13 +7,25 @@ import { CLOUD_FILE, cloudRules, CloudSettingsSource, readCloudSettings } from '
 import { LIMITS } from '../../../mesh/protocol/index.ts'
 import { ManualClock, silentLogger } from '../../../mesh/runtime/index.ts'
 
-const endpoint = { name: 'rented', url: 'https://example.org/v1', keys: ['RENTED_KEY'], models: [{ name: 'm' }] }
+const endpoint = {
+  name: 'rented',
+  url: 'https://example.org/v1',
+  keys: ['RENTED_KEY'],
+  free: true,
+  models: [{ name: 'm' }],
+}
 const read = (value: unknown) => readCloudSettings(JSON.stringify(value))
 
 describe('the file', () => {
   it('has defaults for all that it leaves out', () => {
     expect(readCloudSettings(' ')).toMatchObject({
-      policy: { reasons: ['too-big', 'deadline', 'name', 'lost'], models: ['*'], tenants: ['*'], redact: [] },
+      policy: {
+        reasons: ['too-big', 'deadline', 'name', 'lost'],
+        models: ['*'],
+        tenants: ['*'],
+        redact: [],
+        cascade: [],
+      },
       endpoints: [],
     })
     expect(read({ policy: { reasons: [], redact: [{ pattern: 'x' }] } }).policy).toEqual({
@@ -21,6 +33,7 @@ describe('the file', () => {
       models: ['*'],
       tenants: ['*'],
       redact: [{ pattern: 'x', with: '[redacted]' }],
+      cascade: [],
     })
     expect(read({ endpoints: [endpoint] }).endpoints).toEqual([endpoint])
   })
@@ -36,6 +49,16 @@ describe('the file', () => {
       'a key in place of its variable',
       '{"endpoints":[{"name":"a","url":"https://a","keys":["sk-1 2"],"models":[{"name":"m"}]}]}',
       /keys/,
+    ],
+    [
+      'an endpoint that does not say what it costs',
+      '{"endpoints":[{"name":"a","url":"https://a","models":[{"name":"m"}]}]}',
+      /has no price/,
+    ],
+    [
+      'one that is free and has a price',
+      '{"endpoints":[{"name":"a","url":"https://a","free":true,"price":{"inputPerMillion":1,"outputPerMillion":1},"models":[{"name":"m"}]}]}',
+      /has a price and is free/,
     ],
     ['an address that is none', '{"endpoints":[{"name":"a","url":"ftp://a","models":[{"name":"m"}]}]}', /url/],
     ['too many bytes', ' '.repeat(LIMITS.cloudFileBytesMax + 1), /larger than/],

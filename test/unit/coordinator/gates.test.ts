@@ -136,6 +136,7 @@ describe('what may leave', () => {
 describe('what is taken out', () => {
   const rules = (finds: (text: string) => boolean): CloudRules => ({
     reasonsFor: () => new Set<CloudReason>(['too-big', 'lost']),
+    cascadeFor: () => undefined,
     prompt: () => ({ value: { kind: 'text', text: '[redacted]' }, count: 2 }),
     work: (work) => ({ value: work, count: 0 }),
     finds,

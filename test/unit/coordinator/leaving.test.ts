@@ -1,7 +1,7 @@
 /** When a task leaves the owner's nodes, and why. */
 import { describe, expect, it } from 'vitest'
 import { LOST_GRACE_MS, schedule, type NodeSnapshot, type TaskDemand } from '../../../coordinator/scheduler/index.ts'
-import type { CloudReason, ModelCapability } from '../../../mesh/protocol/index.ts'
+import { CLOUD_REASONS, type CloudReason, type ModelCapability } from '../../../mesh/protocol/index.ts'
 import { capability, demand, leave, model, node, OTHER_DIGEST, speed, withModel } from './snapshots.ts'
 
 const cloud = (init: Partial<NodeSnapshot> = {}): NodeSnapshot => node('cloud', { isCloud: true, ...init })
@@ -108,6 +108,18 @@ describe('a task leaves', () => {
   })
 })
 
+describe('an answer that was not sure enough', () => {
+  const unsure = leave({ isUnsure: true, hasBegun: true })
+  it('goes to the cloud alone, where it would end in time', () => {
+    expect(found([cloud(), home()], { leave: unsure })).toBe('plan cloud low-confidence')
+    expect(verdicts([cloud(), home()], { leave: unsure })).toMatchObject({
+      home: 'not cloud, and the answer was not sure enough',
+    })
+    expect(found([cloud(), home()], { leave: { ...unsure, leftMs: 1 } })).not.toContain('plan')
+    expect(found([home()], { leave: unsure })).not.toContain('plan')
+  })
+})
+
 describe('nothing leaves', () => {
   const lacking = home(without)
 
@@ -122,10 +134,8 @@ describe('nothing leaves', () => {
     expect(found([cloud(), small], { localOnly: true, prefillTokensMin: 20 })).toBe('LOCAL_ONLY')
   })
 
-  it.each(['too-big', 'deadline', 'name', 'lost'] as const)('for %s when the owner does not take it', (reason) => {
-    const others = new Set<CloudReason>(
-      (['too-big', 'deadline', 'name', 'lost'] as const).filter((each) => each !== reason),
-    )
+  it.each(CLOUD_REASONS)('for %s when the owner does not take it', (reason) => {
+    const others = new Set<CloudReason>(CLOUD_REASONS.filter((each) => each !== reason))
     const asked: Record<CloudReason, [NodeSnapshot[], Partial<TaskDemand>]> = {
       'too-big': [[cloud(), lacking], { leave: leave({ reasons: others }) }],
       deadline: [[cloud(), home(full(5000))], { leave: leave({ reasons: others, leftMs: 10 }) }],
@@ -134,6 +144,7 @@ describe('nothing leaves', () => {
         [cloud(), home({ isConnected: false })],
         { leave: leave({ reasons: others, hasBegun: true }), waitedMs: 1e6 },
       ],
+      'low-confidence': [[cloud(), home()], { leave: leave({ reasons: others, isUnsure: true, hasBegun: true }) }],
     }
     const [nodes, init] = asked[reason]
     expect(found(nodes, init)).not.toContain('cloud')

@@ -4,6 +4,8 @@ import { resolveModel } from '../../../coordinator/admission/resolve.ts'
 import type { ModelView } from '../../../coordinator/admission/index.ts'
 import type { Directory } from '../../../coordinator/directory/index.ts'
 import type { SkeinError } from '../../../mesh/protocol/index.ts'
+import { answers, DispatchHarness } from './dispatch.harness.ts'
+import { DIGEST, OTHER_DIGEST } from './snapshots.ts'
 
 const nothingNamed = { resolve: () => [] } as unknown as Directory
 const view = (name: string, features: readonly string[]): ModelView =>
@@ -39,6 +41,18 @@ it('names the models that could do it, and of none that can, all', () => {
   expect(refusalOf([NOTES, TALKER], 'completion').message).toMatch(/'x'; there are: talker$/)
   expect(refusalOf([NOTES, TALKER], 'embed').message).toMatch(/'x'; there are: notes$/)
   expect(refusalOf([TALKER], 'embed').message).toMatch(/'x'; there are: talker$/)
+})
+
+it('means a model at home by a name that endpoints have as well, however many they are', () => {
+  const harness = new DispatchHarness()
+  for (const name of ['one', 'two'])
+    harness.node(name, 1000, [answers], { tier: 'cloud', model: { digest: OTHER_DIGEST, aliases: ['tiny'] } })
+  expect(harness.directory.resolve('tiny')).toEqual([OTHER_DIGEST])
+  const home = harness.node('home', 10, [answers])
+  expect(harness.directory.resolve('tiny')).toEqual([DIGEST, OTHER_DIGEST])
+  const { peerId } = home.self
+  harness.directory.disconnected(peerId, harness.directory.entry(peerId)!.session)
+  expect(harness.directory.resolve('tiny')[0]).toBe(OTHER_DIGEST)
 })
 
 it('takes a name with the usual tag for the one without it, and the other way round', () => {

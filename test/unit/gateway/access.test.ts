@@ -33,6 +33,8 @@ describe('routes', () => {
     ['HEAD', '/mesh/v1/models', 'mesh'],
     ['GET', '/mesh/v1/keys', 'admin'],
     ['POST', '/mesh/v1/invites', 'admin'],
+    ['GET', '/mesh/v1/pairing', 'admin'],
+    ['POST', '/mesh/v1/pairing', 'admin'],
     ['DELETE', '/mesh/v1/nodes/:member', 'admin'],
     ['POST', '/mesh/v1/nodes/:member/drain', 'admin'],
     ['POST', '/mesh/v1/keys/:key/rotate', 'admin'],

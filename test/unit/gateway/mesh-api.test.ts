@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { PROTOCOL_VERSION } from '../../../mesh/protocol/index.ts'
-import type { LedgerAttempt } from '../../../coordinator/admission/index.ts'
+import type { LedgerAttempt, PairingDesk, PairingView } from '../../../coordinator/admission/index.ts'
 import { saysAndHangs, TWIN_MODEL, TWIN_NODE, TWIN_NODE_VIEW } from '../../fixtures/mesh-service-twin.ts'
 import { createHarness, events, type Harness } from './harness.ts'
 
@@ -96,6 +96,46 @@ describe('models, nodes, members, health', () => {
   })
 })
 
+describe('pairing', () => {
+  const ask = (method: 'GET' | 'POST' | 'DELETE') => h.gateway.app.inject({ method, url: '/mesh/v1/pairing' })
+
+  it('is for who holds the mesh key', async () => {
+    for (const method of ['GET', 'POST', 'DELETE'] as const) {
+      const refused = await ask(method)
+      expect(refused.statusCode).toBe(409)
+      expect(refused.json().error.code).toBe('not_the_authority')
+    }
+  })
+
+  it('makes a code for ten minutes unless told otherwise, tells of it, and takes it back', async () => {
+    const asked: number[] = []
+    let current: PairingView | undefined
+    const desk: PairingDesk = {
+      open: (validMs) => {
+        asked.push(validMs)
+        return (current = { state: 'open', code: 'K7QM-3XPA', expiresAtMs: 1_800_000_600_000, triesLeft: 5 })
+      },
+      current: () => current,
+      close: () => {
+        current = { state: 'over', expiresAtMs: 1_800_000_600_000, triesLeft: 5 }
+      },
+    }
+    Object.assign(h.twin, { pairing: desk })
+    expect((await ask('GET')).json()).toEqual({ state: 'none' })
+    const made = await ask('POST')
+    expect(made.statusCode).toBe(201)
+    expect(made.json()).toMatchObject({ state: 'open', code: 'K7QM-3XPA', triesLeft: 5 })
+    await h.post('/mesh/v1/pairing', { valid_ms: 60_000 })
+    expect(asked).toEqual([600_000, 60_000])
+    expect((await ask('GET')).json().code).toBe('K7QM-3XPA')
+    expect((await ask('DELETE')).json()).toEqual({ state: 'over', expiresAtMs: 1_800_000_600_000, triesLeft: 5 })
+    for (const valid_ms of [1, 600_001])
+      expect((await h.post('/mesh/v1/pairing', { valid_ms })).json().error).toMatchObject({
+        ...{ code: 'invalid_request', param: 'valid_ms' },
+      })
+  })
+})
+
 describe('tasks', () => {
   const post = (url: string) => h.gateway.app.inject({ method: 'POST', url })
   const ATTEMPT: LedgerAttempt = {
@@ -186,6 +226,24 @@ describe('tasks', () => {
     const answer = await post(`/mesh/v1/tasks/${h.twin.taskIds[0]!}/cancel`)
     expect(answer.json()).toMatchObject({ state: 'cancelled', tokens: 1 })
     expect(events((await answering).body).at(-1)).toMatchObject({ error: { code: 'client_closed' } })
+  })
+
+  it('are estimated before they are asked, by what the request says of itself', async () => {
+    const body = {
+      model: 'tiny',
+      messages: [{ role: 'user', content: 'hi' }],
+      max_tokens: 7,
+      skein: { local_only: true },
+    }
+    const answer = await h.post('/mesh/v1/estimate', body)
+    expect(answer.statusCode).toBe(200)
+    expect(answer.json()).toMatchObject({
+      ...{ object: 'estimate', model: 'tiny', verdict: 'starts' },
+      place: { leave: 'too-big', cost: { expectedMicros: 12, maxMicros: 340 } },
+    })
+    expect(h.twin.estimated).toEqual([expect.objectContaining({ model: 'tiny', localOnly: true, maxTokens: 7 })])
+    expect(h.twin.calls).toEqual([])
+    expect((await h.post('/mesh/v1/estimate', { model: 'tiny' })).statusCode).toBe(400)
   })
 
   it('leave numbers behind', async () => {

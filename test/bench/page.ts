@@ -1,0 +1,231 @@
+/**
+ * The page in a real Chromium, beside a real coordinator: `node test/bench/page.ts`. With 1,000 chats on the disk: when something
+ * is painted, and when one can write, from the service worker's cache; then what a frame costs while an answer of 14 kB
+ * comes at 200 tokens a second; then the memory after as many tokens as come in an hour at 20 a second.
+ */
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { BrowserContext, CDPSession, Page } from 'playwright-core'
+import { build } from 'vite'
+import { launchChromium } from '../e2e/harness/chromium.ts'
+import { SkeinProcess } from '../fixtures/skein-process.ts'
+import { machine, median, ms, percentile, print } from './stats.ts'
+
+const CHATS = 1_000
+const MESSAGES = 6
+const OPENINGS = 9
+const ANSWER_TOKENS = 3_000
+/** Of 3,000 tokens: what comes in an hour at 20 a second. */
+const ANSWERS = 24
+const STORE = new URL('../../clients/web/store/index.ts', import.meta.url).pathname
+const ARGS = [
+  ...['up', '--http', '127.0.0.1:0', '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0', '--upstream', 'off'],
+  ...['--model', `echo:fast?tps=200&answer=${ANSWER_TOKENS}&ctx=10000000`],
+  ...['--model', `echo:flood?tps=2000&answer=${ANSWER_TOKENS}&ctx=10000000`],
+]
+
+/** Runs in the page. */
+const FILL = `async ({ chats, messages }) => {
+  const store = await StoreOfBench.openChatStore()
+  const text = ('The geese fly south in autumn, and come back in spring. ').repeat(12)
+  for (let c = 0; c < chats; c++) {
+    const chatId = 'chat' + c
+    await store.createChat({ title: 'A chat about geese, number ' + c, model: 'fast' }, chatId)
+    await store.insert(Array.from({ length: messages }, (_, m) => ({
+      id: chatId + '-' + m, chatId, parentId: m === 0 ? undefined : chatId + '-' + (m - 1), role: m % 2 ? 'assistant' : 'user',
+      parts: [{ type: 'text', text }], status: 'done', createdAtMs: 1.7e12 + c * 1000 + m,
+    })))
+  }
+  store.close()
+}`
+
+/** Runs in the page before anything of it: notes when one can write, and when the list of chats is there. */
+const WATCH = `(() => {
+  const seen = (globalThis.seenAtMs = {})
+  const look = () => {
+    const box = document.querySelector('.chats-input')
+    if (box && !box.disabled) seen.box ??= performance.now()
+    if (document.querySelectorAll('.chats-link').length > 5) seen.list ??= performance.now()
+    if (seen.box === undefined || seen.list === undefined) requestAnimationFrame(look)
+  }
+  requestAnimationFrame(look)
+})()`
+
+interface Opened {
+  readonly painted: number
+  readonly box: number
+  readonly list: number
+}
+
+async function opened(context: BrowserContext, url: string): Promise<Opened> {
+  const page = await context.newPage()
+  await page.addInitScript(WATCH)
+  await page.goto(url)
+  await page.locator('.chats-link').nth(6).waitFor()
+  await page.locator('.chats-input').waitFor()
+  await page.evaluate('new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))')
+  const found = await page.evaluate<Opened>(`({
+    painted: performance.getEntriesByName('first-contentful-paint')[0].startTime,
+    box: seenAtMs.box, list: seenAtMs.list,
+  })`)
+  await page.close()
+  return found
+}
+
+/** 14 kB as models write them: headings, lists, code, tables and prose. */
+function longText(): string {
+  const section = (n: number): string =>
+    [
+      `## Part ${n}`,
+      '',
+      `The **${n}th** flock of geese flies *south*, over \`lake_${n}\`, and [its way](https://example.org/${n}) is long.`.repeat(
+        2,
+      ),
+      '',
+      `1. first they gather at the shore\n2. then they rise, one after the other\n   - the old ones in front\n   - the young ones behind`,
+      '',
+      '| flock | geese |\n|---|--:|\n| north | 41 |\n| south | 22 |',
+      '',
+      `\`\`\`ts\nexport function fly(geese: number): number {\n  // each one counts\n  return geese * ${n}\n}\n\`\`\``,
+      '',
+    ].join('\n')
+  let text = ''
+  for (let n = 1; text.length < 14_000; n++) text += `${section(n)}\n`
+  return text
+}
+
+async function ask(page: Page, text: string, model: string): Promise<void> {
+  await page.goto(new URL('/', page.url()).href)
+  await page.locator('.chats-model').click()
+  await page.getByRole('menuitemradio', { name: model }).click()
+  await say(page, text)
+}
+
+async function say(page: Page, text: string): Promise<void> {
+  const box = page.getByRole('textbox', { name: 'Message', exact: true })
+  await box.fill(text)
+  await box.press('Enter')
+}
+
+/** Each that has ended can be asked for again. */
+async function untilAnswers(page: Page, count: number): Promise<void> {
+  const again = page.locator('article[aria-label="Answer"] .chats-tools')
+  await again.nth(count - 1).waitFor({ timeout: 240_000, state: 'attached' })
+}
+
+interface TraceEvent {
+  readonly name: string
+  readonly ph: string
+  readonly pid: number
+  readonly tid: number
+  readonly ts: number
+  readonly dur?: number
+  readonly tdur?: number
+}
+
+/** Of the page's main thread, in ms: what ran from each frame to the next, of the processor's time, and how far frames were apart. */
+async function framesOf(
+  session: CDPSession,
+  run: () => Promise<void>,
+): Promise<{ busyMs: number[]; apartMs: number[] }> {
+  const events: TraceEvent[] = []
+  session.on('Tracing.dataCollected', ({ value }) => events.push(...(value as unknown as TraceEvent[])))
+  const ended = new Promise((resolve) => session.once('Tracing.tracingComplete', resolve))
+  await session.send('Tracing.start', { categories: 'toplevel,devtools.timeline', transferMode: 'ReportEvents' })
+  await run()
+  await session.send('Tracing.end')
+  await ended
+  const beginnings = events.filter(({ name }) => name === 'FireAnimationFrame').sort((a, b) => a.ts - b.ts)
+  const { pid, tid } = beginnings[0]!
+  const tasks = events.filter((event) => event.pid === pid && event.tid === tid && event.name.endsWith('RunTask'))
+  const busy = beginnings.map(() => 0)
+  for (const { ts, tdur = 0 } of tasks) {
+    const frame = beginnings.findLastIndex((beginning) => beginning.ts <= ts)
+    if (frame !== -1) busy[frame]! += tdur / 1000
+  }
+  const apart = beginnings.slice(1).map(({ ts }, index) => (ts - beginnings[index]!.ts) / 1000)
+  return { busyMs: busy.slice(0, -1), apartMs: apart }
+}
+
+async function heapMiB(session: CDPSession): Promise<number> {
+  await session.send('HeapProfiler.collectGarbage')
+  const { usedSize } = await session.send('Runtime.getHeapUsage')
+  return usedSize / 2 ** 20
+}
+
+const p95 = (values: readonly number[]): string =>
+  `p50 ${ms(median(values))}, p95 ${ms(percentile(values, 0.95))} (n ${values.length})`
+
+async function openings(context: BrowserContext, page: Page, origin: string, store: string): Promise<void> {
+  await page.evaluate(`(() => { ${store}; globalThis.StoreOfBench = StoreOfBench })()`)
+  await page.evaluate(`(${FILL})(${JSON.stringify({ chats: CHATS, messages: MESSAGES })})`)
+  await page.evaluate('navigator.serviceWorker.ready.then(() => undefined)')
+  for (const [what, path] of [
+    ['a new chat', '/'],
+    ['one of the chats', '/chat/chat500'],
+  ] as const) {
+    await opened(context, origin + path)
+    const all: Opened[] = []
+    for (let i = 0; i < OPENINGS; i++) all.push(await opened(context, origin + path))
+    const of = (name: keyof Opened): string => ms(median(all.map((one) => one[name])))
+    print(
+      `${what}, ${CHATS} chats: first paint ${of('painted')}, one can write ${of('box')}, list ${of('list')} (n ${OPENINGS})`,
+    )
+  }
+}
+
+async function streaming(page: Page, session: CDPSession): Promise<void> {
+  const text = longText()
+  const { busyMs, apartMs } = await framesOf(session, async () => {
+    await ask(page, text, 'fast')
+    await untilAnswers(page, 1)
+  })
+  print(
+    `${ANSWER_TOKENS} tokens of ${text.length} characters at 200/s: a frame costs ${p95(busyMs)}; apart ${p95(apartMs)}`,
+  )
+}
+
+async function anHour(page: Page, session: CDPSession): Promise<void> {
+  await ask(page, longText(), 'flood')
+  for (let answers = 1; ; answers++) {
+    await untilAnswers(page, answers)
+    if (answers % 6 === 0 || answers === 1) {
+      const { nodes } = await session.send('Memory.getDOMCounters')
+      print(
+        `after ${answers * ANSWER_TOKENS} tokens: heap ${(await heapMiB(session)).toFixed(1)} MiB, ${nodes} nodes of the document`,
+      )
+    }
+    if (answers === ANSWERS) return
+    await say(page, longText())
+  }
+}
+
+const dir = await mkdtemp(join(tmpdir(), 'skein-page-'))
+await build({
+  ...{ configFile: false, logLevel: 'error' },
+  build: {
+    outDir: dir,
+    minify: true,
+    lib: { entry: STORE, formats: ['iife'], name: 'StoreOfBench', fileName: () => 'store.js' },
+  },
+})
+const up = await SkeinProcess.start({ args: ARGS, readyMs: 60_000 })
+const browser = await launchChromium()
+try {
+  print(machine())
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-GB' })
+  context.setDefaultTimeout(60_000)
+  const store = await readFile(join(dir, 'store.js'), 'utf8')
+  const page = await context.newPage()
+  await page.goto(up.http)
+  await page.getByRole('textbox', { name: 'Message', exact: true }).waitFor()
+  await openings(context, page, up.http, store)
+  const session = await context.newCDPSession(page)
+  await streaming(page, session)
+  await anHour(page, session)
+} finally {
+  await browser.close()
+  await up.stop('SIGKILL')
+  await rm(dir, { recursive: true })
+}
