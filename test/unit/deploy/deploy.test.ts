@@ -100,7 +100,9 @@ describe('the image', () => {
     const copied = lines.flatMap((line) => /^COPY ([a-z-]+) \.\/\1$/.exec(line)?.[1] ?? [])
     const { files } = JSON.parse(readFileSync(`${DEPLOY}../package.json`, 'utf8')) as { files: string[] }
     const shipped = files.flatMap((file) => /^(?:dist\/)?([a-z-]+)$/.exec(file)?.[1] ?? [])
-    expect(copied.toSorted()).toEqual(shipped.toSorted())
+    expect([...copied, 'web'].toSorted()).toEqual(shipped.toSorted())
+    // the page is no source: what builds it stays behind
+    expect(lines).toContain('COPY --from=page /skein/dist/web ./dist/web')
     const kept = read('docker/Dockerfile.dockerignore').split('\n')
     for (const folder of copied) expect(kept).toContain(`!${folder}`)
     expect(lines).toContain('USER node')
