@@ -68,8 +68,8 @@ export default defineConfig({
       // part of the fault lane: what is held to times is alone
       lane('fault-lasting', 120 * SECOND, { include: LASTING }),
       lane('fault', 120 * SECOND, { alone: true, exclude: LASTING }),
-      // a browser, processes and their models share the cores, and pictures are taken of what is seen
-      lane('e2e', 120 * SECOND, { alone: true, setup: './scripts/page-setup.ts' }),
+      // a browser, processes and their models share the cores; most of their time is waiting
+      lane('e2e', 120 * SECOND, { workers: 2, setup: './scripts/page-setup.ts' }),
     ],
   },
 })

@@ -24,8 +24,8 @@ it('the outbox waits for the coordinator, over a reload, and sends in its order'
   await say(page, 'two two two')
   await page.getByText('Waits for the answer before it.').waitFor()
   await say(page, 'three three three')
-  expect(await answers(page).count()).toBe(4)
   await page.getByText(/3 messages wait/).waitFor()
+  expect(await answers(page).count()).toBe(4)
 
   // it is on the disk: the page opens without anybody who serves it
   await page.reload()

@@ -162,8 +162,9 @@ describe('with a real model', () => {
     running.twin.script = engineScript(engine)
   })
 
-  it('an answer is the same whole and streamed, from a seed', async () => {
-    const ask = { ...ASK, options: { num_predict: 24, seed: 5, temperature: 1 } }
+  it('an answer is the same whole and streamed', async () => {
+    // greedy: the second begins from kept states, and where weights are random a draw hangs on the last bits
+    const ask = { ...ASK, options: { num_predict: 24, temperature: 0 } }
     const whole = await client.chat(ask)
     expect(whole.eval_count).toBeGreaterThan(0)
     let streamed = ''

@@ -37,6 +37,8 @@ export function Answer(props: AnswerProps) {
       data-message={message.id}
       aria-label={words.value.chats.assistant}
     >
+      {/* headings of an answer are below it, and screen readers go from one to the next */}
+      <h2 class="ui-offscreen">{words.value.chats.assistant}</h2>
       <div key={message.id}>
         {live ? (
           <LiveBody {...props} live={live} />

@@ -37,6 +37,7 @@ export function Question({ chats, conversation, message, near, isLast, startsNea
       data-message={message.id}
       aria-label={words.value.chats.you}
     >
+      <h2 class="ui-offscreen">{words.value.chats.you}</h2>
       <div class="chats-mine">
         <Files files={filesOf(message.parts)} />
         {isEditing ? (
