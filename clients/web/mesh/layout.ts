@@ -48,7 +48,8 @@ const MARGINS: Readonly<Record<Density, { readonly x: number; readonly y: number
 
 export function layoutOf(things: readonly Thing[], width: number): Layout {
   const density = densityOf(things.length, width)
-  const height = heightOf(things.length, density, width)
+  const isFlat = things.length <= 2 && things.every(({ kind }) => kind === 'node')
+  const height = heightOf(things.length, density, width, isFlat)
   const center = { x: width / 2, y: height / 2 }
   const margin = MARGINS[density]
   const longest = things.length <= FEW_MAX ? RADIUS_MAX.few : RADIUS_MAX.many
@@ -75,9 +76,10 @@ function densityOf(count: number, width: number): Density {
   return count <= CHIPS_MAX && width >= CARDS_WIDTH ? 'chip' : 'dot'
 }
 
-function heightOf(count: number, density: Density, width: number): number {
+/** @param isFlat nothing stands above or below the middle, where its name is. */
+function heightOf(count: number, density: Density, width: number, isFlat: boolean): number {
   if (count === 0) return 240
-  if (density === 'card') return count <= 2 ? 300 : 420
+  if (density === 'card') return isFlat ? 300 : 420
   if (width < CARDS_WIDTH) return Math.min(640, 320 + count * 10)
   return Math.min(760, 420 + count * 7)
 }
@@ -96,6 +98,8 @@ function inOrder(things: readonly Thing[]): { readonly order: readonly Thing[]; 
   const upperRight = clouds.slice(Math.floor(clouds.length / 2))
   const upperLeft = clouds.slice(0, Math.floor(clouds.length / 2))
   const order = [...upperRight, ...right, ...of('bridge'), ...left, ...upperLeft]
+  // a node alone has its place at the side, like any other
+  if (order.length === 1 && nodes.length === 1) return { order, start: 0.25 }
   // an odd cloud stands at the top itself; without one, nothing does and the first is half a step beside it
   return { order, start: clouds.length % 2 === 1 ? 0 : 0.5 }
 }

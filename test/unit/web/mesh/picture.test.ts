@@ -48,6 +48,12 @@ describe('the topology', () => {
     )
   })
 
+  it('one node stands at the side of the coordinator, whose name is below it', () => {
+    const { places, center } = layoutOf([thing('attic')], 900)
+    expect(places).toMatchObject([{ y: center.y }])
+    expect(places[0]!.x).toBeGreaterThan(center.x + 150)
+  })
+
   it('has the cloud above, bridges below, and nodes at the sides', () => {
     const { places, center } = layoutOf([thing('a'), thing('b'), thing('sky', 'cloud'), thing('house', 'bridge')], 900)
     const at = (id: string) => places.find((place) => place.id === id)!
