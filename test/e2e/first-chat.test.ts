@@ -30,7 +30,6 @@ it('the first answer comes without reading anything but the page', async () => {
   const page = await view.open('/')
   await page.getByRole('button', { name: `Model: ${BUNDLED_MODEL}` }).waitFor()
   await page.getByRole('status').getByText('Connected').waitFor()
-  await view.screenshot('welcome')
   await page.getByRole('button', { name: /^A short story/ }).click()
   // an example is sent at once, or waits in the box to be changed first
   if (

@@ -115,6 +115,5 @@ it('fits a phone, in French, in the dark', async () => {
     await page.getByRole('status').getByText('Connecté').or(page.getByRole('main')).first().waitFor()
     await view.expectAxeClean()
     expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), path).toBeLessThanOrEqual(0)
-    await view.screenshot(`phone${path.replace('/', '-')}-fr`)
   }
 })

@@ -70,7 +70,8 @@ describe('every page', () => {
         () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
       )
       if (wider > 0) found.push(`${name}: it is ${wider} px wider than the window`)
-      await view.screenshot(look === 'light' ? name : `${name}-${look}`)
+      // of all pages one look is kept as a picture, of one of them all
+      if (look === 'light' || name === 'mesh') await view.screenshot(look === 'light' ? name : `${name}-${look}`)
     }
     expect(found, found.join('\n')).toEqual([])
   })

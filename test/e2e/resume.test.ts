@@ -76,6 +76,5 @@ describe('an answer goes on', () => {
     await untilComplete(page)
     isWhole(await lastAnswer(page).textContent())
     await page.getByText('moved once').waitFor()
-    await view.screenshot('chat-moved')
   })
 })

@@ -152,47 +152,64 @@ if [[ $funcstack[1] == _skein ]]; then _skein "$@"; else compdef _skein skein; f
 `
 }
 
+/** One function for all of it: fish asks every rule of its own for its condition, and hundreds of them take seconds. */
 function fish(tree: CommandNode): string {
   const nodes = [...everyCommand(tree)]
-  const lines: string[] = []
-  const act = (values: Values | undefined): string => {
-    switch (values?.from) {
+  const act = (values: Values): string => {
+    switch (values.from) {
       case 'choices':
-        return ` -x -a ${quoted(values.choices.join(' '))}`
+        return `printf '%s\\n' ${values.choices.map(quoted).join(' ')}`
       case 'mesh':
-        return ` -x -a '(skein complete ${values.what} 2>/dev/null)'`
+        return `skein complete ${values.what} 2>/dev/null`
       case 'files':
-        return ' -r -F'
+        return '__fish_complete_path $word'
       case 'folders':
-        return " -x -a '(__fish_complete_directories)'"
+        return '__fish_complete_directories $word'
       case 'nowhere':
-        return ' -x'
-      case undefined:
-        return ''
+        return 'true'
     }
   }
-  for (const node of nodes) {
-    const where = `complete -c skein -n ${quoted(`test (_skein_path) = ${quoted(pathOf(node))}`)}`
-    for (const each of node.commands) lines.push(`${where} -a ${each.path.at(-1)!} -d ${quoted(each.description)}`)
-    for (const { short, long, description, values } of node.options) {
-      const names = `${short === undefined ? '' : ` -s ${short.slice(1)}`} -l ${long.slice(2)}`
-      lines.push(`${where}${names}${act(values)} -d ${quoted(description)}`)
-    }
+  const cases = (paths: readonly string[]): string => `case ${paths.map(quoted).join(' ')}`
+  const lines = (names: readonly string[], description: string): string[] =>
+    names.map((name) => quoted(`${name}\t${description.replaceAll('\n', ' ')}`))
+  const values = nodes.flatMap((node) =>
+    valuesWithOptions(node).flatMap(({ flags, values }) => [
+      `    ${cases(flags.map((flag) => `${pathOf(node)} ${flag}`))}`,
+      `      ${act(values)}`,
+      '      return',
+    ]),
+  )
+  const offers = nodes.flatMap((node) => {
+    const flags = node.options.flatMap((option) => lines(flagsOf(option), option.description))
+    const commands = node.commands.flatMap((each) => lines([each.path.at(-1)!], each.description))
     const [first] = node.arguments
-    if (first !== undefined && first.values.from !== 'nowhere') lines.push(where + act(first.values))
-  }
+    return [
+      `    ${cases([pathOf(node)])}`,
+      ...(flags.length === 0
+        ? []
+        : [`      string match -q -- '-*' "$word"; and printf '%s\\n' ${flags.join(' ')}; and return`]),
+      ...(commands.length === 0 ? [] : [`      printf '%s\\n' ${commands.join(' ')}`]),
+      ...(first === undefined ? [] : [`      ${act(first.values)}`]),
+    ]
+  })
   return `# fish completion of skein: skein completion fish > ~/.config/fish/completions/skein.fish
-function _skein_path
+function _skein_complete
   set -l path skein
-  for word in (commandline -opc)[2..]
-    if contains -- "$path $word" ${nodes.slice(1).map(pathOf).map(quoted).join(' ')}
-      set path "$path $word"
+  set -l words (commandline -opc)
+  set -l word (commandline -ct)
+  for each in $words[2..]
+    if contains -- "$path $each" ${nodes.slice(1).map(pathOf).map(quoted).join(' ')}
+      set path "$path $each"
     end
   end
-  echo $path
+  switch "$path $words[-1]"
+${values.join('\n')}
+  end
+  switch $path
+${offers.join('\n')}
+  end
 end
-complete -c skein -f
-${lines.join('\n')}
+complete -c skein -f -a '(_skein_complete)'
 `
 }
 

@@ -40,7 +40,7 @@ describe('scripts for shells', () => {
     const script = completionScript(shell, tree)
     for (const { path, options } of commands) {
       expect(script).toContain(path.join(' '))
-      for (const { long } of options) expect(script).toContain(shell === 'fish' ? long.slice(2) : long)
+      for (const { long } of options) expect(script).toContain(long)
     }
   })
 
