@@ -207,7 +207,7 @@ export class Leaving {
    * since it was planned, or there is no reason.
    */
   paper(task: Task, node: NodeSnapshot, reason: CloudReason | undefined, demand: TaskDemand): LeavePaper | undefined {
-    const isAllowed = reason !== undefined && this.#of(task).reasons.has(reason)
+    const isAllowed = reason !== undefined && !task.spec.localOnly && this.#of(task).reasons.has(reason)
     const redacted = isAllowed ? this.#prompt(task) : undefined
     if (!isAllowed || redacted === undefined || !this.#isClean(task)) {
       const why = task.spec.localOnly ? 'local-only' : isAllowed ? 'redaction' : 'policy'

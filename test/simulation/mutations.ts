@@ -165,8 +165,8 @@ export const MUTATIONS: readonly Mutation[] = [
       { file: LEAVE, guard: 'if (spec.localOnly) return undefined', without: '' },
       {
         file: LEAVE,
-        guard: 'if (reason === undefined || task.spec.localOnly || ',
-        without: 'if (reason === undefined || ',
+        guard: 'reason !== undefined && !task.spec.localOnly && this.#of',
+        without: 'reason !== undefined && this.#of',
       },
       { file: LEAVE, guard: 'task.spec.localOnly ? NONE : this.reasonsFor', without: 'this.reasonsFor' },
       {
