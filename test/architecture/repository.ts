@@ -19,14 +19,18 @@ export interface Import {
   readonly path: string | undefined
 }
 
-/** Tracked files and new ones that git does not ignore: what the next commit would hold. */
+const TEXT = /\.(tsx?|js|cjs|json|md|yml)$|^bin\/skein$|^\.ci\/run$/
+
+/** Tracked files and new ones that git does not ignore: what the next commit would hold; of images the path alone. */
 export function readRepository(): SourceFile[] {
   const list = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: ROOT })
   const files: SourceFile[] = []
   for (const path of list.toString().split('\0')) {
-    if (!/\.(tsx?|js|cjs|json|md|yml)$|^bin\/skein$|^\.ci\/run$/.test(path) || path === 'package-lock.json') continue
+    const isImage = /\.(png|svg)$/.test(path)
+    if (!isImage && !TEXT.test(path)) continue
+    if (path === 'package-lock.json') continue
     try {
-      files.push({ path, text: readFileSync(join(ROOT, path), 'utf8') })
+      files.push({ path, text: isImage ? '' : readFileSync(join(ROOT, path), 'utf8') })
     } catch (error) {
       // deleted, and not committed yet
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
