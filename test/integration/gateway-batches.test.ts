@@ -405,7 +405,7 @@ describe('skein batches', () => {
     const write = vi.spyOn(process.stdout, 'write').mockImplementation((text) => written.push(String(text)) > 0)
     const where = ['--url', gateway.url, '--api-key', OWNER, '--data', directory, '--json']
     try {
-      await createProgram().parseAsync(['batches', ...args, ...where], { from: 'user' })
+      await (await createProgram()).parseAsync(['batches', ...args, ...where], { from: 'user' })
     } finally {
       write.mockRestore()
     }

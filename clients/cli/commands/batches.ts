@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises'
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { asSkeinError, SkeinError } from '../../../mesh/protocol/index.ts'
 import { sleep, SystemClock } from '../../../mesh/runtime/index.ts'
-import { BATCH_ENDPOINTS, type BatchEndpoint, type BatchView } from '../../../coordinator/index.ts'
+import type { BatchEndpoint, BatchView } from '../../../coordinator/index.ts'
 import { addClientOptions, createContext, type ClientOptions } from '../context.ts'
 import type { CoordinatorClient } from '../coordinator-client.ts'
 import { interruptSignal } from '../interrupt.ts'
@@ -17,6 +17,14 @@ const PAGE_DEFAULT = 20
 /** How far it is, is asked at first after this long, and less often later. */
 const LOOK_MS_MIN = 50
 const LOOK_MS_MAX = 2000
+
+/** What lines may ask; named here, since the coordinator's own list comes with all of its code. */
+const ENDPOINTS: Readonly<Record<BatchEndpoint, true>> = {
+  '/v1/chat/completions': true,
+  '/v1/completions': true,
+  '/v1/embeddings': true,
+  '/v1/responses': true,
+}
 
 interface ListOptions extends ClientOptions {
   readonly limit: number
@@ -72,7 +80,9 @@ export function registerBatches(program: Command): void {
     .addOption(new Option('--out <file>', 'where the answers go').makeOptionMandatory())
     .addOption(new Option('--errors <file>', 'where the errors go (default: beside the answers, with .errors)'))
     .addOption(
-      new Option('--endpoint <path>', 'what all lines ask').choices(BATCH_ENDPOINTS).default('/v1/chat/completions'),
+      new Option('--endpoint <path>', 'what all lines ask')
+        .choices(Object.keys(ENDPOINTS))
+        .default('/v1/chat/completions'),
     )
     .addOption(new Option('--window <time>', 'what has no answer by then has none (24h, 7d)').default('24h'))
     .action(async (file: string, options: RunOptions) => {

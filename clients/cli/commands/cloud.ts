@@ -1,30 +1,33 @@
 /** `skein cloud`: what the owner's settings say of the cloud, and whether they are in order. */
 import type { Command } from 'commander'
 import type { CloudSettings } from '../../../coordinator/index.ts'
-import { cloudSettingsOf, missingKeys } from '../cloud-settings.ts'
 import { addGlobalOptions, createContext, type GlobalOptions } from '../context.ts'
 import { table, type Output } from '../output.ts'
+
+/** The settings' code is half of the coordinator's: it is loaded when it is asked for. */
+const load = (): Promise<typeof import('../cloud-settings.ts')> => import('../cloud-settings.ts')
 
 export function registerCloud(program: Command): void {
   const cloud = program.command('cloud').description('see what may leave for the cloud, and for where')
   addGlobalOptions(cloud.command('check').description('say whether cloud.json is in order')).action(
     async (options: GlobalOptions) => {
       const { output, dataDir } = createContext(options)
-      check(await cloudSettingsOf(dataDir), output)
+      const { cloudSettingsOf, missingKeys } = await load()
+      const settings = await cloudSettingsOf(dataDir)
+      check(settings, settings ? missingKeys(settings, process.env) : [], output)
     },
   )
   addGlobalOptions(cloud.command('ls').description('list what cloud.json says')).action(
     async (options: GlobalOptions) => {
       const { output, dataDir } = createContext(options)
-      const settings = await cloudSettingsOf(dataDir)
+      const settings = await (await load()).cloudSettingsOf(dataDir)
       if (output.json) output.value(settings ?? null)
       else output.line(renderCloud(settings))
     },
   )
 }
 
-function check(settings: CloudSettings | undefined, output: Output): void {
-  const missing = settings ? missingKeys(settings, process.env) : []
+function check(settings: CloudSettings | undefined, missing: readonly string[], output: Output): void {
   if (output.json) return output.value({ file: settings !== undefined, missingKeys: missing })
   output.line(settings ? 'cloud.json is in order' : 'there is no cloud.json: the defaults hold (docs/CLOUD.md)')
   for (const key of missing) output.note(`the variable ${key} is not set here, and an endpoint takes its key from it`)

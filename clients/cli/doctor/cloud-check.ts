@@ -1,11 +1,12 @@
 /** The cloud settings: whether their file is in order, and what may leave by them. */
 import { asSkeinError } from '../../../mesh/protocol/index.ts'
-import { cloudSettingsOf, missingKeys } from '../cloud-settings.ts'
 import { failure, ok, warning, type Finding } from './check.ts'
 
 /** Does not throw. */
 export async function checkCloud(dataDir: string, environment: NodeJS.ProcessEnv): Promise<Finding> {
   try {
+    // half of the coordinator comes with it
+    const { cloudSettingsOf, missingKeys } = await import('../cloud-settings.ts')
     const settings = await cloudSettingsOf(dataDir)
     if (settings === undefined) return ok('cloud', 'no cloud.json: the defaults hold')
     const [missing] = missingKeys(settings, environment)

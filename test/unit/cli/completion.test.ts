@@ -6,7 +6,7 @@ import { completionScript, isHarmless, SHELLS } from '../../../clients/cli/manua
 import { commandTree, everyCommand } from '../../../clients/cli/manual/tree.ts'
 import { createProgram } from '../../../clients/cli/program.ts'
 
-const tree = commandTree(createProgram())
+const tree = commandTree(await createProgram())
 const commands = [...everyCommand(tree)]
 const at = (path: string) => commands.find((each) => each.path.join(' ') === path)!
 

@@ -6,7 +6,7 @@ import { createProgram } from '../../../clients/cli/program.ts'
 const page = readFileSync(new URL('../../../docs/CONFIGURATION.md', import.meta.url), 'utf8')
 const rows = page.split('\n').filter((line) => line.startsWith('| `-'))
 const optionsOf = (command: Command): Option[] => [...command.options, ...command.commands.flatMap(optionsOf)]
-const options = createProgram().commands.flatMap(optionsOf)
+const options = (await createProgram()).commands.flatMap(optionsOf)
 
 describe('docs/CONFIGURATION.md', () => {
   it('has a row for every flag of every command, with its variable', () => {

@@ -52,15 +52,15 @@ describe('what the documents of devices say to type', () => {
   const typed = DOCUMENTS.flatMap((path) => commandsIn(path).map((command) => [path, command] as const))
 
   it.each([...new Map(typed.map((each) => [each[1], each])).values()])('%s: skein %s', async (_path, command) => {
-    await idle(createProgram()).parseAsync(command.split(' '), { from: 'user' })
+    await idle(await createProgram()).parseAsync(command.split(' '), { from: 'user' })
   })
 
   it('is a good deal', () => {
     expect(typed.length).toBeGreaterThan(40)
   })
 
-  it('has no flag that no command has', () => {
-    const known = new Set(flagsOf(createProgram()))
+  it('has no flag that no command has', async () => {
+    const known = new Set(flagsOf(await createProgram()))
     // of the simulated board, and of the trainer of nets
     const others = read('test/fixtures/avr/main.ts') + read('scripts/arduino-classifier.ts')
     const named = DOCUMENTS.flatMap((path) => [...codeOf(read(path))].join(' ').match(/(?<= )--[a-z][a-z-]+/g) ?? [])

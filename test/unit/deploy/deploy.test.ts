@@ -21,9 +21,11 @@ const DIGEST = `sha256:${'0'.repeat(64)}`
 const wordsOf = (line: string): string[] =>
   [...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!)
 
+const program = await createProgram()
+
 /** Has the program read what follows its name. Throws what it finds wrong. */
 function readBySkein([name, ...words]: readonly string[]): Record<string, unknown> {
-  const command: Command | undefined = createProgram().commands.find((each) => each.name() === name)
+  const command: Command | undefined = program.commands.find((each) => each.name() === name)
   expect(command, name).toBeDefined()
   const { operands, unknown } = command!
     .exitOverride()
