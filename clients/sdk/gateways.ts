@@ -166,14 +166,18 @@ async function refusalOf(response: Response): Promise<SkeinApiError> {
   })
 }
 
-/** Of a body, or an event in the middle of a stream, of the shape `{"error": {"message", "code", "param"}}`. */
+/**
+ * Of a body, or an event in the middle of a stream, of the shape `{"error": {"message", "code", "param"}}`, or `{"error": "…"}`
+ * as the routes of `/api` have it.
+ */
 export function errorOf(
   body: unknown,
   around: { readonly status?: number; readonly requestId?: string | undefined; readonly retryAfterMs?: number } = {},
 ): SkeinApiError {
   const said = typeof body === 'object' && body !== null ? (body as { error?: unknown }).error : undefined
   const { message, code, param } = typeof said === 'object' && said !== null ? (said as Record<string, unknown>) : {}
-  return new SkeinApiError(typeof message === 'string' ? message : `status ${around.status ?? 'unknown'}`, {
+  const text = typeof said === 'string' ? said : message
+  return new SkeinApiError(typeof text === 'string' && text !== '' ? text : `status ${around.status ?? 'unknown'}`, {
     ...around,
     code: typeof code === 'string' ? code : 'unknown',
     param: typeof param === 'string' ? param : undefined,

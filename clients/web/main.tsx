@@ -5,6 +5,7 @@ import { createAnswers, type Answers } from './answers/index.ts'
 import {
   awaitInstallOffer,
   Connection,
+  followCurrency,
   Frame,
   frameShortcuts,
   matchRoute,
@@ -17,7 +18,7 @@ import {
   type App,
   type Finding,
 } from './app/index.ts'
-import { ChatList, createChats, type Chats } from './chats/index.ts'
+import { ChatList, createChats, loadExport, type Chats, type ChatsInit } from './chats/index.ts'
 import { loadMarkdown } from './markdown/index.ts'
 import {
   isVisible,
@@ -59,7 +60,8 @@ async function start(): Promise<void> {
     channel: tabChannel('skein-answers'),
   })
   const router = new Router(globalThis as unknown as Window, (path) => matchRoute(app.routes, path) !== undefined)
-  const chats = createChats({ store, answers, gateway: connection, go: router.go })
+  const saveChat: ChatsInit['saveChat'] = async (...asked) => (await loadExport()).saveChat(store, ...asked)
+  const chats = createChats({ store, answers, gateway: connection, go: router.go, saveChat })
   const sync = syncOf(store, connection)
   const app = appOf({ preferences, connection, router, chats, store, sync })
   render(<Shell app={app} />, root)
@@ -125,6 +127,7 @@ function wire(app: App, answers: Answers, chats: Chats): void {
     if (isOnline) answers.poke()
   })
   effect(() => void (connection.state.value === 'online' && answers.poke()))
+  followCurrency(connection, smallStore)
   connection.setVisible(isVisible())
   connection.start()
   // before the first answer comes

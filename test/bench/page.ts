@@ -1,11 +1,13 @@
 /**
  * The page in a real Chromium, beside a real coordinator: `node test/bench/page.ts`. With 1,000 chats on the disk: when something
  * is painted, and when one can write, from the service worker's cache; then what a frame costs while an answer of 14 kB
- * comes at 200 tokens a second; then the memory after as many tokens as come in an hour at 20 a second.
+ * comes at 200 tokens a second; then the memory after as many tokens as come in an hour at 20 a second. With `--minutes 60`
+ * that alone is measured in real time: answers at 200 tokens a second, one after the other, and the memory each minute.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import type { BrowserContext, CDPSession, Page } from 'playwright-core'
 import { build } from 'vite'
 import { launchChromium } from '../e2e/harness/chromium.ts'
@@ -18,6 +20,8 @@ const OPENINGS = 9
 const ANSWER_TOKENS = 3_000
 /** Of 3,000 tokens: what comes in an hour at 20 a second. */
 const ANSWERS = 24
+/** Of streaming at 200 tokens a second, and nothing else; 0: the usual measurements. */
+const MINUTES = Number(parseArgs({ options: { minutes: { type: 'string', default: '0' } } }).values.minutes)
 const STORE = new URL('../../clients/web/store/index.ts', import.meta.url).pathname
 const ARGS = [
   ...['up', '--http', '127.0.0.1:0', '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0', '--upstream', 'off'],
@@ -201,6 +205,29 @@ async function anHour(page: Page, session: CDPSession): Promise<void> {
   }
 }
 
+/** An answer in a new chat each time, without another load of the page: what it still holds then is what it leaks. */
+async function minutes(page: Page, session: CDPSession): Promise<void> {
+  const beganMs = performance.now()
+  let reports = 0
+  await ask(page, longText(), 'fast')
+  for (let answers = 1; reports < MINUTES; answers++) {
+    await untilAnswers(page, 1)
+    const sinceMs = performance.now() - beganMs
+    if (sinceMs >= reports * 60_000) {
+      reports++
+      // collects garbage, of which the counters would count the documents' share
+      const heap = (await heapMiB(session)).toFixed(1)
+      const { nodes, jsEventListeners } = await session.send('Memory.getDOMCounters')
+      print(
+        `${(sinceMs / 60_000).toFixed(1)} min, ${answers} answers: heap ${heap} MiB, ${nodes} nodes, ${jsEventListeners} listeners`,
+      )
+    }
+    await page.getByRole('button', { name: 'New chat' }).first().click()
+    await page.locator('article[aria-label="Answer"]').first().waitFor({ state: 'detached' })
+    await say(page, longText())
+  }
+}
+
 const dir = await mkdtemp(join(tmpdir(), 'skein-page-'))
 await build({
   ...{ configFile: false, logLevel: 'error' },
@@ -220,10 +247,13 @@ try {
   const page = await context.newPage()
   await page.goto(up.http)
   await page.getByRole('textbox', { name: 'Message', exact: true }).waitFor()
-  await openings(context, page, up.http, store)
   const session = await context.newCDPSession(page)
-  await streaming(page, session)
-  await anHour(page, session)
+  if (MINUTES > 0) await minutes(page, session)
+  else {
+    await openings(context, page, up.http, store)
+    await streaming(page, session)
+    await anHour(page, session)
+  }
 } finally {
   await browser.close()
   await up.stop('SIGKILL')

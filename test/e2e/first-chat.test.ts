@@ -101,3 +101,31 @@ it('the page opens without a network, with every chat, and finds what was said',
   await view.offline(false)
   await page.getByRole('status').getByText('Connected').waitFor()
 })
+
+it('an answer with code and maths that was never shown before is coloured and set without a network', async () => {
+  const view = await browser.view(mesh.http)
+  const page = await view.open('/settings')
+  await view.untilKept()
+  await view.offline(true)
+  const text = 'To fly:\n\n```python\ndef fly(geese):\n    return geese * 2\n```\n\nso that\n\n$$\\frac{a}{b}$$\n'
+  const [chatId, atMs] = ['away', 1_790_000_000_000]
+  const message = { type: 'message', chatId, status: 'done', createdAtMs: atMs }
+  const lines = [
+    { format: 'skein-chats', version: 1, exportedAtMs: atMs, chats: 1 },
+    { type: 'chat', id: chatId, title: 'Geese away', createdAtMs: atMs, selected: 'away-2' },
+    { ...message, id: 'away-1', role: 'user', parts: [{ type: 'text', text: 'How?' }] },
+    { ...message, id: 'away-2', parentId: 'away-1', role: 'assistant', parts: [{ type: 'text', text }] },
+  ]
+  const choosing = page.waitForEvent('filechooser')
+  await page.getByRole('button', { name: 'Import a file' }).click()
+  const buffer = Buffer.from(lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
+  await (await choosing).setFiles({ name: 'away.jsonl', mimeType: 'application/x-ndjson', buffer })
+  await page
+    .getByRole('link', { name: /Geese away/ })
+    .first()
+    .click()
+  // what comes late: the language and the maths, each a file of its own
+  await lastAnswer(page).locator('pre code span', { hasText: 'def' }).first().waitFor()
+  await lastAnswer(page).locator('math mfrac').waitFor()
+  await view.screenshot('offline-code', page)
+})

@@ -35,8 +35,9 @@ it('what was used is summed as it happens, and goes into a file', async () => {
 it('the budget is set, by the page as by the command', async () => {
   const view = await browser.view(mesh.http)
   const page = await view.open('/usage')
-  await page.getByText('Nothing may be spent').waitFor()
+  await page.getByText('Nothing is spent until').waitFor()
   await page.getByRole('button', { name: 'Set budget' }).click()
+  await page.getByText('In USD.').waitFor()
   await page.getByLabel('A day').fill('five')
   await page.getByText('An amount such as').first().waitFor()
   expect(await page.getByRole('button', { name: 'Save' }).isDisabled()).toBe(true)
@@ -47,14 +48,14 @@ it('the budget is set, by the page as by the command', async () => {
   await page.getByRole('button', { name: 'Save' }).click()
   await page.getByText('The budget is set.').waitFor()
   await page.getByRole('meter', { name: 'Today' }).waitFor()
-  await page.getByText('of 60.50').waitFor()
+  await page.getByText('of US$60.50').waitFor()
   const budget = JSON.parse(await mesh.run('budget', '--json')) as {
     atLimit: string
     periods: { limitMicros?: number }[]
   }
   expect(budget).toMatchObject({ atLimit: 'wait', periods: [{ limitMicros: 5_000_000 }, { limitMicros: 60_500_000 }] })
   await mesh.run('budget', 'set', '--day', '7')
-  await page.getByText('of 7.00').waitFor()
+  await page.getByText('of US$7.00').waitFor()
 })
 
 it('the first key leaves the page its own; a key is shown once, renewed, and revoked', async () => {
@@ -101,14 +102,12 @@ it('fits a phone, in French, in the dark', async () => {
   const admin = (JSON.parse(await mesh.run('keys', 'add', 'eyes', '--route', 'admin', '--json')) as { secret: string })
     .secret
   const view = await browser.view(mesh.http, { viewport: PHONE, theme: 'dark', language: 'fr-FR' })
-  // no bridge can be asked which boards want to be let in
-  view.problems.allow(/503.*\$bridge/)
   await view.context.addInitScript((key) => localStorage.setItem('skein.key', key), admin)
   for (const [path, title] of [
-    ['/usage', 'Usage'],
+    ['/usage', 'Consommation'],
     ['/keys', 'Clés'],
     ['/devices', 'Appareils'],
-    ['/join', 'Bienvenue dans votre maille'],
+    ['/join', 'Bienvenue dans votre maillage'],
   ] as const) {
     const page = await view.open(path)
     await page.getByRole('heading', { level: 1, name: title }).waitFor()

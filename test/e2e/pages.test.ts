@@ -54,8 +54,6 @@ const LOOKS: Readonly<Record<string, ViewInit>> = {
 describe('every page', () => {
   it.each(Object.keys(LOOKS))('has nothing that axe finds, nor anything beside the window: %s', async (look) => {
     const view = await browser.view(mesh.http, LOOKS[look])
-    // no bridge runs here, and the page that looks for one is told so
-    view.problems.allow(/status of 503.*\$bridge/)
     const all = { ...PAGES, node: `/mesh/nodes/${peerId}`, task: `/tasks/${taskId}` }
     const found: string[] = []
     for (const [name, path] of Object.entries(all)) {

@@ -22,6 +22,7 @@ import type { AnswerPorts } from './ports.ts'
 import type { Answers } from './types.ts'
 
 export type { AnswerPorts } from './ports.ts'
+export { callsAtEnd } from './live.ts'
 
 /** Of this tab: one for the page. */
 export const createAnswers = (ports: AnswerPorts): Answers => new MeshAnswers(ports)

@@ -179,6 +179,13 @@ export function callsWith(calls: readonly DeviceCall[], told: Told): readonly De
   return calls.with(open, { tool, arguments: calls[open]!.arguments, state: 'ended', outcome, ...ended })
 }
 
+/**
+ * Those of an answer that is over: of what had not ended, nobody will tell here any more. What waited may still be confirmed
+ * elsewhere.
+ */
+export const callsAtEnd = (calls: readonly DeviceCall[]): readonly DeviceCall[] =>
+  calls.map(({ call, ...told }) => (told.state === 'ended' ? told : { ...told, state: 'ended', outcome: 'unknown' }))
+
 const isOpen =
   (tool: string) =>
   (call: DeviceCall): boolean =>

@@ -6,7 +6,7 @@ const TEXT_LENGTH_MAX = 300
 export type Told =
   | { readonly type: 'note'; readonly note: Note }
   /** Another node has it now. */
-  | { readonly type: 'moved'; readonly to: string; readonly reason: string | undefined }
+  | { readonly type: 'moved'; readonly to: string; readonly reason: string }
   /** A node began it, or took it over. */
   | { readonly type: 'node'; readonly name: string }
   | { readonly type: 'call'; readonly call: DeviceCall }
@@ -20,12 +20,15 @@ const OUTCOME = /^(failed|expired|refused|unknown)(?: \((.*)\))?$/s
 const QUEUED = /^queued (\d{1,9})$/
 const LOADING = /^loading(?: (\d{1,3})%)?$/
 const MOVED = /^(.{1,120}), (?:resuming on|moved to) (.{1,200})$/
+const UNSURE = /^not sure enough of it, asking (.{1,200})$/
 const LOOKING = /^(.{1,120}), looking for another$/
 const NODE = /^node (.{1,200})$/
 
 /** Why an answer moves, by the words of `coordinator/dispatch`. */
 const REASONS: Readonly<Record<string, string>> = {
   'node lost': 'lost',
+  'node failed': 'lost',
+  'node is stalled': 'lost',
   'node is leaving': 'drain',
   'a better node is free': 'rebalance',
   'the slot went to a more urgent task': 'preempted',
@@ -40,7 +43,9 @@ export function toldBy(status: string): Told {
   if (loading)
     return noted({ kind: 'loading', percent: loading[1] === undefined ? undefined : Math.min(100, Number(loading[1])) })
   const moved = MOVED.exec(text)
-  if (moved) return { type: 'moved', to: moved[2]!, reason: REASONS[moved[1]!] }
+  if (moved) return { type: 'moved', to: moved[2]!, reason: REASONS[moved[1]!] ?? 'other' }
+  const unsure = UNSURE.exec(text)
+  if (unsure) return { type: 'moved', to: unsure[1]!, reason: 'escalated' }
   const looking = LOOKING.exec(text)
   if (looking)
     return noted({ kind: 'moving', reason: REASONS[looking[1]!] === 'lost' ? 'lost' : 'other', to: undefined })

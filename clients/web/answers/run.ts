@@ -13,7 +13,7 @@ import {
 import type { MessagePatch, MessageRow } from '../store/index.ts'
 import type { Asks } from './asks.ts'
 import { Keeper } from './keeper.ts'
-import { callsWith, endedCall, GrowingText, movedTo, partsOf, type Live } from './live.ts'
+import { callsAtEnd, callsWith, endedCall, GrowingText, movedTo, partsOf, type Live } from './live.ts'
 import { madeAtEnd, madeOnTheWay } from './made.ts'
 import { toldBy } from './notes.ts'
 import type { AnswerPorts, Ask } from './ports.ts'
@@ -312,7 +312,7 @@ export class AnswerRun {
     if (told.type === 'node') return live.set({ note: undefined })
     if (told.type !== 'moved') return live.set({ calls: callsWith(live.state.calls, told) })
     const made = movedTo(live.state.made, told.to, told.reason, ports.clock.nowMs())
-    live.set({ made, note: { kind: 'moving', reason: told.reason === 'lost' ? 'lost' : 'other', to: told.to } })
+    live.set({ made, note: { kind: 'moving', reason: movingFor(told.reason), to: told.to } })
   }
 
   #note(note: Note): void {
@@ -330,7 +330,8 @@ export class AnswerRun {
     await this.#keeper.end()
     if (end.status === 'stopped') this.#cancelTask()
     if (end.answer) this.#atEnd(end.answer)
-    live.settle({ phase: end.status, note: undefined, problem: end.problem })
+    const calls = callsAtEnd(live.state.calls)
+    live.settle({ phase: end.status, note: undefined, problem: end.problem, calls })
     if (end.answer) await this.#details(end.answer)
     const { taskId } = live.state.made
     const patch: MessagePatch = {
@@ -383,6 +384,9 @@ export class AnswerRun {
       .catch(() => undefined)
   }
 }
+
+const movingFor = (reason: string): 'lost' | 'escalated' | 'other' =>
+  reason === 'lost' || reason === 'escalated' ? reason : 'other'
 
 interface End {
   readonly status: 'done' | 'stopped' | 'failed'

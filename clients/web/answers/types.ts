@@ -32,7 +32,7 @@ export interface Made {
   readonly firstTokenMs?: number
   /** In the owner's currency; absent when it was free. */
   readonly cost?: number
-  /** Why it left the owner's devices: `too-big`, `deadline`, `name`, `lost`. */
+  /** Why it left the owner's devices: `too-big`, `deadline`, `name`, `lost`, `low-confidence`. */
   readonly cloudReason?: string
   /** The model that has answered in the place of the one that was asked for. */
   readonly standIn?: string
@@ -52,7 +52,7 @@ export interface Made {
 export interface Move {
   readonly from?: string
   readonly to: string
-  /** Such as `lost`, `drain`, `rebalance`, `preempted`; absent while only the stream has told of it. */
+  /** Such as `lost`, `drain`, `rebalance`, `preempted`, `escalated`; absent while only the stream has told of it. */
   readonly reason?: string
   /** Wall clock, ms since 1970. */
   readonly atMs: number
@@ -108,7 +108,7 @@ export type Note =
   | { readonly kind: 'asking' }
   | { readonly kind: 'queued'; readonly place: number }
   | { readonly kind: 'loading'; readonly percent: number | undefined }
-  | { readonly kind: 'moving'; readonly reason: 'lost' | 'other'; readonly to: string | undefined }
+  | { readonly kind: 'moving'; readonly reason: 'lost' | 'escalated' | 'other'; readonly to: string | undefined }
   /** The connection broke; it is being come back to. */
   | { readonly kind: 'reconnecting' }
   /** What is shown is being made again, to go on behind it; 0 to 1. */

@@ -3,6 +3,7 @@ import './app.css'
 
 export { Frame, type App, type AppInit, type AppPage, type Finding, type NavigationEntry, type Params } from './app.ts'
 export { Connection, type ConnectionState, type Gateway } from './connection.ts'
+export { followCurrency } from './currency.ts'
 export { type EventSource, type MeshEventView } from './events.ts'
 export { frameShortcuts } from './frame-shortcuts.ts'
 export { awaitInstallOffer } from './install.ts'

@@ -1,5 +1,5 @@
 import type { ReadonlySignal } from '@preact/signals'
-import type { LiveAnswer, Made, Problem } from '../answers/index.ts'
+import { callsAtEnd, type LiveAnswer, type Made, type Problem } from '../answers/index.ts'
 import { Markdown } from '../markdown/index.ts'
 import type { DeviceCall, MessageRow } from '../store/index.ts'
 import { words } from '../words/index.ts'
@@ -90,7 +90,7 @@ function KeptBody({ chats, conversation, message }: AnswerProps) {
   return (
     <>
       <Thoughts text={thoughtBy(parts)} isThinking={false} />
-      <DeviceCalls chats={chats} calls={callsOf(parts)} />
+      <DeviceCalls chats={chats} calls={isOpen(message) ? callsOf(parts) : callsAtEnd(callsOf(parts))} />
       <div class="chats-answer">
         <Markdown source={saidBy(parts)} />
       </div>

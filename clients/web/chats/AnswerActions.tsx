@@ -6,7 +6,8 @@ import { words } from '../words/index.ts'
 import type { Chats } from './chats.ts'
 import type { Conversation } from './conversation.ts'
 import { MadeLine } from './MadeLine.tsx'
-import { isAtHome } from './models.ts'
+import { saidBy } from './parts.ts'
+import { fillsContext, isAtHome } from './models.ts'
 import { Versions } from './Versions.tsx'
 import { WhyDialog } from './dialogs.tsx'
 
@@ -27,12 +28,15 @@ export function AnswerActions(props: AnswerActionsProps) {
   const { chats: say } = words.value
   const isStopped = !isLive && message.status === 'stopped'
   const isCut = !isLive && message.status === 'done' && made.finish === 'length'
+  const hasText = message.status !== 'failed' || saidBy(message.parts) !== ''
+  // with the same limit the same answer would end at the same place
+  const isFull = isCut && fillsContext(made, chats.contextOf(conversation))
   return (
     <>
       {(isStopped || isCut) && (
         <p class="chats-note">
-          {isStopped ? say.stopped : say.cutOff}
-          {isLast && (
+          {isStopped ? say.stopped : isFull ? say.contextFull : say.cutOff}
+          {isLast && !isFull && (
             <Button size="s" icon="play" onClick={() => void chats.do(() => conversation.goOn(message.id))}>
               {say.goOn}
             </Button>
@@ -44,7 +48,7 @@ export function AnswerActions(props: AnswerActionsProps) {
         <Versions conversation={conversation} message={message} />
         {!isLive && (
           <span class="chats-tools">
-            <CopyButton text={text} label={say.copy} />
+            {hasText && <CopyButton text={text} label={say.copy} />}
             <IconButton
               size="s"
               icon="refresh"

@@ -7,6 +7,7 @@ export interface MadeLineProps {
   readonly onOpen: () => void
 }
 
+const MICROS = 1_000_000
 const ICONS: Readonly<Record<NonNullable<Made['route']>, IconName>> = { local: 'home', mesh: 'mesh', cloud: 'cloud' }
 
 /** One quiet line: where an answer was made, how much it is and how fast it came; it opens where and why. */
@@ -45,7 +46,9 @@ function madeItems(made: Made): Item[] {
       text: completionTokens === 1 ? say.oneToken : say.tokens(format.number(completionTokens)),
     },
     tokensPerS !== undefined && tokensPerS > 0 && { text: say.perSecond(rate(tokensPerS)) },
-    completionTokens !== undefined && { text: cost === undefined || cost === 0 ? say.free : price(cost) },
+    completionTokens !== undefined && {
+      text: cost === undefined || cost === 0 ? say.free : format.amount(cost * MICROS),
+    },
     moves.length > 0 && { text: say.movedTimes(moves.length), tone: 'moved' as const },
   ]
   return items.filter((item): item is Item => item !== false)
@@ -53,7 +56,3 @@ function madeItems(made: Made): Item[] {
 
 /** Whole from 10 on, with one digit below. */
 const rate = (value: number): string => format.number(value, { maximumFractionDigits: value < 10 ? 1 : 0 })
-
-/** In the owner's currency, whose name an answer does not say: small sums keep their digits. */
-const price = (value: number): string =>
-  format.number(value, value < 0.01 ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: 4 })

@@ -58,6 +58,7 @@ export function Moves({ made }: { readonly made: Made }) {
 
 function moveText({ from, to, reason }: Move): string {
   const { notes } = words.value.chats
+  if (reason === 'escalated') return notes.escalatedTo(to)
   return from !== undefined && (reason === undefined || reason === 'lost')
     ? notes.movedFromTo(from, to)
     : notes.movedTo(to)
@@ -75,6 +76,7 @@ export function noteText(note: Note): string {
     case 'loading':
       return notes.loading(note.percent)
     case 'moving':
+      if (note.reason === 'escalated') return notes.unsure(note.to)
       return note.reason === 'lost' ? notes.lost(note.to) : notes.moving(note.to)
     case 'reconnecting':
       return notes.reconnecting

@@ -8,32 +8,44 @@ export interface WelcomeProps {
   readonly conversation: Conversation
 }
 
-const ICONS: readonly IconName[] = ['spark', 'mesh', 'lock']
-/** The model that comes with Skein, for which the suggestions are made. */
+const ICONS: readonly IconName[] = ['spark', 'edit', 'tasks']
+const ICONS_TINY: readonly IconName[] = ['spark', 'mesh', 'lock']
+/** The model that comes with Skein, which has suggestions of its own. */
 const BUNDLED = 'skein-tiny'
+
+interface Suggestion {
+  readonly title: string
+  readonly prompt: string
+  /** What is asked where that differs from what is shown. */
+  readonly ask?: string
+}
 
 /** A chat before its first message: what this is, and three ways to begin. */
 export function Welcome({ chats, conversation }: WelcomeProps) {
   const { chats: say } = words.value
   const settings = conversation.settings.value
-  const isTiny = settings !== undefined && chats.modelOf(settings) === BUNDLED
+  const model = settings && chats.modelOf(settings)
+  const isTiny = model === BUNDLED
+  // nobody has another model before it is known which there are
+  const isFirst = isTiny || model === undefined
+  const suggestions: readonly Suggestion[] = isFirst ? say.suggestionsTiny : say.suggestions
   return (
     <div class="chats-view">
       <div class="chats-column chats-welcome">
         <h2>{say.welcome}</h2>
         <p class="chats-welcome-text">{settings?.localOnly === false ? say.welcomeOpen : say.welcomeText}</p>
         <ul class="chats-suggestions" role="list">
-          {say.suggestions.map(({ title, prompt }, index) => (
+          {suggestions.map(({ title, prompt, ask = prompt }, index) => (
             <li key={prompt}>
               <button
                 type="button"
                 class="chats-suggestion"
                 onClick={() => {
                   chats.composerWanted.value++
-                  void chats.do(() => conversation.send(prompt))
+                  void chats.do(() => conversation.send(ask))
                 }}
               >
-                <Icon name={ICONS[index] ?? 'chat'} size={18} />
+                <Icon name={(isFirst ? ICONS_TINY : ICONS)[index] ?? 'chat'} size={18} />
                 <span class="chats-suggestion-title">{title}</span>
                 <span class="chats-suggestion-text">{prompt}</span>
               </button>

@@ -26,6 +26,17 @@ export function chatMenu(chats: Chats, chat: MenuChat, open: (dialog: ChatDialog
     },
     { label: say.move, icon: 'folder', onSelect: () => open('move') },
     'separator',
+    {
+      label: say.exportMarkdown,
+      icon: 'download',
+      onSelect: () => void chats.do(() => chats.ports.saveChat(id, 'markdown')),
+    },
+    {
+      label: say.exportJsonl,
+      icon: 'download',
+      onSelect: () => void chats.do(() => chats.ports.saveChat(id, 'jsonl')),
+    },
+    'separator',
     { label: say.delete, icon: 'trash', isDanger: true, onSelect: () => removeChat(chats, chat) },
   ]
 }

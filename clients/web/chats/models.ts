@@ -34,6 +34,12 @@ export function modelChoices(models: unknown, nodes: unknown): ModelChoice[] {
 export const isAtHome = ({ inMemory, loading, onDisk }: ModelChoice): boolean =>
   inMemory.length + loading.length + onDisk.length > 0
 
+/** Whether an answer ended where its model can read no more. @param contextTokens undefined while nobody has said. */
+export const fillsContext = (
+  { promptTokens = 0, completionTokens = 0 }: { readonly promptTokens?: number; readonly completionTokens?: number },
+  contextTokens: number | undefined,
+): boolean => contextTokens !== undefined && contextTokens > 0 && promptTokens + completionTokens >= contextTokens
+
 /** The model of a new chat: the one that was last used, if it is there, else the largest that is in memory. */
 export function firstChoice(choices: readonly ModelChoice[], lastUsed: string | undefined): string | undefined {
   const known = choices.find(({ id }) => id === lastUsed)

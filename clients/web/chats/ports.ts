@@ -13,6 +13,9 @@ export interface GatewayPort {
   }
 }
 
+/** To be read, or to come back whole. */
+export type ExportForm = 'markdown' | 'jsonl'
+
 export interface ChatsPorts {
   readonly store: ChatStore
   readonly answers: Answers
@@ -20,6 +23,8 @@ export interface ChatsPorts {
   readonly clock: Pick<WebClock, 'nowMs' | 'after'>
   /** Small settings of this device; what cannot be kept is forgotten. */
   readonly kept: Pick<SmallStore, 'get' | 'set'>
+  /** Gives the person one chat as a file. @throws StoreError. */
+  readonly saveChat: (chatId: string, form: ExportForm) => Promise<void>
   /** Shows another page of this one. */
   readonly go: (path: string, options?: { readonly replace?: boolean }) => void
 }

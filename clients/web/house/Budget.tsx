@@ -13,7 +13,7 @@ import {
   Select,
   showToast,
 } from '../ui/index.ts'
-import { format, words } from '../words/index.ts'
+import { currency, format, words } from '../words/index.ts'
 import { AT_LIMITS, budgetOf, microsOf, type BudgetShown, type PeriodShown } from './budget-model.ts'
 import { argumentOf } from './devices-model.ts'
 import { amountText } from './format.ts'
@@ -184,7 +184,7 @@ function SetBudget({ gateway, budget, onSet, onClose }: SetBudgetProps) {
           <AmountField label={text.dayLimit} value={day} onInput={setDay} />
           <AmountField label={text.monthLimit} value={month} onInput={setMonth} />
         </div>
-        <p class="house-quiet">{text.limitHint}</p>
+        <p class="house-quiet">{text.limitHint(currency.value)}</p>
         <Select
           label={text.atLimit}
           value={atLimit}

@@ -11,26 +11,34 @@ import { useAction, useResource } from './resource.ts'
 import { useEvents } from './useDevices.ts'
 
 interface Claim {
+  readonly bridge: string
   readonly code: string
   readonly chip: string
   readonly class: string
   readonly where: string
 }
 
-function claimOf(body: unknown): Claim | undefined {
+function claimOf(body: unknown, bridge: string): Claim | undefined {
   const { code, chip, class: kind, where } = fieldsOf(body)
   const shown = textOf(code)
   return shown === undefined
     ? undefined
-    : { code: shown, chip: textOf(chip) ?? '', class: textOf(kind) ?? '', where: textOf(where) ?? '' }
+    : { bridge, code: shown, chip: textOf(chip) ?? '', class: textOf(kind) ?? '', where: textOf(where) ?? '' }
 }
 
-export function Claims({ gateway, onApproved }: { readonly gateway: HouseGateway; readonly onApproved: () => void }) {
+interface ClaimsProps {
+  readonly gateway: HouseGateway
+  /** Those that are connected. */
+  readonly bridges: readonly string[]
+  readonly onApproved: () => void
+}
+
+export function Claims({ gateway, bridges, onApproved }: ClaimsProps) {
   const text = words.value.devices
-  const claims = useResource(
-    async () => listOf((await askBridge(gateway, 'claims', {}))['claims']).flatMap((each) => claimOf(each) ?? []),
-    [gateway],
-  )
+  const claims = useResource(async () => {
+    const asked = await Promise.all(bridges.map((bridge) => claimsOf(gateway, bridge)))
+    return asked.flat()
+  }, [gateway, bridges.join('\n')])
   useEvents(gateway, ['device.claim', 'device.joined', 'device.bridge'], claims.reload)
   // who is no admin, or has no bridge, has no claims to see
   const shown = claims.value ?? []
@@ -40,7 +48,7 @@ export function Claims({ gateway, onApproved }: { readonly gateway: HouseGateway
       <p class="house-quiet">{text.claimsAbout}</p>
       {shown.map((claim) => (
         <ClaimRow
-          key={claim.chip}
+          key={`${claim.bridge} ${claim.chip}`}
           {...{ gateway, claim }}
           onApproved={() => {
             claims.reload()
@@ -50,6 +58,16 @@ export function Claims({ gateway, onApproved }: { readonly gateway: HouseGateway
       ))}
     </Notice>
   )
+}
+
+/** None of a bridge that does not answer: the others' are still to be let in. */
+async function claimsOf(gateway: HouseGateway, bridge: string): Promise<Claim[]> {
+  try {
+    const told = await askBridge(gateway, 'claims', {}, bridge)
+    return listOf(told['claims']).flatMap((each) => claimOf(each, bridge) ?? [])
+  } catch {
+    return []
+  }
 }
 
 interface ClaimRowProps {
@@ -63,7 +81,8 @@ function ClaimRow({ gateway, claim, onApproved }: ClaimRowProps) {
   const [name, setName] = useState('')
   const given = name.trim()
   const { run, isBusy, error } = useAction(async () => {
-    const { id } = await askBridge(gateway, 'approve', { code: claim.code, ...(given !== '' && { name: given }) })
+    const wish = { code: claim.code, ...(given !== '' && { name: given }) }
+    const { id } = await askBridge(gateway, 'approve', wish, claim.bridge)
     showToast({ tone: 'good', text: text.isIn(textOf(id) ?? claim.code) })
     onApproved()
   })

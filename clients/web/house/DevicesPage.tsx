@@ -1,6 +1,6 @@
 /** `/devices`: all devices, what they say, what waits for a person, and how another one comes in. */
 import { useMemo, useState } from 'preact/hooks'
-import { Button, Card, Empty, Field, Icon, Page, Sparkline } from '../ui/index.ts'
+import { Button, Card, Copyable, Empty, Field, Icon, Page, Sparkline } from '../ui/index.ts'
 import { words } from '../words/index.ts'
 import { AddDevice } from './AddDevice.tsx'
 import { Claims } from './Claims.tsx'
@@ -32,16 +32,25 @@ export function DevicesPage({ gateway }: HousePorts) {
     </Button>
   )
   return (
-    <Page title={text.title} description={text.about} actions={add} width="wide">
+    <Page
+      title={text.title}
+      description={text.about}
+      {...(devices.bridges?.length !== 0 && { actions: add })}
+      width="wide"
+    >
       <WaitingCalls gateway={gateway} />
-      <Claims gateway={gateway} onApproved={devices.reload} />
+      <Claims gateway={gateway} bridges={devices.bridges ?? []} onApproved={devices.reload} />
       <Loaded of={devices} forbidden={text.forbidden}>
         {(all) => (
           <>
             {all.length >= SEARCH_FROM && (
               <Field label={text.search} isLabelHidden placeholder={text.search} value={query} onInput={setQuery} />
             )}
-            <Cards {...{ all, query, gateway, nowMs }} onAdd={() => setAdding(true)} />
+            {all.length > 0 ? (
+              <Cards {...{ all, query, gateway, nowMs }} />
+            ) : (
+              <NoDevices hasBridge={devices.bridges?.length !== 0} onAdd={() => setAdding(true)} />
+            )}
             <DeviceTasks gateway={gateway} />
           </>
         )}
@@ -49,7 +58,7 @@ export function DevicesPage({ gateway }: HousePorts) {
       {isAdding && (
         <AddDevice
           gateway={gateway}
-          bridges={[...new Set((devices.value ?? []).map(({ bridge }) => bridge))]}
+          bridges={devices.bridges ?? []}
           onAdded={devices.reload}
           onClose={() => setAdding(false)}
         />
@@ -62,10 +71,35 @@ interface CardsProps extends Pick<HousePorts, 'gateway'> {
   readonly all: readonly DeviceShown[]
   readonly query: string
   readonly nowMs: number
+}
+
+interface NoDevicesProps {
+  readonly hasBridge: boolean
   readonly onAdd: () => void
 }
 
-function Cards({ all, query, gateway, nowMs, onAdd }: CardsProps) {
+/** How devices join; first the bridge, where none is connected. */
+function NoDevices({ hasBridge, onAdd }: NoDevicesProps) {
+  const text = words.value.devices
+  if (!hasBridge)
+    return (
+      <Empty icon="device" title={text.noneTitle} action={<Copyable isCommand text="skein bridge" />}>
+        {text.noneYet}
+      </Empty>
+    )
+  const add = (
+    <Button kind="primary" icon="plus" onClick={onAdd}>
+      {text.add}
+    </Button>
+  )
+  return (
+    <Empty icon="device" title={text.noneTitle} action={add}>
+      {text.none}
+    </Empty>
+  )
+}
+
+function Cards({ all, query, gateway, nowMs }: CardsProps) {
   const text = words.value.devices
   const found = useMemo(() => {
     const wanted = query.trim().toLocaleLowerCase()
@@ -73,20 +107,6 @@ function Cards({ all, query, gateway, nowMs, onAdd }: CardsProps) {
       `${device.id} ${device.name ?? ''} ${device.class}`.toLocaleLowerCase().includes(wanted),
     )
   }, [all, query])
-  if (all.length === 0)
-    return (
-      <Empty
-        icon="device"
-        title={text.noneTitle}
-        action={
-          <Button kind="primary" icon="plus" onClick={onAdd}>
-            {text.add}
-          </Button>
-        }
-      >
-        {text.none}
-      </Empty>
-    )
   if (found.length === 0) return <p class="house-quiet">{text.noneFound}</p>
   return (
     <ul role="list" class="house-cards" aria-label={text.title}>

@@ -99,16 +99,19 @@ function Member({
   )
 }
 
+/** Of the gateway. */
+const DEFAULT_PORT = '7337'
+
 function Phone({ onKeys }: { readonly onKeys: () => void }) {
   const text = words.value.access.join
-  const { hostname, origin } = globalThis.location
+  const { hostname, origin, port } = globalThis.location
   return (
     <Section title={text.phoneTitle}>
       <Card>
         {isLoopbackHost(hostname) ? (
           <div class="house-form">
             <p>{text.phoneLoopback}</p>
-            <Copyable isCommand text="skein up --http 0.0.0.0:7337" />
+            <Copyable isCommand text={`skein up --http 0.0.0.0:${port || DEFAULT_PORT}`} />
             <p class="house-quiet">{text.phoneTrust}</p>
             <Copyable isCommand text="skein trust" />
           </div>

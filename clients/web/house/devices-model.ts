@@ -129,6 +129,10 @@ export function deviceOf(body: unknown): DeviceShown | undefined {
 
 export const devicesOf = (answer: unknown): DeviceShown[] => rowsOf(answer, deviceOf)
 
+/** Names of the bridges that are connected, of the answer that lists the devices. */
+export const bridgesOf = (answer: unknown): string[] =>
+  listOf(fieldsOf(answer)['bridges']).flatMap((each) => textOf(each) ?? [])
+
 /** `undefined` for what is no call. */
 export function callOf(body: unknown): CallShown | undefined {
   const fields = fieldsOf(body)

@@ -17,12 +17,8 @@ export function valueText(value: DeviceValue, unit?: string): string {
   return unit === '%' ? `${numberText(value)}\u202f%` : `${numberText(value)}\u00a0${unitText(unit)}`
 }
 
-/** Millionths of the owner's currency, whichever that is: the mesh does not say its name. */
-export function amountText(micros: number): string {
-  const value = micros / 1e6
-  if (value !== 0 && Math.abs(value) < 0.1) return format.number(value, { maximumSignificantDigits: 2 })
-  return format.number(value, { minimumFractionDigits: 2, maximumFractionDigits: 2 })
-}
+/** Of millionths of the owner's currency. */
+export const amountText = (micros: number): string => format.amount(micros)
 
 /** A clock that is ahead has measured nothing in the future. */
 export const agoText = (atMs: number, nowMs: number): string => format.relative(Math.min(atMs, nowMs), nowMs)

@@ -1,7 +1,7 @@
 /** The devices, kept as they are by events; asked for anew where an event does not say enough. */
-import { useEffect, useRef } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { systemClock } from '../platform/index.ts'
-import { afterEvent, callsOf, devicesOf, type CallShown, type DeviceShown } from './devices-model.ts'
+import { afterEvent, bridgesOf, callsOf, devicesOf, type CallShown, type DeviceShown } from './devices-model.ts'
 import type { HouseGateway } from './ports.ts'
 import { useResource, type Resource } from './resource.ts'
 
@@ -13,9 +13,19 @@ const SETTLE_MS = 3000
 
 const EVENTS = ['device', 'events.missed'] as const
 
-export function useDevices(gateway: HouseGateway): Resource<readonly DeviceShown[]> {
+export interface Devices extends Resource<readonly DeviceShown[]> {
+  /** Names of those that are connected; undefined while nobody has said. */
+  readonly bridges: readonly string[] | undefined
+}
+
+export function useDevices(gateway: HouseGateway): Devices {
+  const [bridges, setBridges] = useState<readonly string[]>()
   const devices = useResource(
-    async (signal) => devicesOf(await gateway.get('/mesh/v1/devices', signal)) as readonly DeviceShown[],
+    async (signal) => {
+      const answer = await gateway.get('/mesh/v1/devices', signal)
+      if (!signal.aborted) setBridges(bridgesOf(answer))
+      return devicesOf(answer) as readonly DeviceShown[]
+    },
     [gateway],
   )
   const { set, reload } = devices
@@ -38,6 +48,7 @@ export function useDevices(gateway: HouseGateway): Resource<readonly DeviceShown
       const isOfDevices = event.type.startsWith('device.') || event.type === 'events.missed'
       if (!isOfDevices || event.type === 'device.claim' || event.type === 'device.task') return
       if (event.type === 'device.reading') settle()
+      if (event.type === 'device.bridge') soon()
       set((now) => {
         const after = now && afterEvent(now, event)
         if (after === undefined) soon()
@@ -50,7 +61,7 @@ export function useDevices(gateway: HouseGateway): Resource<readonly DeviceShown
       cancelSettling?.()
     }
   }, [gateway])
-  return devices
+  return { ...devices, bridges }
 }
 
 /** Calls that wait for a person, as they come and go. */

@@ -129,7 +129,8 @@ function factsOf({ quantization, sizeBytes, parameters, contextTokens, engine }:
     quantization === 'none' ? '' : quantization,
     ...(sizeBytes > 0 ? [format.bytes(sizeBytes)] : []),
     ...(parameters > 0 ? [mesh.parameters(format.compact(parameters))] : []),
-    `${mesh.context} ${mesh.contextTokens(format.number(contextTokens))}`,
+    // a model that reads no text has none to speak of
+    ...(contextTokens > 1 ? [`${mesh.context} ${mesh.contextTokens(format.number(contextTokens))}`] : []),
     engine,
   ].filter((fact) => fact !== '')
 }

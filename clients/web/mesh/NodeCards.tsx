@@ -2,7 +2,7 @@
 import { Badge, Icon, Meter, Table, type Column, type IconName } from '../ui/index.ts'
 import { format, words } from '../words/index.ts'
 import { conditionOf } from './model.ts'
-import { bestSpeed, ConditionBadge, memoryOf, millis, named, nodeHref, slotsOf } from './shared.tsx'
+import { bestSpeed, ConditionBadge, memoryOf, millis, named, nodeHref, sensedOf, slotsOf } from './shared.tsx'
 import type { MeshNode, NodeModel } from './types.ts'
 
 /** Models on a card; the page of the node has all. */
@@ -98,7 +98,10 @@ function Facts({ node }: { readonly node: MeshNode }) {
   const facts: (readonly [IconName, string])[] = []
   if (node.isSelf) facts.push(['home', here])
   if (node.roundTripMs !== undefined) facts.push(['link', millis(node.roundTripMs)])
-  if (node.power === 'battery') facts.push(['bolt', powers.battery])
+  const { heat, watts } = sensedOf(node)
+  if (heat !== undefined) facts.push(['thermometer', heat])
+  const taken = [...(node.power === 'battery' ? [powers.battery] : []), ...(watts === undefined ? [] : [watts])]
+  if (taken.length > 0) facts.push(['bolt', taken.join(' · ')])
   return (
     <p class="mesh-facts">
       {facts.map(([icon, text]) => (
@@ -121,7 +124,7 @@ export function NodeTable({ nodes, running }: NodeTableProps) {
   return (
     <Table
       label={mesh.nodes}
-      columns={columnsOf(running)}
+      columns={columnsOf(nodes, running)}
       rows={nodes}
       rowKey={(node) => node.peerId}
       rowHref={(node) => nodeHref(node.peerId)}
@@ -130,7 +133,7 @@ export function NodeTable({ nodes, running }: NodeTableProps) {
   )
 }
 
-function columnsOf(running: NodeTableProps['running']): readonly Column<MeshNode>[] {
+function columnsOf(nodes: readonly MeshNode[], running: NodeTableProps['running']): readonly Column<MeshNode>[] {
   const { mesh } = words.value
   return [
     { id: 'name', label: mesh.node, cell: (node) => node.name, sortBy: (node) => node.name },
@@ -163,6 +166,8 @@ function columnsOf(running: NodeTableProps['running']): readonly Column<MeshNode
       cell: memoryText,
       sortBy: (node) => memoryOf(node)?.all ?? 0,
     },
+    // no column of dashes where no machine tells
+    ...(nodes.some((node) => heatText(node) !== '—') ? [heatColumn()] : []),
     {
       id: 'link',
       label: mesh.link,
@@ -188,6 +193,17 @@ function columnsOf(running: NodeTableProps['running']): readonly Column<MeshNode
     },
   ]
 }
+
+const heatColumn = (): Column<MeshNode> => ({
+  id: 'heat',
+  label: words.value.mesh.temperature,
+  isNumeric: true,
+  isWide: true,
+  cell: heatText,
+  sortBy: (node) => (node.state === 'disconnected' ? 0 : (node.load?.temperatureCelsius ?? 0)),
+})
+
+const heatText = (node: MeshNode): string => sensedOf(node).heat ?? '—'
 
 const slotsText = (node: MeshNode): string => {
   const { used, all } = slotsOf(node)

@@ -7,7 +7,7 @@ import { conditionOf, endedTasks, openTasks, runningOn, type LiveTask, type Mesh
 import { hardwareText, Meters } from './NodeCards.tsx'
 import { NodeActions } from './NodeActions.tsx'
 import type { MeshGateway, MeshPageProps } from './ports.ts'
-import { ConditionBadge, millis, named, Trouble, useLive } from './shared.tsx'
+import { ConditionBadge, millis, named, sensedOf, Trouble, useLive } from './shared.tsx'
 import { TaskTable } from './TaskTable.tsx'
 import type { MeshNode, NodeModel } from './types.ts'
 
@@ -110,10 +110,12 @@ function Reasons({ node }: { readonly node: MeshNode }) {
 function pairsOf(node: MeshNode): (readonly [string, string])[] {
   const { mesh } = words.value
   const { hardware, load, tenants } = node
+  const { heat, watts } = sensedOf(node)
   const pairs: (readonly [string, string])[] = [
     [hardware?.gpus.length ? mesh.gpu : mesh.cpu, hardwareText(node)],
     [mesh.link, linkText(node)],
-    [mesh.power, mesh.powers[node.power]],
+    ...(heat === undefined ? [] : [[mesh.temperature, heat] as const]),
+    [mesh.power, powerText(node, watts)],
     [mesh.serves, tenants === undefined ? mesh.everyone : format.list(tenants)],
   ]
   if (hardware?.gpus.length) pairs.splice(1, 0, [mesh.cpu, `${hardware.cpu} · ${mesh.threads(hardware.threads)}`])
@@ -124,6 +126,13 @@ function pairsOf(node: MeshNode): (readonly [string, string])[] {
   if (node.certificateExpiresAtMs > 0)
     pairs.push([mesh.certificate, mesh.until(format.date(node.certificateExpiresAtMs))])
   return [...pairs, [mesh.peerId, node.peerId]]
+}
+
+/** `mains · 38 W`: what is known of it. */
+function powerText({ power }: MeshNode, watts: string | undefined): string {
+  const { powers } = words.value.mesh
+  if (watts === undefined) return powers[power]
+  return power === 'unknown' ? watts : `${powers[power]} · ${watts}`
 }
 
 function linkText({ isSelf, roundTripMs, bytesPerSecond }: MeshNode): string {
@@ -162,7 +171,7 @@ function NodeModels({ models }: { readonly models: readonly NodeModel[] }) {
       label: mesh.context,
       isNumeric: true,
       isWide: true,
-      cell: (model) => format.number(model.contextTokens),
+      cell: (model) => (model.contextTokens > 1 ? format.number(model.contextTokens) : '—'),
     },
   ]
   return (

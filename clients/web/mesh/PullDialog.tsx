@@ -24,7 +24,7 @@ const SUGGESTIONS = [
 export function PullDialog({ gateway, live, onClose }: PullProps) {
   const [model, setModel] = useState('')
   const [progress, setProgress] = useState<PullProgress>()
-  const [problem, setProblem] = useState<string>()
+  const [ended, setEnded] = useState<'stopped' | { readonly problem: string }>()
   const running = useRef<AbortController | undefined>(undefined)
   useEffect(() => () => running.current?.abort(), [])
   const { mesh } = words.value
@@ -32,7 +32,7 @@ export function PullDialog({ gateway, live, onClose }: PullProps) {
   const start = async (): Promise<void> => {
     const stop = new AbortController()
     running.current = stop
-    setProblem(undefined)
+    setEnded(undefined)
     setProgress({ status: '' })
     try {
       const served = await pull(gateway, name, setProgress, stop.signal)
@@ -40,7 +40,7 @@ export function PullDialog({ gateway, live, onClose }: PullProps) {
       showToast({ text: mesh.pulled(served), tone: 'good' })
       onClose()
     } catch (thrown) {
-      setProblem(stop.signal.aborted ? mesh.pullStopped : problemText(thrown))
+      setEnded(stop.signal.aborted ? 'stopped' : { problem: problemText(thrown) })
     } finally {
       setProgress(undefined)
       running.current = undefined
@@ -78,7 +78,12 @@ export function PullDialog({ gateway, live, onClose }: PullProps) {
         />
         {!isRunning && <Suggestions onChoose={setModel} />}
         {progress !== undefined && <Going model={name} progress={progress} />}
-        {problem !== undefined && <Notice tone="warning" title={problem} />}
+        {ended === 'stopped' && <Notice tone="info">{mesh.pullStopped}</Notice>}
+        {typeof ended === 'object' && (
+          <Notice tone="danger" title={mesh.pullFailed}>
+            {ended.problem}
+          </Notice>
+        )}
         {name !== '' && !isWrong && <Copyable text={`skein pull ${quoted(name)}`} isCommand label={mesh.sameCommand} />}
       </form>
     </Dialog>
@@ -104,6 +109,15 @@ function Suggestions({ onChoose }: { readonly onChoose: (model: string) => void 
   )
 }
 
+/** What a pull is at while nothing is counted, by the statuses of `POST /api/pull`. */
+function stageText(status: string): string {
+  const { pullStages } = words.value.mesh
+  if (status === '' || status === 'pulling manifest') return pullStages.finding
+  if (status.startsWith('pulling ')) return pullStages.fetching
+  if (status.startsWith('verifying ')) return pullStages.checking
+  return status.startsWith('serving ') ? pullStages.starting : status
+}
+
 function Going({
   model,
   progress: { status, total, completed = 0 },
@@ -112,7 +126,7 @@ function Going({
   readonly progress: PullProgress
 }) {
   const { pulling, pullOf } = words.value.mesh
-  const text = total === undefined ? status : pullOf(format.bytes(completed), format.bytes(total))
+  const text = total === undefined ? stageText(status) : pullOf(format.bytes(completed), format.bytes(total))
   return (
     <Progress label={pulling(model)} value={total === undefined ? undefined : completed} max={total ?? 1} text={text} />
   )

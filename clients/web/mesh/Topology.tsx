@@ -3,7 +3,7 @@ import { useMemo } from 'preact/hooks'
 import { format, words } from '../words/index.ts'
 import { layoutOf, type Density, type Layout, type Place, type Thing } from './layout.ts'
 import { conditionOf, isOpen, type MeshState } from './model.ts'
-import { bestSpeed, CONDITION_TONES, millis, nodeHref, slotsOf, useCalm, useWidth } from './shared.tsx'
+import { bestSpeed, CONDITION_TONES, millis, nodeHref, sensedOf, slotsOf, useCalm, useWidth } from './shared.tsx'
 import type { BridgedDevice, MeshNode } from './types.ts'
 import './topology.css'
 
@@ -169,7 +169,7 @@ function Center({
         {self === undefined ? coordinator : shortened(self.name, 'card')}
       </text>
       <text y="78" class="mesh-small">
-        {self === undefined ? '' : `${coordinator}${speedText(self)}`}
+        {self === undefined ? '' : [coordinator, ...factsOf(self)].join(' · ')}
       </text>
       {running > 0 && <Count x={30} y={-30} count={running} />}
     </g>
@@ -183,14 +183,20 @@ function Center({
   )
 }
 
-function speedText(node: MeshNode): string {
+function factsOf(node: MeshNode): string[] {
   const speed = bestSpeed(node)
-  return speed === undefined ? '' : ` · ${words.value.mesh.tokensPerSecond(format.compact(Math.round(speed)))}`
+  const { heat } = sensedOf(node)
+  return [
+    ...(speed === undefined ? [] : [words.value.mesh.tokensPerSecond(format.compact(Math.round(speed)))]),
+    ...(heat === undefined ? [] : [heat]),
+  ]
 }
 
 function describe(node: MeshNode, running: number): string {
   const { states, runningCount } = words.value.mesh
-  return `${node.name}: ${states[conditionOf(node)]}${running > 0 ? `, ${runningCount(running)}` : ''}`
+  const { heat, watts } = sensedOf(node)
+  const parts = [states[conditionOf(node)], ...(running > 0 ? [runningCount(running)] : []), heat, watts]
+  return `${node.name}: ${parts.filter((part) => part !== undefined).join(', ')}`
 }
 
 function Count({ x, y, count }: { readonly x: number; readonly y: number; readonly count: number }) {
@@ -236,13 +242,19 @@ function CardMark({ node }: { readonly node: MeshNode }) {
   const condition = conditionOf(node)
   const { used, all } = slotsOf(node)
   const speed = bestSpeed(node)
+  const { heat } = sensedOf(node)
   return (
     <>
       <rect x="-88" y="-36" width="176" height="72" rx="9" class="mesh-mark-box" />
       <circle cx="-72" cy="-18" r="4" class="mesh-mark-dot" />
       <text x="-62" y="-14" class="mesh-mark-name">
-        {shortened(node.name, 'card')}
+        {shortened(node.name, heat === undefined ? 'card' : 'dot')}
       </text>
+      {heat !== undefined && (
+        <text x="76" y="-14" class="mesh-mark-line mesh-mark-end">
+          {heat}
+        </text>
+      )}
       <text x="-76" y="6" class="mesh-mark-line">
         {condition === 'ready' || condition === 'busy'
           ? speed === undefined

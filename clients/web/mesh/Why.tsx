@@ -1,6 +1,6 @@
 /** Why an attempt went where it did: each candidate with the parts of its prediction, or why it was none. */
 import { Icon, Table, type Column } from '../ui/index.ts'
-import { words } from '../words/index.ts'
+import { format, words } from '../words/index.ts'
 import { compared, type Comparison } from './compared.ts'
 import { millis, named, nodeHref } from './shared.tsx'
 import { PARTS, type Candidate, type ExplainedAttempt, type Prediction } from './types.ts'
@@ -13,6 +13,7 @@ export function Why({ attempt }: { readonly attempt: ExplainedAttempt }) {
   const rejected = attempt.candidates.filter((candidate) => candidate.prediction === undefined)
   return (
     <div class="mesh-why">
+      {attempt.leave !== undefined && <p>{leaveText(attempt.leave, attempt.estimateMicros)}</p>}
       {scored.length > 0 && <Candidates scored={scored} chosen={attempt.node.peerId} />}
       {rejected.length > 0 && (
         <div>
@@ -32,6 +33,14 @@ export function Why({ attempt }: { readonly attempt: ExplainedAttempt }) {
       <Observed attempt={attempt} />
     </div>
   )
+}
+
+/** Why it left the owner's nodes, and what that was expected to cost. */
+function leaveText(leave: string, estimateMicros: number | undefined): string {
+  const { chats, mesh } = words.value
+  const leaves: Readonly<Record<string, string>> = chats.leaves
+  const why = leaves[leave] ?? chats.leaves.other
+  return estimateMicros === undefined ? why : `${why} ${mesh.estimated(format.amount(estimateMicros))}`
 }
 
 function rejectionText(rejected: string): string {

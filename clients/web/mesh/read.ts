@@ -24,6 +24,8 @@ import {
 const TEXT_LENGTH_MAX = 300
 const LIST_MAX = 1000
 const LABELS_MAX = 32
+/** Of degrees and of watts. */
+const SENSED_MAX = 100_000
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -41,6 +43,12 @@ const oneOf = <T extends string>(value: unknown, values: readonly T[], otherwise
 /** `{ [name]: value }`, or nothing where it is absent: optional members stay absent. */
 function given<K extends string, T>(name: K, value: unknown, read: (value: unknown) => T): { readonly [P in K]?: T } {
   return value === undefined || value === null ? {} : ({ [name]: read(value) } as { readonly [P in K]?: T })
+}
+
+/** What no machine can be is not shown as 0, but not at all. */
+function sensed<K extends string>(name: K, value: unknown): { readonly [P in K]?: number } {
+  const isKnown = typeof value === 'number' && value >= 0 && value <= SENSED_MAX
+  return isKnown ? ({ [name]: value } as { readonly [P in K]?: number }) : {}
 }
 
 export function listOf<T>(value: unknown, read: (value: unknown) => T, max = LIST_MAX): T[] {
@@ -78,6 +86,8 @@ const readLoad = (value: unknown): NodeLoad => {
   const load = fieldsOf(value)
   return {
     memoryFreeBytes: amount(load['memoryFreeBytes']),
+    ...sensed('temperatureCelsius', load['temperatureCelsius']),
+    ...sensed('watts', load['watts']),
     isCordoned: load['cordoned'] === true,
     isDraining: load['draining'] === true,
     ...given('paused', load['paused'], text),
@@ -225,6 +235,7 @@ const readAttempt = (value: unknown): ExplainedAttempt => {
     from: amount(attempt['from']),
     ...given('to', attempt['to'], amount),
     ...given('leave', attempt['leave'], text),
+    ...given('estimateMicros', attempt['estimateMicros'], amount),
     ...given('predicted', attempt['predicted'], readPrediction),
     candidates: listOf(attempt['candidates'], readCandidate),
     ...given('endedAtMs', attempt['endedAtMs'], amount),

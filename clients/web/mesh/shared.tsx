@@ -138,6 +138,24 @@ export function memoryOf({ hardware, load }: MeshNode): { readonly used: number;
   return { used: Math.max(0, hardware.memoryBytes - load.memoryFreeBytes), all: hardware.memoryBytes }
 }
 
+export interface Sensed {
+  /** `61 °C`. */
+  readonly heat?: string
+  /** `38 W`. */
+  readonly watts?: string
+}
+
+/** What the machine tells of itself; of one that is away nobody knows it. */
+export function sensedOf({ state, load }: MeshNode): Sensed {
+  if (state === 'disconnected' || load === undefined) return {}
+  const { celsius, watts } = words.value.mesh
+  const whole = (value: number): string => format.number(Math.round(value))
+  return {
+    ...(load.temperatureCelsius !== undefined && { heat: celsius(whole(load.temperatureCelsius)) }),
+    ...(load.watts !== undefined && { watts: watts(whole(load.watts)) }),
+  }
+}
+
 export const nodeHref = (peerId: string): string => `/mesh/nodes/${encodeURIComponent(peerId)}`
 export const taskHref = (taskId: string): string => `/tasks/${encodeURIComponent(taskId)}`
 

@@ -23,6 +23,10 @@ export interface NodeModel {
 
 export interface NodeLoad {
   readonly memoryFreeBytes: number
+  /** Of the hottest processor or GPU; absent where the machine does not tell. */
+  readonly temperatureCelsius?: number
+  /** What the machine takes, as far as it is metered; absent where nothing is. */
+  readonly watts?: number
   readonly isCordoned: boolean
   readonly isDraining: boolean
   /** Why the policy of its owner takes no new work. */
@@ -158,6 +162,8 @@ export interface ExplainedAttempt {
   readonly from: number
   readonly to?: number
   readonly leave?: string
+  /** What it was expected to cost there, in millionths of the owner's currency. */
+  readonly estimateMicros?: number
   readonly predicted?: Prediction
   readonly candidates: readonly Candidate[]
   readonly endedAtMs?: number

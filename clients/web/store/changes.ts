@@ -1,10 +1,18 @@
 /** Operations into tables: the fold of `fold.ts`, for as many things at once as there are, in one transaction. */
 import { isFinal, SETTING_NAMES, DEFAULTS } from './check.ts'
 import { later, msOf, NEVER } from './clock.ts'
-import { messageKeyOf, metaOf, type Database, type Gone, type IndexJob, type Register } from './database.ts'
+import {
+  messageKeyOf,
+  metaOf,
+  type Database,
+  type Gone,
+  type IndexJob,
+  type KeptChat,
+  type Register,
+} from './database.ts'
 import { keyOf, stampOf, wins, type MessageOp, type Op, type SetOp } from './fold.ts'
 import { countTerms } from './terms.ts'
-import type { ChatRow, ChatSettings, MessageRow, Stamp } from './types.ts'
+import type { ChatSettings, MessageRow, Stamp } from './types.ts'
 
 export const CLOCK_KEY = 'clock'
 export const SYNC_KEY = 'sync'
@@ -183,8 +191,9 @@ async function projectChat(db: Database, id: string): Promise<void> {
   const last = await db.messages.where('[chatId+createdAtMs]').between([id, 0], [id, Infinity]).last()
   const { createdAtMs, ...settings } = settingsOf(registers)
   const { title, folder, pinned, model } = settings
-  const row: ChatRow = {
-    ...{ id, title, folder, pinned, model, createdAtMs },
+  const had = await db.chats.get(id)
+  const row: KeptChat = {
+    ...{ id, title, folder, pinned, model, createdAtMs, changes: (had?.changes ?? 0) + 1 },
     updatedAtMs: Math.max(createdAtMs, last?.createdAtMs ?? 0),
   }
   await db.chats.put(row)

@@ -12,6 +12,7 @@ import {
   type WebRandom,
 } from '../platform/index.ts'
 import { applyOps, changedTables, CLOCK_KEY, settingsOf } from './changes.ts'
+import { allOf, rowsOf } from './chat-rows.ts'
 import {
   DEFAULTS,
   defined,
@@ -138,12 +139,14 @@ export class LocalStore implements ChatStore {
   }
 
   watchMessages(chatId: string, on: (messages: readonly MessageRow[]) => void): Unsubscribe {
-    return this.watch(() => this.messages(chatId), on)
+    return this.watch(rowsOf(this.db, chatId), on)
   }
 
   async chats(): Promise<ChatRow[]> {
     const rows = await this.db.chats.toArray()
-    return rows.sort((a, b) => b.updatedAtMs - a.updatedAtMs || (a.id < b.id ? 1 : -1))
+    return rows
+      .map(({ changes: _, ...row }) => row)
+      .sort((a, b) => b.updatedAtMs - a.updatedAtMs || (a.id < b.id ? 1 : -1))
   }
 
   async chat(id: string): Promise<Chat | undefined> {
@@ -154,8 +157,8 @@ export class LocalStore implements ChatStore {
     return row && { ...settingsOf(registers), id, updatedAtMs: row.updatedAtMs }
   }
 
-  messages(chatId: string): Promise<MessageRow[]> {
-    return this.db.messages.where('[chatId+createdAtMs]').between([chatId, 0], [chatId, Infinity]).toArray()
+  async messages(chatId: string): Promise<MessageRow[]> {
+    return allOf(this.db, chatId)
   }
 
   message(id: string): Promise<MessageRow | undefined> {

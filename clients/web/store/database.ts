@@ -8,6 +8,11 @@ import { StoreError } from './errors.ts'
 import type { RegisterName } from './fold.ts'
 import type { Ask, ChatRow, MessageRow, Stamp } from './types.ts'
 
+export interface KeptChat extends ChatRow {
+  /** Counts the operations' changes of the chat and its messages: what watches it sees that there was one. */
+  readonly changes?: number
+}
+
 export interface Register {
   readonly chatId: string
   readonly field: RegisterName
@@ -76,7 +81,7 @@ const FORMAT = 1
 
 export class Database extends Dexie {
   declare readonly meta: EntityTable<Meta, 'key'>
-  declare readonly chats: EntityTable<ChatRow, 'id'>
+  declare readonly chats: EntityTable<KeptChat, 'id'>
   declare readonly registers: Table<Register, [string, string]>
   declare readonly messages: Table<MessageRow, [string, string]>
   declare readonly gone: EntityTable<Gone, 'id'>

@@ -1,11 +1,13 @@
 /**
  * An inverted index in IndexedDB, kept as messages come and go. A word has one row for each chunk of 4,096 document
- * numbers, so that one more message rewrites little; a document is a message or the title of a chat. Jobs are written
- * in the transaction of the change itself and worked off later, in any tab: the index is late at worst, never wrong.
+ * numbers, so that one more message rewrites little; a document is a message or the title of a chat. So has each beginning
+ * of two or three letters: a search that has just begun reads a row a chunk, not one for each of a thousand words. Jobs
+ * are written in the transaction of the change itself and worked off later, in any tab: the index is late at worst, never
+ * wrong.
  */
 import { textOf } from './changes.ts'
-import { messageKeyOf, type Database, type Doc, type IndexJob, type Posting } from './database.ts'
-import { countTerms } from './terms.ts'
+import { messageKeyOf, metaOf, type Database, type Doc, type IndexJob, type Posting } from './database.ts'
+import { countBeginnings, countTerms } from './terms.ts'
 
 /** Bits of a document's number within its chunk, and of its weight. */
 const LOCAL_BITS = 12
@@ -20,6 +22,10 @@ const LENGTH_SHARE = 0.6
 const USUAL_LENGTH = 120
 /** The part of the largest weight that a text can reach; a title has all of it. */
 const TEXT_SHARE = 0.45
+
+/** Of what the rows of words hold; one of another form is made anew from the texts. */
+const FORM = 2
+export const FORM_KEY = 'search-form'
 
 export const chunkOf = (no: number): number => Math.floor(no / 2 ** LOCAL_BITS)
 const localOf = (no: number): number => no % 2 ** LOCAL_BITS
@@ -82,18 +88,39 @@ class PostingChanges {
 
 /** Works off some jobs. @returns whether there are more. */
 export const workOff = (db: Database): Promise<boolean> =>
-  db.transaction('rw', [db.jobs, db.docs, db.postings, db.messages, db.chats], async () => {
+  db.transaction('rw', [db.meta, db.jobs, db.docs, db.postings, db.messages, db.chats], async () => {
+    await beginAnew(db)
     const jobs = await db.jobs.orderBy('id').limit(JOBS_AT_ONCE).toArray()
     if (jobs.length === 0) return false
     const changes = new PostingChanges()
     for (const job of jobs) {
-      if (job.kind === 'remove') for (const term of job.terms) changes.remove(term, job.no)
+      if (job.kind !== 'remove') continue
+      for (const term of job.terms) changes.remove(term, job.no)
+      const beginnings = countBeginnings(job.terms.map((term) => [term, 1]))
+      for (const beginning of beginnings.keys()) changes.remove(beginning, job.no)
     }
     await learn(db, jobs, changes)
     await changes.write(db)
     await db.jobs.bulkDelete(jobs.map(({ id }) => id!))
     return jobs.length === JOBS_AT_ONCE
   })
+
+/** Lets go of an index of another form: all texts are to be learned again, the oldest first, for numbers tell what is newer. */
+async function beginAnew(db: Database): Promise<void> {
+  if ((await metaOf<number>(db, FORM_KEY)) === FORM) return
+  await db.meta.put({ key: FORM_KEY, value: FORM })
+  await Promise.all([db.jobs.clear(), db.docs.clear(), db.postings.clear()])
+  const unfinished = await db.messages.where('status').anyOf('queued', 'running').primaryKeys()
+  const left = new Set(unfinished.map(([chatId, id]) => `m:${chatId}:${id}`))
+  const titles = (await db.chats.toCollection().primaryKeys()).map((id) => ({ id, key: `t:${id}` }))
+  const messages = (await db.messages.toCollection().primaryKeys()).map(([chatId, id]) => ({
+    id,
+    key: `m:${chatId}:${id}`,
+  }))
+  // ids begin with their time
+  const all = [...titles, ...messages].filter(({ key }) => !left.has(key)).sort((a, b) => (a.id < b.id ? -1 : 1))
+  await db.jobs.bulkAdd(all.map(({ key }): IndexJob => ({ kind: 'add', key })))
+}
 
 /** Gives numbers to the documents that have none yet, and their words to `changes`. */
 async function learn(db: Database, jobs: readonly IndexJob[], changes: PostingChanges): Promise<void> {
@@ -109,7 +136,9 @@ async function learn(db: Database, jobs: readonly IndexJob[], changes: PostingCh
   const numbers = await db.docs.bulkAdd(docs, { allKeys: true })
   found.forEach(({ key, counts, length }, i) => {
     const isTitle = key.startsWith('t:')
-    for (const [term, count] of counts) changes.add(term, numbers[i]!, weightOf(count, length, isTitle))
+    for (const [term, count] of [...counts, ...countBeginnings(counts)]) {
+      changes.add(term, numbers[i]!, weightOf(count, length, isTitle))
+    }
   })
 }
 

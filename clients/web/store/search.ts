@@ -5,12 +5,13 @@ import { messageKeyOf, type Database, type Posting } from './database.ts'
 import { HITS_MAX, QUERY_MAX, QUERY_WORDS_MAX } from './limits.ts'
 import { eachDoc } from './search-index.ts'
 import { snippetOf } from './snippet.ts'
-import { wordsOf } from './terms.ts'
+import { beginningOf, isKeptBeginning, wordsOf } from './terms.ts'
 import type { SearchHit, SearchOptions } from './types.ts'
 
 const HITS_USUAL = 30
-/** Rows of words that begin with the last one of a query. A single letter has too many to mean anything. */
+/** Rows of words that begin with the last one of a query, where that has four letters or more: some ten words. */
 const BEGINNINGS_MAX = 600
+/** A single letter has too many to mean anything. */
 const BEGINNING_MIN = 2
 /** What a word that is longer than what was typed counts. */
 const LONGER_SHARE = 0.7
@@ -51,8 +52,11 @@ export async function search(
 }
 
 async function postingsOf(db: Database, term: string, isBeginning: boolean): Promise<Posting[]> {
-  const exact = await db.postings.where('[term+chunk]').between([term, 0], [term, Dexie.maxKey]).toArray()
+  const rowsOf = (word: string): PromiseLike<Posting[]> =>
+    db.postings.where('[term+chunk]').between([word, 0], [word, Dexie.maxKey]).toArray()
+  const exact = await rowsOf(term)
   if (!isBeginning || term.length < BEGINNING_MIN) return exact
+  if (isKeptBeginning(term)) return [...exact, ...(await rowsOf(beginningOf(term)))]
   const longer = await db.postings
     .where('[term+chunk]')
     .between([term, Dexie.maxKey], [`${term}\uffff`, Dexie.maxKey], false)

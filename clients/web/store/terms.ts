@@ -48,6 +48,30 @@ function* segmentsOf(run: string, from: number): Generator<Word> {
   }
 }
 
+/** Of a word, in UTF-16 units: so short a beginning has words without number, and the index keeps it as a word of its own. */
+const BEGINNINGS = [2, 3]
+/** In no word: what begins words and a word that is spelled alike are two things. */
+const BEGINNING_MARK = '*'
+
+/** Whether `typed` is looked up as one row a chunk, whatever the number of words that begin with it. */
+export const isKeptBeginning = (typed: string): boolean => BEGINNINGS.includes(typed.length)
+
+/** As the index knows the words that begin with `typed` and are longer. */
+export const beginningOf = (typed: string): string => `${typed}${BEGINNING_MARK}`
+
+/** The kept beginnings of `terms`, each with the sum of the counts of its words. */
+export function countBeginnings(terms: Iterable<readonly [string, number]>): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>()
+  for (const [term, count] of terms) {
+    for (const size of BEGINNINGS) {
+      if (term.length <= size) break
+      const beginning = beginningOf(term.slice(0, size))
+      counts.set(beginning, (counts.get(beginning) ?? 0) + count)
+    }
+  }
+  return counts
+}
+
 /** How often each word is in `text`, and how many words there are. */
 export function countTerms(text: string): { readonly counts: ReadonlyMap<string, number>; readonly length: number } {
   const counts = new Map<string, number>()

@@ -33,6 +33,9 @@ export const chatsWordsFr: ChatsWords = {
   moveTitle: 'Ranger dans un dossier',
   folderName: 'Dossier',
   folderHint: 'Un nouveau nom crée un dossier. Laissez vide pour sortir la discussion de son dossier.',
+  exportMarkdown: 'Exporter en Markdown',
+  exportJsonl: 'Exporter en .jsonl',
+  exported: (size) => `Exporté, ${size}.`,
   delete: 'Supprimer',
   deleted: (title) => `« ${title} » supprimée`,
   undo: 'Annuler',
@@ -65,6 +68,7 @@ export const chatsWordsFr: ChatsWords = {
   later: 'Version suivante',
   version: (place, count) => `Version ${place} sur ${count}`,
   stopped: 'Arrêtée.',
+  contextFull: 'La discussion remplit tout ce que le modèle peut lire. Une nouvelle a de nouveau de la place.',
   cutOff: 'La limite de tokens est atteinte.',
   queuedMessage: 'Sera envoyé au retour du maillage.',
   queuedBehind: 'Attend la réponse précédente.',
@@ -102,6 +106,7 @@ export const chatsWordsFr: ChatsWords = {
     preempted: 'Déplacée ici : elle avait cédé sa place à une tâche plus urgente.',
     reattached: 'Après un redémarrage du coordinateur : le nœud la tenait encore.',
     recovered: 'Après un redémarrage du coordinateur : reprise à partir de ce qui était noté.',
+    escalated: 'Redemandée ici : le modèle d’avant n’était pas assez sûr de sa réponse.',
     other: 'Déplacée ici.',
   },
   leaves: {
@@ -109,6 +114,7 @@ export const chatsWordsFr: ChatsWords = {
     deadline: 'Elle a quitté vos appareils : aucun ne pouvait la faire à temps.',
     name: 'Elle a quitté vos appareils parce que vous avez demandé le nuage.',
     lost: 'Elle a quitté vos appareils : aucun ne restait pour continuer.',
+    'low-confidence': 'Elle a quitté vos appareils : la réponse qu’ils avaient faite n’était pas assez sûre.',
     other: 'Elle a quitté vos appareils.',
   },
   firstToken: (duration) => `Premier token après ${duration}`,
@@ -129,6 +135,9 @@ export const chatsWordsFr: ChatsWords = {
     moving: (to) => (to === undefined ? 'La réponse passe à un autre nœud…' : `La réponse passe à ${to}…`),
     movedFromTo: (from, to) => `${from} a été perdu ; la réponse a continué sur ${to}.`,
     movedTo: (to) => `La réponse a continué sur ${to}.`,
+    unsure: (to) =>
+      to === undefined ? 'Pas assez sûr. Un autre modèle est interrogé…' : `Pas assez sûr. ${to} est interrogé…`,
+    escalatedTo: (to) => `Le modèle à la maison n’était pas assez sûr ; ${to} a répondu.`,
     reconnecting: 'La connexion est tombée. Reprise…',
     catchingUp: (percent) => `Rattrapage : ${percent} %`,
     saturated: (seconds) => `Tous les nœuds sont occupés. Nouvel essai dans ${seconds} s`,
@@ -243,14 +252,33 @@ export const chatsWordsFr: ChatsWords = {
   welcome: 'Que voulez-vous savoir ?',
   welcomeText: 'Les réponses sont faites sur vos propres appareils. Rien ne quitte cette maison.',
   welcomeOpen: 'Les réponses sont d’abord faites sur vos propres appareils. Cette discussion peut utiliser le nuage.',
-  // the model that comes with Skein speaks English alone
+  suggestionsTiny: [
+    {
+      title: 'Une petite histoire',
+      prompt: 'Raconte-moi une petite histoire de robot dans un phare.',
+      ask: 'Tell me a short story about a robot in a lighthouse.',
+    },
+    {
+      title: 'Jamais de réponse coupée',
+      prompt: 'Que se passe-t-il quand un nœud s’éteint pendant qu’il répond ?',
+      ask: 'What happens when a node is switched off while it answers?',
+    },
+    {
+      title: 'Privé par défaut',
+      prompt: 'Est-ce que quelque chose quitte ma maison ?',
+      ask: 'Does anything leave my house?',
+    },
+  ],
   suggestions: [
-    { title: 'Une petite histoire', prompt: 'Tell me a short story about a robot in a lighthouse.' },
-    { title: 'Jamais de réponse coupée', prompt: 'What happens when a node is switched off while it answers?' },
-    { title: 'Privé par défaut', prompt: 'Does anything leave my house?' },
+    { title: 'Une explication', prompt: 'Explique en cinq phrases comment marche une pompe à chaleur.' },
+    {
+      title: 'Un texte',
+      prompt: 'Écris un mot aimable à mes voisins : l’eau sera coupée mardi de 9 h à 12 h.',
+    },
+    { title: 'Un plan', prompt: 'Propose trois dîners simples pour deux, avec la liste des courses.' },
   ],
   tinyNote:
-    'skein-tiny est le petit modèle livré avec Skein : rapide, en anglais, et franc sur ce qu’il ne sait pas faire.',
+    'skein-tiny est le petit modèle livré avec Skein : rapide, et franc sur ce qu’il ne sait pas faire. Il ne parle qu’anglais ; ces exemples lui sont posés en anglais.',
 
   // shortcuts
   keys: {

@@ -32,6 +32,9 @@ export const chatsWords = {
   moveTitle: 'Move to a folder',
   folderName: 'Folder',
   folderHint: 'A new name makes a new folder. Leave it empty to take the chat out of its folder.',
+  exportMarkdown: 'Export as Markdown',
+  exportJsonl: 'Export as .jsonl',
+  exported: (size: string): string => `Exported, ${size}.`,
   delete: 'Delete',
   deleted: (title: string): string => `Deleted “${title}”`,
   undo: 'Undo',
@@ -64,6 +67,7 @@ export const chatsWords = {
   later: 'Later version',
   version: (place: number, count: number): string => `Version ${place} of ${count}`,
   stopped: 'Stopped.',
+  contextFull: 'The conversation has filled what the model can read. A new chat has room again.',
   cutOff: 'It reached its limit of tokens.',
   queuedMessage: 'Will be sent when the mesh is back.',
   queuedBehind: 'Waits for the answer before it.',
@@ -103,6 +107,7 @@ export const chatsWords = {
     preempted: 'Moved here: it had given its slot to a more urgent task.',
     reattached: 'After a restart of the coordinator: the node still held it.',
     recovered: 'After a restart of the coordinator: begun again from what was recorded.',
+    escalated: 'Asked again here: the model before it was not sure enough of its answer.',
     other: 'Moved here.',
   },
   leaves: {
@@ -110,6 +115,7 @@ export const chatsWords = {
     deadline: 'It left your devices: none of them could do it in time.',
     name: 'It left your devices because you asked for the cloud.',
     lost: 'It left your devices: none was left to go on with it.',
+    'low-confidence': 'It left your devices: the answer that was made on them was not sure enough.',
     other: 'It left your devices.',
   },
   firstToken: (duration: string): string => `First token after ${duration}`,
@@ -132,6 +138,9 @@ export const chatsWords = {
       to === undefined ? 'The answer moves to another node…' : `The answer moves to ${to}…`,
     movedFromTo: (from: string, to: string): string => `${from} was lost; the answer went on at ${to}.`,
     movedTo: (to: string): string => `The answer went on at ${to}.`,
+    unsure: (to: string | undefined): string =>
+      to === undefined ? 'Not sure enough of it. Another model is asked…' : `Not sure enough of it. Asking ${to}…`,
+    escalatedTo: (to: string): string => `The model at home was not sure enough; ${to} has answered.`,
     reconnecting: 'The connection broke. Coming back…',
     catchingUp: (percent: number): string => `Catching up: ${percent} %`,
     saturated: (seconds: number): string => `All nodes are busy. Trying again in ${seconds} s`,
@@ -245,10 +254,27 @@ export const chatsWords = {
   welcome: 'What would you like to know?',
   welcomeText: 'Answers are made on your own devices. Nothing leaves this house.',
   welcomeOpen: 'Answers are made on your own devices first. This chat may use the cloud.',
+  /** For the model that comes with Skein, which knows Skein, and is asked in the language that it has. */
+  suggestionsTiny: [
+    {
+      title: 'A short story',
+      prompt: 'Tell me a short story about a robot in a lighthouse.',
+      ask: 'Tell me a short story about a robot in a lighthouse.',
+    },
+    {
+      title: 'Never a broken answer',
+      prompt: 'What happens when a node is switched off while it answers?',
+      ask: 'What happens when a node is switched off while it answers?',
+    },
+    { title: 'Private by default', prompt: 'Does anything leave my house?', ask: 'Does anything leave my house?' },
+  ],
   suggestions: [
-    { title: 'A short story', prompt: 'Tell me a short story about a robot in a lighthouse.' },
-    { title: 'Never a broken answer', prompt: 'What happens when a node is switched off while it answers?' },
-    { title: 'Private by default', prompt: 'Does anything leave my house?' },
+    { title: 'Explain something', prompt: 'Explain in five sentences how a heat pump works.' },
+    {
+      title: 'Write for me',
+      prompt: 'Write a friendly note to my neighbours: the water is off on Tuesday from 9 to 12.',
+    },
+    { title: 'Make a plan', prompt: 'Plan three simple dinners for two, with a shopping list.' },
   ],
   tinyNote: 'skein-tiny is the small model that comes with Skein: quick, and honest about what it cannot do.',
 

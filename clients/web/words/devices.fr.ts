@@ -2,12 +2,15 @@ import type { DevicesWords } from './devices.ts'
 
 export const devicesWordsFr: DevicesWords = {
   title: 'Appareils',
-  about: 'Cartes et capteurs de votre maille. Les modèles peuvent les lire, et les commander là où vous le permettez.',
+  about:
+    'Cartes et capteurs de votre maillage. Les modèles peuvent les lire, et les commander là où vous le permettez.',
   add: 'Ajouter un appareil',
   search: 'Chercher un appareil',
   count: (n) => (n < 2 ? `${n} appareil` : `${n} appareils`),
   noneTitle: 'Pas encore d’appareil',
-  none: 'Un Arduino, un ESP32 ou tout ce qui parle MQTT peut rejoindre la maille en quelques minutes. Le pont livré avec Skein parle pour lui.',
+  none: 'Un Arduino, un ESP32 ou tout ce qui parle MQTT peut rejoindre le maillage en quelques minutes. Le pont livré avec Skein parle pour lui.',
+  noneYet:
+    'Cartes et capteurs rejoignent par un pont, et aucun n’est connecté en ce moment. « skein up » en amène un, sauf si le port 1883 était pris ou si --mqtt est sur off. À la main :',
   noneFound: 'Aucun appareil ne porte ce nom.',
   forbidden:
     'Cette clé ne peut pas voir les appareils. Faites-en une avec « Peut voir les appareils », ou prenez celle du propriétaire.',
@@ -85,7 +88,7 @@ export const devicesWordsFr: DevicesWords = {
     api: 'Quelqu’un avec une clé',
     mcp: 'Un assistant',
     rule: 'Une règle',
-    chat: 'Une conversation',
+    chat: 'Une discussion',
     shadow: 'Un souhait',
     task: 'Une tâche',
   },

@@ -7,6 +7,8 @@ export const devicesWords = {
   count: (n: number) => (n === 1 ? '1 device' : `${n} devices`),
   noneTitle: 'No devices yet',
   none: 'An Arduino, an ESP32 or anything that speaks MQTT can join in a few minutes. The bridge that comes with Skein speaks for it.',
+  noneYet:
+    'Boards and sensors join through a bridge, and none is connected just now. “skein up” brings one with it, unless port 1883 was taken or --mqtt is off. By hand:',
   noneFound: 'No device has such a name.',
   forbidden: 'This key may not see devices. Make one with “May see devices”, or use the owner’s key.',
   states: {

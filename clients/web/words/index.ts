@@ -9,7 +9,16 @@ import { chatsWords } from './chats.ts'
 import { language, type Language } from './language.ts'
 import type { laterWords } from './later.ts'
 
-export { format, isLanguage, language, LANGUAGES, locale, preferredLanguage, type Language } from './language.ts'
+export {
+  currency,
+  format,
+  isLanguage,
+  language,
+  LANGUAGES,
+  locale,
+  preferredLanguage,
+  type Language,
+} from './language.ts'
 
 const firstWords = { answers: answersWords, app: appWords, chats: chatsWords }
 

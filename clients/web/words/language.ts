@@ -32,6 +32,9 @@ const DAY_MS = 24 * HOUR_MS
 const MICROS = 1e6
 const BYTE_UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const
 
+/** Of all amounts, by its code of ISO 4217; undefined while the coordinator has not said. */
+export const currency = signal<string | undefined>(undefined)
+
 const numbers = (options?: Options): Intl.NumberFormat => new Intl.NumberFormat(locale.value, options)
 const unit = (value: number, name: string, options?: Options): string =>
   numbers({ style: 'unit', unit: name, unitDisplay: 'short', ...options }).format(value)
@@ -62,6 +65,14 @@ export const format = {
     } catch {
       return `${numbers(digits).format(value)} ${currency}` // no currency of ISO 4217
     }
+  },
+  /** Of millionths, in the currency of the mesh once that is known. */
+  amount(micros: number): string {
+    if (currency.value !== undefined) return format.money(micros, currency.value)
+    const value = micros / MICROS
+    const isSmall = value !== 0 && Math.abs(value) < 0.1
+    const digits = isSmall ? { maximumSignificantDigits: 2 } : { minimumFractionDigits: 2, maximumFractionDigits: 2 }
+    return numbers(digits).format(value)
   },
   /** 870 → `870 ms`, 4,200 → `4.2 sec`, 190,000 → `3 min 10 sec`. */
   duration(ms: number): string {

@@ -355,6 +355,33 @@ describe('devices', () => {
     ])
   })
 
+  it('that had not ended when their answer failed or was stopped do not look as if they went on', async () => {
+    world.chat('chat', { devices: 'act' })
+    const id = await sent()
+    const live = tab.answers.live(id)!
+    world.mesh.last
+      .begins()
+      .tells('call greenhouse.vent {"value":true}')
+      .tells('confirm call_9 greenhouse.vent {"value":true}')
+    world.mesh.last.tells('call greenhouse.temperature {}').fails(apiError('attempts_exhausted', 503))
+    await settled()
+    expect([live.phase.value, live.note.value]).toEqual(['failed', undefined])
+    expect(tab.answers.running.value.size).toBe(0)
+    const ended = { state: 'ended', outcome: 'unknown' }
+    expect(live.calls.value).toEqual([
+      { tool: 'greenhouse.vent', arguments: '{"value":true}', ...ended },
+      { tool: 'greenhouse.temperature', arguments: '{}', ...ended },
+    ])
+    expect(world.row(id)).toMatchObject({ status: 'failed', parts: [{ call: ended }, { call: ended }] })
+
+    const other = await sent()
+    world.mesh.last.begins().tells('call greenhouse.temperature {}')
+    await world.clock.pass(16)
+    await tab.answers.stop(other)
+    await settled()
+    expect(world.row(other)).toMatchObject({ status: 'stopped', parts: [{ call: ended }] })
+  })
+
   it('are never asked twice: an answer that breaks is a failure, and so after a reload', async () => {
     world.chat('chat', { devices: 'read' })
     const id = await sent()

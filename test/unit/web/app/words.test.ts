@@ -22,7 +22,7 @@ function textsOf(tree: object, path = ''): [string, string][] {
 }
 
 /** The small model that comes with Skein is asked in the language that it has. */
-const PROMPTS = /^chats\.suggestions\.\d\.prompt$/
+const PROMPTS = /^chats\.suggestionsTiny\.\d\.ask$/
 /** The same in both languages. */
 const SAME = /^[A-Z][\w.-]*$|^[a-z0-9./:{}<>_ -]*$|^[^\p{L}]*$/u
 

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { firstChoice, isAtHome, modelChoices } from '../../../../clients/web/chats/models.ts'
+import { fillsContext, firstChoice, isAtHome, modelChoices } from '../../../../clients/web/chats/models.ts'
 
 const model = (id: string, features: string[], parameters = 1) => ({
   ...{ id, digest: `sha256:${id}`, features, parameters, sizeBytes: 10, contextTokens: 2048 },
@@ -56,4 +56,11 @@ test('whatever the gateway answers, it is read without an error', () => {
       expect(Array.isArray(modelChoices({ data: [models] }, { data: [nodes] }))).toBe(true)
     }),
   )
+})
+
+test('knows when an answer has filled its context, where that is known', () => {
+  expect(fillsContext({ promptTokens: 12, completionTokens: 500 }, 512)).toBe(true)
+  expect(fillsContext({ promptTokens: 12, completionTokens: 100 }, 512)).toBe(false)
+  expect(fillsContext({ promptTokens: 12, completionTokens: 500 }, undefined)).toBe(false)
+  expect(fillsContext({}, 512)).toBe(false)
 })

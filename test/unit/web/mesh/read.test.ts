@@ -57,6 +57,13 @@ describe('answers of the API', () => {
     expect(readNode({ ...NODE, load: undefined, link: {} })).not.toHaveProperty('load')
   })
 
+  it('reads how warm a machine is and what it takes, and shows nothing of what no machine can be', () => {
+    const loadOf = (more: object) => readNode({ ...NODE, load: { ...NODE.load, ...more } }).load
+    expect(loadOf({ temperatureCelsius: 61, watts: 0 })).toMatchObject({ temperatureCelsius: 61, watts: 0 })
+    for (const odd of [undefined, null, -3, Number.NaN, 1e9, '61', {}])
+      for (const name of ['temperatureCelsius', 'watts']) expect(loadOf({ [name]: odd })).not.toHaveProperty(name)
+  })
+
   it('makes of anything at all something that can be drawn, and bounds it', () => {
     const anything = fc.oneof(
       fc.anything(),
@@ -98,7 +105,7 @@ describe('answers of the API', () => {
       attempts: [
         {
           ...{ attempt: 1, atMs: 100, node: { peerId: 'a', name: 'desk' }, reason: 'first', from: 0, endedAtMs: 130 },
-          predicted: prediction,
+          ...{ predicted: prediction, leave: 'low-confidence', estimateMicros: 420 },
           candidates: [
             { peerId: 'a', name: 'desk', prediction },
             { peerId: 'b', name: 'attic', rejected: 'no free slot' },
@@ -107,6 +114,7 @@ describe('answers of the API', () => {
         },
       ],
     })
+    expect(explanation.attempts[0]).toMatchObject({ leave: 'low-confidence', estimateMicros: 420 })
     expect(explanation.attempts[0]!.candidates).toEqual([
       { peerId: 'a', name: 'desk', prediction },
       { peerId: 'b', name: 'attic', rejected: 'no free slot' },

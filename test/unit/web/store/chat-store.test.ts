@@ -167,6 +167,66 @@ describe('several tabs', () => {
   })
 })
 
+describe('a chat that is watched while an answer grows', () => {
+  test('reads what grows, not what is long and final, and misses no change of another tab', async () => {
+    const { store, clock, factory } = await opened()
+    const { store: other } = await opened({ factory, clock, seed: 2 })
+    const { id } = await store.createChat()
+    await store.insert([
+      message('m0', id),
+      message('m1', id),
+      message('m2', id),
+      { ...message('z', id), status: 'running' },
+    ])
+    const textsOf = (rows: readonly MessageRow[]): string[] =>
+      rows.map(({ parts: [part] }) => (part?.type === 'text' ? part.text : ''))
+    let seen: readonly MessageRow[] = []
+    let look = (): void => {}
+    const until = (is: () => boolean): Promise<void> =>
+      new Promise((resolve) => {
+        look = () => is() && resolve()
+        look()
+      })
+    let read = 0
+    const count = (row: MessageRow): MessageRow => {
+      read++
+      return row
+    }
+    const stop = other.watchMessages(id, (rows) => {
+      seen = rows
+      look()
+    })
+    await until(() => seen.length === 4)
+    other.db.messages.hook('reading', count)
+    for (let i = 1; i <= 5; i++) {
+      await store.update('z', { parts: [{ type: 'text', text: `grown ${i}` }] })
+      await until(() => textsOf(seen)[3] === `grown ${i}`)
+    }
+    // one row a save, and not four
+    expect(read).toBeLessThanOrEqual(5 * 2)
+    other.db.messages.hook('reading').unsubscribe(count)
+    const before = seen[0]
+    // a change of what is final, of an older time than all that is known, as another device may send it
+    await store.update('z', { status: 'done', parts: [{ type: 'text', text: 'whole' }] })
+    await until(() => seen[3]?.status === 'done')
+    expect(textsOf(seen)[3]).toBe('whole')
+    expect(before).toEqual(seen[0])
+    await store.receive([
+      { kind: 'message', row: { ...seen[1]!, hlc: seen[3]!.hlc, parts: [{ type: 'text', text: 'new' }] } },
+    ])
+    await until(() => textsOf(seen)[1] === 'new')
+    await store.insert([{ ...message('zz', id), status: 'running' }])
+    await until(() => seen.length === 5)
+    await store.update('zz', { parts: [{ type: 'text', text: 'b grows' }] })
+    await until(() => textsOf(seen)[4] === 'b grows')
+    await store.deleteMessage('zz')
+    await until(() => seen.length === 4)
+    await store.deleteChats([id])
+    await until(() => seen.length === 0)
+    stop()
+  })
+})
+
 describe('what is of the device alone', () => {
   test('selection, drafts and asks', async () => {
     const { store } = await opened()

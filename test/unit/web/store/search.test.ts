@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { queryTerms } from '../../../../clients/web/store/search.ts'
+import { FORM_KEY } from '../../../../clients/web/store/search-index.ts'
 import { snippetOf } from '../../../../clients/web/store/snippet.ts'
 import { foldTerm, wordsOf } from '../../../../clients/web/store/terms.ts'
 import type { LocalStore } from '../../../../clients/web/store/index.ts'
@@ -70,6 +71,50 @@ describe('searching', () => {
     expect([await store.db.postings.count(), await store.db.docs.count(), await store.db.jobs.count()]).toEqual([
       0, 0, 0,
     ])
+  })
+
+  test('finds by two and three letters all words that begin so, however many there are, and reads a row for all', async () => {
+    // far more words with one beginning than rows of words are read for a longer one
+    const letters = 'abcdefghijklmnopqrstuvwxyz'
+    const many = Array.from({ length: 900 }, (_, i) => `ka${letters[i % 26]}${letters[Math.floor(i / 26) % 26]}${i}`)
+    const { store, chatId } = await withTexts([many.join(' '), 'the kazoo plays', 'ka alone', 'ak'], 'Kayak')
+    const texts = await store.search('ka')
+    expect(new Set(texts.map(({ messageId }) => messageId))).toEqual(new Set([undefined, 'm0', 'm1', 'm2']))
+    // the word itself is worth more than one that only begins so
+    expect(texts[0]).toMatchObject({ messageId: 'm2', marks: [[0, 2]] })
+    expect((await found(store, 'kaz')).sort()).toEqual(['m0', 'm1'])
+    expect(await found(store, 'plays ka')).toEqual(['m1'])
+    expect(await found(store, 'ka plays')).toEqual([])
+    const rows = await store.db.postings.where('[term+chunk]').between(['ka*', 0], ['ka*', Infinity]).toArray()
+    expect(rows.map(({ docs }) => docs.length)).toEqual([3])
+    await store.deleteChats([chatId])
+    expect(await found(store, 'ka')).toEqual([])
+    expect(await store.db.postings.count()).toBe(0)
+  })
+
+  test('what an older page has learned is learned anew, and unfinished answers are not', async () => {
+    const { store, chatId } = await withTexts(['kazoo', 'kayak'], 'Kayaks')
+    await store.insert([
+      {
+        id: 'r',
+        chatId,
+        parentId: 'm1',
+        role: 'assistant',
+        parts: [{ type: 'text', text: 'kale' }],
+        status: 'running',
+      },
+    ])
+    await store.learned()
+    // as it was written before beginnings were kept
+    await store.db.meta.delete(FORM_KEY)
+    const rows = await store.db.postings.toArray()
+    await store.db.postings.bulkDelete(
+      rows.filter(({ term }) => term.endsWith('*')).map(({ term, chunk }) => [term, chunk]),
+    )
+    await store.learned()
+    expect(new Set(await found(store, 'ka'))).toEqual(new Set([undefined, 'm0', 'm1']))
+    expect(await store.db.postings.toArray()).toHaveLength(rows.length)
+    expect(await store.db.jobs.count()).toBe(0)
   })
 
   test('is told to stop', async () => {
