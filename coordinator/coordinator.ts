@@ -12,7 +12,7 @@ import {
 import { AnswerCache, type AnswerCacheInit } from './cache/index.ts'
 import type { BudgetTerms, Ledger } from './ledger/index.ts'
 import { ControlServer, DhtFeed, Directory } from './directory/index.ts'
-import { Budget, Dispatcher, type BudgetDesk, type CloudRules, type Costs } from './dispatch/index.ts'
+import { Budget, Dispatcher, viaMark, type BudgetDesk, type CloudRules, type Costs } from './dispatch/index.ts'
 import { createFleet, leaseDesk } from './fleet.ts'
 import type { FleetSettings, Orchestrator } from './cloud/index.ts'
 import type { LeaseDesk } from './gateway/index.ts'
@@ -85,8 +85,9 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
   const budget = new Budget({ clock })
   for (const [tenant, terms] of components.budgetTerms ?? []) budget.setTerms(tenant, terms)
   const onArrival: Replicas['arrived'] = (digest, expected) => replicas.arrived(digest, expected)
+  const mark = viaMark(transport.self.peerId, components.ledger.epoch)
   const dispatcher: Dispatcher = new Dispatcher({
-    ...{ ...components, directory, budget, onArrival },
+    ...{ ...components, directory, budget, mark, onArrival },
     onEvent: (event) => observers.tell(event),
   })
   directory.watch({ changed: (change) => observers.tell({ type: 'node.changed', ...change }) })
@@ -98,7 +99,7 @@ export function createCoordinator(components: CoordinatorComponents): Coordinato
   const cache = components.cache && new AnswerCache(components, components.cache)
   const service = new CoordinatorService({
     ...{ clock, random, transport, directory, dispatcher, replicas, ledger, observers, discoveryReport, membership },
-    ...(cache && { cache }),
+    ...{ mark, currency: components.costs?.currency, ...(cache && { cache }) },
     direct: (peerId, directive) => control.direct(peerId, directive),
   })
   return {

@@ -3,7 +3,7 @@
  * that wants them (https://no-color.org).
  */
 import { styleText } from 'node:util'
-import type { ModelEnergy } from '../../mesh/protocol/index.ts'
+import type { LoadReport, ModelEnergy } from '../../mesh/protocol/index.ts'
 
 export type Style = Parameters<typeof styleText>[0]
 
@@ -79,6 +79,15 @@ export function formatEnergy(energy: ModelEnergy | undefined): string {
   const told =
     source === 'estimated' || source === 'owner' ? ` (${source === 'owner' ? 'as its owner says' : source})` : ''
   return `${Number(joulesPerToken.toPrecision(2))} J/token${told}`
+}
+
+/** `61 °C, 38 W`; `-` where the machine tells neither. */
+export function formatSensed({ temperatureCelsius, watts }: Pick<LoadReport, 'temperatureCelsius' | 'watts'>): string {
+  const parts = [
+    ...(temperatureCelsius === undefined ? [] : [`${temperatureCelsius} °C`]),
+    ...(watts === undefined ? [] : [`${watts} W`]),
+  ]
+  return parts.join(', ') || '-'
 }
 
 /** `3 s`, `2 min`, `5 h`, `12 d`. */

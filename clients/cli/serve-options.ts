@@ -185,13 +185,7 @@ export function addMemberOptions(command: Command): Command {
 
 export function addServeOptions(command: Command, roles: { coordinator: boolean; node: boolean }): Command {
   addMemberOptions(command)
-  if (roles.coordinator || roles.node)
-    command.addOption(
-      new Option(
-        '--log-file <path>',
-        'log to this file, with rotation; auto: logs/skein.log of the data directory',
-      ).env('SKEIN_LOG_FILE'),
-    )
+  if (roles.coordinator || roles.node) command.addOption(logFileOption())
   if (roles.coordinator || roles.node) addTraceOptions(command)
   if (roles.coordinator) addCoordinatorOptions(command)
   if (roles.coordinator) addCostOptions(command)
@@ -270,6 +264,11 @@ export const slotsOption = (): Option =>
 
 export const labelOption = (): Option =>
   new Option('--label <key=value>', 'label of this node (repeatable)').argParser(label)
+
+export const logFileOption = (): Option =>
+  new Option('--log-file <path>', 'log to this file, with rotation; auto: logs/skein.log of the data directory').env(
+    'SKEIN_LOG_FILE',
+  )
 
 export const priceOption = (): Option =>
   new Option('--price <in,out>', 'what a million tokens of prompt and of answer cost the owner (default: nothing)')

@@ -341,6 +341,7 @@ function agentOf(
       createEngine: (kind, components) => createEngine(kind, components, { upstream }),
       ...reports,
       policy: new OwnerPolicy({ ...base, senses: sensesOf(options, base) }, { dataDir: base.data.path }),
+      senses: (hasNvidia) => sensesOf(options, base, hasNvidia),
       ...(hasModelFile && mayHaveAccelerator() && { probeDevices: () => probeDevices({ log: base.log }) }),
       ...(options.offline !== true && { fetchModel: modelFetcher(host, options, base) }),
       addresses: () => host.addresses(),
@@ -367,8 +368,9 @@ function agentOf(
   )
 }
 
-const sensesOf = ({ senses }: ServeOptions, { clock }: Base): Senses =>
-  senses === undefined ? new SystemSenses({ clock }) : new FileSenses(clock, resolve(senses))
+/** @param hasNvidia whether NVIDIA's tool is worth a question; it is asked when absent. */
+const sensesOf = ({ senses }: ServeOptions, { clock }: Base, hasNvidia = (): boolean => true): Senses =>
+  senses === undefined ? new SystemSenses({ clock, hasNvidia }) : new FileSenses(clock, resolve(senses))
 
 /** What the gateway has beside the coordinator, where it is there. */
 interface Aside {

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path'
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import type { AloneSwitch, NoticeChoice } from '../../node/worker/index.ts'
+import { addMemberOptions, labelOption, logFileOption, priceOption, slotsOption } from './serve-options.ts'
 import { upstreamChoices } from './upstream-options.ts'
 
 export interface WorkerOptions {
@@ -18,6 +19,7 @@ export interface WorkerChoice extends Pick<WorkerOptions, 'vllm' | 'serves' | 'n
   readonly alone?: AloneSwitch
 }
 
+const IS_PATH = /^\.{0,2}\//
 const MINUTES_MAX = 7 * 24 * 60
 const WORDS_MAX = 64
 
@@ -33,7 +35,7 @@ function serves(text: string, all: Readonly<Record<string, string>> = {}): Reado
   const [, model, what] = /^([^=]{1,256})=(.{1,4096})$/.exec(text) ?? []
   if (model === undefined || what === undefined)
     throw new InvalidArgumentError('MODEL=DIGEST, MODEL=FILE or MODEL=NAME: what a model of the server stands in for')
-  return { ...all, [model]: /^\.{0,2}\//.test(what) ? resolve(what) : what }
+  return { ...all, [model]: IS_PATH.test(what) ? resolve(what) : what }
 }
 
 function notice(text: string): NoticeChoice {
@@ -55,7 +57,25 @@ function words(text: string): readonly string[] {
   return all
 }
 
-export function addWorkerOptions(command: Command): Command {
+/** `value` of a worker's flag with its paths made absolute: a service starts elsewhere. */
+export function absoluteForWorker(flag: string, value: string): string {
+  const absolute = (path: string): string => (IS_PATH.test(path) ? resolve(path) : path)
+  if (flag === '--notice') return value.includes('/') ? resolve(value) : value
+  if (flag === '--power-off') return absolute(value.trim())
+  if (flag !== '--serves') return value
+  const border = value.indexOf('=') + 1
+  return value.slice(0, border) + absolute(value.slice(border))
+}
+
+/** All flags of `skein worker`. */
+export const addWorkerFlags = (command: Command): Command =>
+  addWorkerOptions(addMemberOptions(command))
+    .addOption(logFileOption())
+    .addOption(slotsOption())
+    .addOption(priceOption())
+    .addOption(labelOption())
+
+function addWorkerOptions(command: Command): Command {
   return command
     .addOption(
       new Option('--vllm <url>', 'URL[,VARIABLE]: the server beside this worker, and the variable that has its key')

@@ -76,6 +76,10 @@ export interface MeshServiceComponents {
   /** Tells a node what its owner wants of it. @throws SkeinError NODE_LOST. */
   readonly direct: (peerId: PeerId, directive: NodeDirective) => Promise<void>
   readonly membership: Membership
+  /** Of this mesh, in what it lets leave; a request that bears it has gone in a circle. */
+  readonly mark?: string
+  /** Of all amounts, by its code of ISO 4217. */
+  readonly currency?: string | undefined
   /** What each path of discovery has found. */
   readonly discoveryReport: () => readonly DiscoveryReport[]
 }
@@ -128,8 +132,11 @@ export class CoordinatorService implements MeshService {
 
   /** Returns the model that is to answer in its place, where the budget does not allow this one and the owner wants that. */
   async #submit(request: TaskRequest, signal: AbortSignal): Promise<TaskHandle | StandIn> {
-    const { dispatcher } = this.#components
+    const { dispatcher, mark } = this.#components
     this.#refuseWhenFull()
+    // before it could wait behind itself, or for the answer that it is to be
+    if (mark !== undefined && request.via?.includes(mark))
+      throw new SkeinError('HOPS_EXCEEDED', 'the request has left this mesh, and comes back to it')
     const keyed = request.idempotency && (await this.#earlier(request, request.idempotency))
     if (keyed) return keyed
     const task = dispatcher.newTask(this.#spec(request))
@@ -277,11 +284,12 @@ export class CoordinatorService implements MeshService {
   }
 
   self(): SelfView {
-    const { clock, transport, membership, discoveryReport } = this.#components
+    const { clock, transport, membership, discoveryReport, currency } = this.#components
     const { peerId, certificate } = transport.self
     const { meshId, name } = certificate
     const { isAuthority } = membership
-    return { peerId, name, meshId, isAuthority, clockMs: clock.wallMs(), discovery: discoveryReport() }
+    const own = { peerId, name, meshId, isAuthority, clockMs: clock.wallMs() }
+    return { ...own, ...(currency !== undefined && { currency }), discovery: discoveryReport() }
   }
 
   ready(): { ready: boolean; reason: string } {
@@ -338,6 +346,7 @@ export class CoordinatorService implements MeshService {
       localOnly: request.localOnly ?? false,
       ...(request.route && { route: request.route }),
       ...(request.hops !== undefined && { hops: request.hops }),
+      ...(request.via && { via: request.via }),
       attachment,
       stored: request.stored ?? false,
       deadlineAtMs: clock.wallMs() + Math.min(deadlineMs ?? LIMITS.taskMs, LIMITS.taskMs),

@@ -102,6 +102,8 @@ export interface TaskRequest {
   readonly route?: 'cloud'
   /** Meshes that it has left before it came to this one; none when absent. */
   readonly hops?: number
+  /** Marks of those, oldest first. */
+  readonly via?: readonly string[]
   readonly attachment: Attachment
   /** Its text is kept for `LIMITS.taskRetentionMs`. */
   readonly stored?: boolean
@@ -200,6 +202,8 @@ export interface SelfView extends NodeName {
   readonly isAuthority: boolean
   /** This machine's wall clock, in ms since 1970. */
   readonly clockMs: number
+  /** Of all amounts: its code of ISO 4217; absent where nothing is priced. */
+  readonly currency?: string
   readonly discovery: readonly DiscoveryReport[]
 }
 

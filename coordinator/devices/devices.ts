@@ -279,6 +279,11 @@ export class Devices implements Startable {
     return this.#view(id)!
   }
 
+  /** Names of the bridges that are connected. */
+  bridges(): string[] {
+    return this.#links.online()
+  }
+
   stats(): DeviceStats {
     const byState: Record<string, number> = { init: 0, ready: 0, sleeping: 0, disconnected: 0, lost: 0 }
     for (const { state } of this.#book.all()) byState[state] = (byState[state] ?? 0) + 1

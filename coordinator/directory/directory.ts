@@ -28,6 +28,8 @@ import type { RateSample } from './rates.ts'
 const SWEEP_MS = LIMITS.suspectAfterMs / 15
 /** A sweep later than this means that *we* stood still: silence in that time says nothing about the nodes. */
 const SWEEP_LATE_MS = SWEEP_MS
+/** Names that are told of, at most. */
+const STOOD_OVER_MAX = 256
 
 export interface DirectoryComponents {
   readonly clock: Clock
@@ -78,6 +80,8 @@ export interface Reservation {
 export class Directory {
   readonly #clock: Clock
   readonly #log: Logger
+  /** Names of which was told that a model of the house is meant by them, and none elsewhere. */
+  readonly #stoodOver = new Set<string>()
   readonly #self: PeerId
   readonly #entries = new Map<PeerId, NodeEntry>()
   readonly #prefixes = new PrefixIndex<NodeEntry>()
@@ -251,8 +255,23 @@ export class Directory {
         if (weight > 0 && entry.record?.tier !== 'cloud') atHome.add(each.digest)
       }
     }
+    if (atHome.size > 0 && counts.size > atHome.size) this.#tellStoodOver(model, atHome)
     const rank = (digest: ModelDigest): number => (atHome.has(digest) ? 1 : 0)
     return [...counts].sort(([a, m], [b, n]) => rank(b) - rank(a) || n - m).map(([digest]) => digest)
+  }
+
+  /** Says once of a name that nodes in the cloud have it too, of a model that is another one as far as anybody knows. */
+  #tellStoodOver(name: string, atHome: ReadonlySet<ModelDigest>): void {
+    if (this.#stoodOver.has(name) || this.#stoodOver.size >= STOOD_OVER_MAX) return
+    const isOther = ({ digest, aliases }: ModelCapability): boolean => aliases.includes(name) && !atHome.has(digest)
+    const elsewhere = [...this.#entries.values()].find(
+      ({ record, liveness }) => record?.tier === 'cloud' && liveness !== 'disconnected' && record.models.some(isOther),
+    )
+    if (elsewhere === undefined) return
+    this.#stoodOver.add(name)
+    const text =
+      'a model of the house has the name of one elsewhere, and is meant by it; "serves" lets that one stand in'
+    this.#log.warn({ model: name, elsewhere: elsewhere.name }, text)
   }
 
   /** Whether a node with the model can do it, or may be able to, as far as it said. */

@@ -17,6 +17,7 @@ import {
   type AttemptProgress,
   type AttemptTokens,
   type Frame,
+  type Leave,
   type ModelCapability,
 } from '../../mesh/protocol/index.ts'
 import { sleep, type Clock } from '../../mesh/runtime/index.ts'
@@ -313,7 +314,7 @@ export class Attempt {
 
   #firstFrame(): Frame {
     const { task, fence, number, start, leave } = this.init
-    const { taskId, digest, sampling, stop, maxTokens, format, tenant, requestId, hops } = task.spec
+    const { taskId, digest, sampling, stop, maxTokens, format, tenant, requestId } = task.spec
     const traceparent = attemptTraceparent(task.spec, fence)
     const said = typeof start === 'object' ? undefined : saidFor(task, this.#continues, this.from)
     // one that may have to go on behind a text cannot tell any
@@ -337,13 +338,19 @@ export class Attempt {
       ...(format !== undefined && { format }),
       ...(start === 'hold' && { hold: true }),
       ...(said !== undefined && { said }),
-      ...(leave && !task.spec.localOnly && { leave: { reason: leave.reason, ...(hops !== undefined && { hops }) } }),
+      ...(leave && !task.spec.localOnly && { leave: leaveFrame(leave, task.spec.hops) }),
       tenant,
       requestId,
       ...(traceparent !== undefined && { traceparent }),
     }
   }
 }
+
+const leaveFrame = ({ reason, via }: LeavePaper, hops: number | undefined): Leave => ({
+  reason,
+  ...(hops !== undefined && { hops }),
+  ...(via && { via: [...via] }),
+})
 
 /** The last look before anything is sent. @throws SkeinError LOCAL_ONLY. */
 function checkLeave({ task, node, start, leave }: AttemptInit): void {

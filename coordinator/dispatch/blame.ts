@@ -17,7 +17,10 @@ export function blameNode(components: BlameComponents, attempt: Attempt, error: 
   planner.leaving.refused('node', error.code, attempt)
   const entry = directory.entry(attempt.node.peerId)
   const isServed = error.code !== 'NOT_SERVED'
-  if (attempt.delivered === 0 && isServed) task.fruitless++
+  const isCircle = error.code === 'HOPS_EXCEEDED'
+  task.circle = isCircle && task.answer.length === 0 ? error : undefined
+  // a circle says nothing of what others make of the task
+  if (attempt.delivered === 0 && isServed && !isCircle) task.fruitless++
   if (error.code === 'NO_FREE_SLOT') return entry?.markFull(task.spec.digest, clock.nowMs())
   // by the end of it the node's new record says whom it serves
   const forMs = isServed ? Math.min(EXCLUSION_MS * 2 ** task.fruitless, EXCLUSION_MS_MAX) : EXCLUSION_MS_MAX

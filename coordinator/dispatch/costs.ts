@@ -16,6 +16,8 @@ export type PricedTokens = TokenCounts
 export type CloudCost = CloudEstimate
 
 export interface Costs {
+  /** Of all amounts: its code of ISO 4217, such as `EUR`. */
+  readonly currency?: string
   /** What the owner pays for so much energy, in micro-units; `undefined` where that is not known. */
   energyMicros(joules: number): number | undefined
   /** What a cloud would have charged; `undefined` where no price is known. */

@@ -10,9 +10,9 @@ import {
   type PeerId,
   type TaskId,
 } from '../../mesh/protocol/index.ts'
-import type { CancelTimer, Clock, Logger, Random } from '../../mesh/runtime/index.ts'
+import type { CancelTimer, Logger } from '../../mesh/runtime/index.ts'
 import type { PeerTransport } from '../../mesh/network/index.ts'
-import type { Directory, ExpectedTokens, HeldReport } from '../directory/index.ts'
+import type { ExpectedTokens, HeldReport } from '../directory/index.ts'
 import { type AttemptReason, type Ledger, type LedgerTask, type TaskSpec } from '../ledger/index.ts'
 import type { NodeSnapshot } from '../scheduler/index.ts'
 import { AttemptStreams } from './attempt-streams.ts'
@@ -20,15 +20,14 @@ import { nameOf, routeOf } from './attempt-log.ts'
 import type { Attempt, DropReason } from './attempt.ts'
 import { BudgetDesk } from './budget-desk.ts'
 import type { AtBudget, ShortCounts } from './budget-limits.ts'
-import type { Budget } from './budget.ts'
 import type { CascadeCounts } from './cascade.ts'
 import { pricedModel, type Costs } from './costs.ts'
 import { estimateOf, type TaskEstimate } from './estimate.ts'
-import type { AskedRoute, CloudRules } from './leave.ts'
+import type { AskedRoute } from './leave.ts'
 import type { AnswerSource } from './given.ts'
 import type { DispatchEvent, Tell, TokenCounts } from './happened.ts'
 import type { Place } from './placement.ts'
-import { Planner, refusal } from './planner.ts'
+import { Planner, refusal, type PlannerComponents } from './planner.ts'
 import { victimOf } from './preemption.ts'
 import { Recorder } from './recorder.ts'
 import { Shares } from './shares.ts'
@@ -57,20 +56,14 @@ const REBALANCE_PAUSE_MS = 15_000
 const ENDED_MS = 10_000
 const PURGE_MS = 3_600_000
 
-export interface DispatcherComponents {
-  readonly clock: Clock
-  readonly random: Random
+export interface DispatcherComponents extends PlannerComponents {
   readonly log: Logger
   readonly transport: PeerTransport
-  readonly directory: Directory
   readonly ledger: Ledger
-  readonly budget: Budget
   /** A task, or a request of work, was let in, and is expected to take so much. */
   readonly onArrival?: (digest: ModelDigest, expected: ExpectedTokens) => void
   /** A task, or a request of work, has ended, and took so many tokens of its tenant. */
   readonly onUsed?: (tenant: string, tokens: number) => void
-  /** What the owner lets leave; as usual when absent. */
-  readonly cloudRules?: (() => CloudRules) | undefined
   /** Energy and clouds are not priced without it. */
   readonly costs?: Costs | undefined
   /** Something happened. Must neither throw nor wait: it stands in the way of what goes on. */

@@ -15,5 +15,6 @@ export { sharedAnswer, unmade, wholeAnswer, type AnswerSource } from './given.ts
 export type { AssignedAttempt, DispatchEvent, TokenCounts } from './happened.ts'
 export { Task } from './task.ts'
 export type { TaskRun } from './task-run.ts'
+export { viaMark } from './via.ts'
 export type { WorkStats } from './work-dispatcher.ts'
 export type { WorkAnswer, WorkSpec } from './work-run.ts'

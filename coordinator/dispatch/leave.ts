@@ -58,6 +58,8 @@ export interface LeavePaper {
   readonly prompt: Prompt
   /** Matches that were taken out of it. */
   readonly redactions: number
+  /** Marks of the meshes that it has left, this one the last; absent where this one has none. */
+  readonly via?: readonly string[]
   /** What it is expected to cost there, in micro-units; absent where nothing is billed. */
   readonly estimateMicros?: number
   /** Whether the answer, as far as it is made now, may leave as well. */
@@ -69,6 +71,8 @@ export interface LeavingComponents {
   readonly directory: Directory
   /** The rules in force; the usual ones when absent. */
   readonly cloudRules?: (() => CloudRules) | undefined
+  /** Of this mesh, in what leaves it; none when absent. */
+  readonly mark?: string | undefined
 }
 
 export interface AskedWork {
@@ -150,11 +154,12 @@ export class Leaving {
 
   /** @param aheadMs as `LeaveDemand.aheadMs`. */
   demand(task: Task, aheadMs = 0): LeaveDemand | undefined {
-    const { spec, waitingSinceMs, deadlineMs, leftFor } = task
+    const { spec, waitingSinceMs, deadlineMs, leftFor, circle } = task
     if (spec.localOnly) return undefined
     const nowMs = this.#components.clock.nowMs()
     const leftMs = Math.max(0, deadlineMs - nowMs)
-    const hasBegun = task.attempts > 0
+    // what went in a circle is no further than before; by name it may go home now
+    const hasBegun = task.attempts > 0 && (circle === undefined || spec.route !== undefined)
     const waitedMs = waitingSinceMs === undefined ? 0 : nowMs - waitingSinceMs
     const isPatient = spec.attachment === 'background' || hasBegun
     return {
@@ -207,6 +212,7 @@ export class Leaving {
    * since it was planned, or there is no reason.
    */
   paper(task: Task, node: NodeSnapshot, reason: CloudReason | undefined, demand: TaskDemand): LeavePaper | undefined {
+    const { mark } = this.#components
     const isAllowed = reason !== undefined && !task.spec.localOnly && this.#of(task).reasons.has(reason)
     const redacted = isAllowed ? this.#prompt(task) : undefined
     if (!isAllowed || redacted === undefined || !this.#isClean(task)) {
@@ -218,6 +224,7 @@ export class Leaving {
       reason,
       prompt: redacted.value,
       redactions: redacted.count,
+      ...(mark !== undefined && { via: [...(task.spec.via ?? []), mark] }),
       ...(node.price && { estimateMicros: Math.ceil(costOf(node.price, demand) * 1e6) }),
       maySay: () => this.#isClean(task),
     }

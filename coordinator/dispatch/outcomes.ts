@@ -22,7 +22,7 @@ const UNHARMED = new Set<SkeinError['code']>(['PREEMPTED', 'NODE_DRAINING', 'NOT
 
 /** Whether `error`, of an attempt, speaks against its node: it is asked less then. */
 export const isFaultOfNode = ({ code }: SkeinError): boolean =>
-  code !== 'NO_FREE_SLOT' && code !== 'NOT_CONTINUABLE' && !UNHARMED.has(code)
+  code !== 'NO_FREE_SLOT' && code !== 'NOT_CONTINUABLE' && code !== 'HOPS_EXCEEDED' && !UNHARMED.has(code)
 
 const LOST = new Set<SkeinError['code']>([
   'NODE_LOST',
@@ -46,7 +46,9 @@ export const keptHome = (waitedMs: number): SkeinError =>
   )
 
 /** What a node says by which another one may do better, though the request is to blame. */
-export const isOthers = ({ code }: SkeinError): boolean => code === 'MODEL_NOT_FOUND' || code === 'LOCAL_ONLY'
+export const isOthers = ({ code }: SkeinError): boolean => OTHERS.has(code)
+
+const OTHERS = new Set<SkeinError['code']>(['MODEL_NOT_FOUND', 'LOCAL_ONLY', 'HOPS_EXCEEDED'])
 
 export function endState(error: SkeinError): 'cancelled' | 'expired' | 'failed' {
   if (CANCELLED.has(error.code)) return 'cancelled'

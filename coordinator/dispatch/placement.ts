@@ -211,6 +211,8 @@ export class Placement {
     this.#isComing = found.isComing === true
     planner.leaving.refused('plan', found.code, this.#task)
     if (found.code === 'SATURATED') return found.isAway ? 'not yet' : 'no slot'
+    // whoever asked is told at once, instead of each mesh of the circle waiting for the next
+    if (this.#task.circle && !found.isComing) throw this.#task.circle
     if (found.code === 'BUDGET_EXCEEDED') return this.#short(found)
     if (found.code === 'NOT_CONTINUABLE') return this.#stranded(found)
     if (found.code !== 'NO_ELIGIBLE_NODE' && this.#isRefusable) throw refusal(found)

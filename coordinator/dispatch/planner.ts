@@ -1,7 +1,7 @@
 /** From a task to a committed place for it, and back: what an attempt shows is learned for the next plan. */
 import { featuresNeeded, SkeinError, type ModelCapability, type PeerId } from '../../mesh/protocol/index.ts'
-import type { Clock, Random } from '../../mesh/runtime/index.ts'
-import type { Directory, ExpectedTokens, Reservation } from '../directory/index.ts'
+import type { Random } from '../../mesh/runtime/index.ts'
+import type { ExpectedTokens, Reservation } from '../directory/index.ts'
 import type { ExplainedCandidate } from '../ledger/index.ts'
 import {
   AnswerLengths,
@@ -25,7 +25,7 @@ import type { Attempt } from './attempt.ts'
 import { atBudget, type AtBudget } from './budget-limits.ts'
 import { costMicros, type Budget, type Reserved } from './budget.ts'
 import { goesOn } from './going-on.ts'
-import { Leaving, type CloudRules, type LeavePaper } from './leave.ts'
+import { Leaving, type LeavePaper, type LeavingComponents } from './leave.ts'
 import type { Completion, Task } from './task.ts'
 import { TokenRatio } from './token-ratio.ts'
 
@@ -52,13 +52,9 @@ export interface PlanOptions {
   readonly isForGain?: boolean
 }
 
-export interface PlannerComponents {
-  readonly clock: Clock
+export interface PlannerComponents extends LeavingComponents {
   readonly random: Random
-  readonly directory: Directory
   readonly budget: Budget
-  /** What the owner lets leave; as usual when absent. */
-  readonly cloudRules?: (() => CloudRules) | undefined
 }
 
 export class Planner {

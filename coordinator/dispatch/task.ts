@@ -49,6 +49,8 @@ export class Task {
   attempts = 0
   /** Attempts in a row that ended without a token. */
   fruitless = 0
+  /** Who was asked last has found that it goes in a circle, before anything of its answer was made. */
+  circle: SkeinError | undefined
   firstAssignedAtMs: number | undefined
   /** Since when it waits in the line. */
   waitingSinceMs: number | undefined
@@ -170,9 +172,9 @@ export class Task {
     return excluded
   }
 
-  /** When the next exclusion ends, if any is still on. */
+  /** When the next exclusion ends, if any is still on that ever does. */
   nextReprieveMs(nowMs: number): number | undefined {
-    const ends = [...this.#excludedUntilMs.values()].filter((untilMs) => untilMs > nowMs)
+    const ends = [...this.#excludedUntilMs.values()].filter((untilMs) => untilMs > nowMs && Number.isFinite(untilMs))
     return ends.length === 0 ? undefined : Math.min(...ends)
   }
 }

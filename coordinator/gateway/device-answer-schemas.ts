@@ -102,7 +102,10 @@ const CALL_ERRORS: NonNullable<RouteDoc['errors']> = [
   'LEDGER_UNAVAILABLE',
 ]
 
-export const DEVICES_DOC: RouteDoc = doc('The devices behind all bridges', listSchema(DeviceSchema))
+export const DEVICES_DOC: RouteDoc = doc(
+  'The devices behind all bridges, and which bridges are connected',
+  Type.Object({ object: Type.Literal('list'), data: Type.Array(DeviceSchema), bridges: Type.Array(Type.String()) }),
+)
 export const DEVICE_DOC: RouteDoc = doc('One device: what it can do, how it is, what it last said', DeviceSchema)
 export const HISTORY_DOC: RouteDoc = doc('Readings of a device, oldest first', listSchema(DeviceReadingSchema), [
   'LEDGER_UNAVAILABLE',

@@ -142,7 +142,7 @@ export function deviceRoutes(app: FastifyInstance, { devices }: DeviceRoutesComp
 function readingRoutes(app: FastifyInstance, devices: Devices): void {
   app.get('/mesh/v1/devices', { config: { doc: DEVICES_DOC } }, ({ caller }) => {
     checkLevel(caller, 'read')
-    return listOf(devices.list().map(deviceView))
+    return { ...listOf(devices.list().map(deviceView)), bridges: devices.bridges() }
   })
 
   app.get<OneDevice>('/mesh/v1/devices/:id', { config: { doc: DEVICE_DOC } }, (request) =>

@@ -312,6 +312,7 @@ const SelfSchema = Type.Object(
     meshId: Type.String(),
     isAuthority: Type.Boolean(),
     clockMs: amount(),
+    currency: optional(Type.String()),
     discovery: Type.Array(Type.Object({ path: Type.String(), detail: Type.String() })),
     protocolVersion: count(),
   },

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { Type, type Static } from 'typebox'
-import { DEVICE_LEVELS, HOPS_HEADER, LIMITS, SkeinError } from '../../mesh/protocol/index.ts'
+import { DEVICE_LEVELS, HOPS_HEADER, LIMITS, SkeinError, VIA_HEADER, VIA_MARK } from '../../mesh/protocol/index.ts'
 import type { Priority, TaskRequest } from '../admission/index.ts'
 import { CACHE_MODES } from './cache-control.ts'
 
@@ -31,7 +31,10 @@ export const SkeinBodySchema = Type.Object(
 )
 type SkeinBody = Static<typeof SkeinBodySchema>
 
-export type SkeinOptions = Pick<TaskRequest, 'priority' | 'deadlineMs' | 'localOnly' | 'route' | 'costMax' | 'hops'>
+export type SkeinOptions = Pick<
+  TaskRequest,
+  'priority' | 'deadlineMs' | 'localOnly' | 'route' | 'costMax' | 'hops' | 'via'
+>
 
 const invalid = (param: string, message: string): SkeinError =>
   new SkeinError('INVALID_REQUEST', `${param} ${message}`, { param })
@@ -87,6 +90,13 @@ function hopsOf(headers: RequestHeaders): number | undefined {
   return hops === 0 ? undefined : hops
 }
 
+/** Marks of those meshes, oldest first. @throws SkeinError INVALID_REQUEST. */
+const viaOf = (headers: RequestHeaders): string[] | undefined =>
+  headerOf(headers, VIA_HEADER, `1 to ${LIMITS.hopsMax} marks of meshes, with commas between`, (text) => {
+    const marks = text.split(',', LIMITS.hopsMax + 1).map((mark) => mark.trim())
+    return marks.length <= LIMITS.hopsMax && marks.every((mark) => VIA_MARK.test(mark)) ? marks : undefined
+  })
+
 /**
  * @throws SkeinError INVALID_REQUEST when a header is wrong or says other than the body; FORBIDDEN for `system`; HOPS_EXCEEDED.
  */
@@ -97,6 +107,7 @@ export function skeinOptions(body: SkeinBody | undefined, headers: RequestHeader
       throw invalid(`skein.${name}`, `says other than the header x-skein-${name.replace('_', '-')}`)
   const { priority, deadline_ms, local_only, route, max_cost } = { ...byHeader, ...body }
   const hops = hopsOf(headers)
+  const via = viaOf(headers)
   if (priority === 'system')
     throw new SkeinError('FORBIDDEN', 'the priority system is for the mesh itself', { param: 'skein.priority' })
   return {
@@ -106,6 +117,7 @@ export function skeinOptions(body: SkeinBody | undefined, headers: RequestHeader
     ...(route === undefined ? {} : { route }),
     ...(max_cost === undefined ? {} : { costMax: max_cost }),
     ...(hops === undefined ? {} : { hops }),
+    ...(via === undefined ? {} : { via }),
   }
 }
 

@@ -55,6 +55,8 @@ export interface TaskSpec {
   readonly route?: 'cloud'
   /** Meshes that it has left before it came to this one; none when absent. */
   readonly hops?: number
+  /** Marks of those, oldest first. */
+  readonly via?: readonly string[]
   readonly attachment: Attachment
   /** Kept for `LIMITS.taskRetentionMs` instead of `LIMITS.resultRetentionMs`. */
   readonly stored: boolean
@@ -86,20 +88,22 @@ export interface NodeName {
 }
 
 /** Why an attempt began where it began. */
-export type AttemptReason =
-  | 'first'
+export const ATTEMPT_REASONS = [
+  'first',
   /** Its node was lost, stalled, refused or failed. */
-  | 'lost'
+  'lost',
   /** A planned move: the node leaves, its window closes, or another is much better. */
-  | 'drain'
-  | 'rebalance'
+  'drain',
+  'rebalance',
   /** It had given its slot to a more urgent task. */
-  | 'preempted'
+  'preempted',
   /** After a restart of the coordinator: the node held the attempt, or it did not. */
-  | 'reattached'
-  | 'recovered'
+  'reattached',
+  'recovered',
   /** The answer before it was less sure than the owner wants. */
-  | 'escalated'
+  'escalated',
+] as const
+export type AttemptReason = (typeof ATTEMPT_REASONS)[number]
 
 /** One candidate of an assignment: its prediction, or why it was not considered. */
 export interface ExplainedCandidate extends NodeName {

@@ -155,9 +155,32 @@ export function nodeMetrics(r: Registry, read: Read, labels: ModelLabels): void 
   }
   gauge(r, 'skein_node_slots', 'Slots of all models of a node.', ['node'], () => slots('slots'))
   gauge(r, 'skein_node_slots_in_use', 'Those of them that are taken.', ['node'], () => slots('slotsInUse'))
+  gauge(r, 'skein_node_temperature_celsius', 'Hottest processor or GPU, where the machine tells.', ['node'], () =>
+    sensed(nodes(), 'temperatureCelsius', (celsius) => Math.max(...celsius)),
+  )
+  gauge(r, 'skein_node_power_watts', 'What the machine takes, as far as it is metered.', ['node'], () =>
+    sensed(nodes(), 'watts', sum),
+  )
   gauge(r, 'skein_node_decode_tokens_per_second', 'Measured speed of one answer alone.', ['node', 'model'], () =>
     decodeSpeeds(nodes(), labels),
   )
+}
+
+/** Of nodes that are there and tell it; `folded` where several share a name. */
+function sensed(
+  nodes: readonly NodeView[],
+  sense: 'temperatureCelsius' | 'watts',
+  folded: (values: readonly number[]) => number,
+): Series {
+  const told = nodes.flatMap(({ name, state, load }) => {
+    const value = state === 'disconnected' ? undefined : load?.[sense]
+    return value === undefined ? [] : [{ name, value }]
+  })
+  const named = bounded(told, ({ name }) => name, NODES_MAX)
+  return [...Map.groupBy(named, ([node]) => node)].map(([node, entries]) => [
+    { node },
+    folded(entries.map(([, { value }]) => value)),
+  ])
 }
 
 /** The mean, where several share a name: nodes may be called alike, and beyond the bound all are. */

@@ -15,11 +15,13 @@ const MICROS = 1_000_000
 const KNOWN_MAX = 1024
 
 export class PriceBook implements Costs {
+  readonly currency: string
   readonly #perKilowattHour: number | undefined
   readonly #entries: readonly Matcher[]
   readonly #known = new Map<string, PriceEntry | undefined>()
 
   constructor({ perKilowattHour, table = shippedPrices() }: CostsInit = {}) {
+    this.currency = table.currency
     this.#perKilowattHour = perKilowattHour
     this.#entries = table.prices.map(matcherOf)
   }

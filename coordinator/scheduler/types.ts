@@ -146,33 +146,36 @@ export interface LeaveDemand {
 
 export const exclusionKey = (node: Pick<NodeSnapshot, 'peerId' | 'session'>): string => `${node.peerId}#${node.session}`
 
-/** Why a node was not considered, for people; all but what a node says itself are a closed set, for metrics. */
-export type Rejection =
-  | `paused: ${string}`
-  | 'no such model'
-  | 'no such feature'
-  | 'not connected'
-  | 'suspect'
-  | 'draining'
-  | CloudRejection
-  | 'not cloud, and the cloud was asked for'
-  | 'not cloud, and the answer was not sure enough'
-  | 'cannot go on with this answer'
-  | 'does not serve this tenant'
-  | 'over the budget'
-  | 'costs more than the request allows'
-  | 'failed this task'
-  | 'breaker open'
-  | 'the node it leaves'
-  | 'context too small'
-  | 'no free slot'
-
 /** Why a cloud node was not considered. */
-export type CloudRejection =
-  | 'cloud, and the task is local-only'
-  | 'cloud, and the policy lets no such task leave'
-  | "cloud, and the owner's nodes can do it"
-  | 'cloud, and the policy does not take the reason'
+export const CLOUD_REJECTIONS = [
+  'cloud, and the task is local-only',
+  'cloud, and the policy lets no such task leave',
+  "cloud, and the owner's nodes can do it",
+  'cloud, and the policy does not take the reason',
+] as const
+export type CloudRejection = (typeof CLOUD_REJECTIONS)[number]
+
+/** Why a node was not considered, for people, but for what a node says itself: a closed set, for metrics. */
+export const REJECTIONS = [
+  'no such model',
+  'no such feature',
+  'not connected',
+  'suspect',
+  'draining',
+  ...CLOUD_REJECTIONS,
+  'not cloud, and the cloud was asked for',
+  'not cloud, and the answer was not sure enough',
+  'cannot go on with this answer',
+  'does not serve this tenant',
+  'over the budget',
+  'costs more than the request allows',
+  'failed this task',
+  'breaker open',
+  'the node it leaves',
+  'context too small',
+  'no free slot',
+] as const
+export type Rejection = `paused: ${string}` | (typeof REJECTIONS)[number]
 
 export interface Candidate {
   readonly peerId: PeerId

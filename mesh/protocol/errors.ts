@@ -131,7 +131,7 @@ export const ERRORS = {
     false,
     'caller',
     4,
-    'The request has left more than `hopsMax` meshes, each for the next: they are endpoints of each other, in a circle.',
+    'The request has left more than `hopsMax` meshes, or comes back to one that it has left: they are endpoints of each other, in a circle.',
   ),
   // The mesh
   NO_ELIGIBLE_NODE: row(

@@ -10,10 +10,17 @@ import { LIMITS } from './limits.ts'
 export const CLOUD_REASONS = ['too-big', 'deadline', 'name', 'lost', 'low-confidence'] as const
 export type CloudReason = (typeof CLOUD_REASONS)[number]
 
+/** What a mesh is known by among those that a request has left: to itself alone, and as long as its coordinator runs. */
+export const VIA_MARK = /^[A-Za-z0-9_-]{16}$/
+
 /** In the first frame of an attempt or of work. A cloud node refuses either without it (`LOCAL_ONLY`). */
 export const LeaveSchema = Type.Object({
   reason: Type.Enum([...CLOUD_REASONS]),
   /** Meshes that it has left before; none when absent. */
   hops: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.hopsMax })),
+  /** Marks of those meshes, oldest first, and of the one that it leaves now. */
+  via: Type.Optional(
+    Type.Array(Type.String({ pattern: VIA_MARK.source }), { minItems: 1, maxItems: LIMITS.hopsMax + 1 }),
+  ),
 })
 export type Leave = Static<typeof LeaveSchema>

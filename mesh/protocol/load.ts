@@ -3,6 +3,11 @@ import { Type, type Static } from 'typebox'
 import { LIMITS } from './limits.ts'
 import { amount, count, list, modelDigest, text } from './schema.ts'
 
+/** Hotter is no processor. */
+export const CELSIUS_MAX = 150
+/** More is no machine. */
+export const WATTS_MAX = 100_000
+
 export const ModelLoadSchema = Type.Object({
   digest: modelDigest(),
   /** Attempts that hold a slot. */
@@ -19,6 +24,10 @@ export const LoadReportSchema = Type.Object({
   sequence: count(),
   models: list(ModelLoadSchema, LIMITS.modelsPerNodeMax),
   memoryFreeBytes: count(),
+  /** Of the hottest of its processors and GPUs, in whole degrees; absent where the machine does not tell. */
+  temperatureCelsius: Type.Optional(count(CELSIUS_MAX)),
+  /** What it takes, as far as it is metered: on battery all of it, else processors and GPUs. Absent where nothing is. */
+  watts: Type.Optional(count(WATTS_MAX)),
   /** No new work; what runs may end here: the owner said so. */
   cordoned: Type.Boolean(),
   /** No new work, and what runs is to be handed over: the node is about to leave. */

@@ -26,6 +26,8 @@ export const UPSTREAM_HEADER = 'x-skein-upstream'
  * node's own included. A gateway refuses it beyond `hopsMax`, which ends a circle of meshes.
  */
 export const HOPS_HEADER = 'x-skein-hops'
+/** Header beside it: the marks of those meshes, oldest first, with commas between. A gateway refuses its own. */
+export const VIA_HEADER = 'x-skein-via'
 
 const id = (name: string): string => `/skein/${name}/${PROTOCOL_VERSION}.0.0`
 

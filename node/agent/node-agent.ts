@@ -48,6 +48,7 @@ import type { ControlOrders, ControlSource, Directive } from './control-link.ts'
 import { CoordinatorLinks } from './coordinator-links.ts'
 import { agentEnergy, type AgentEnergy } from './agent-energy.ts'
 import { agentPolicy, type AgentPolicy } from './agent-policy.ts'
+import { AgentSenses } from './agent-senses.ts'
 import { ReplicaOrders, type ReplicaOrdersComponents } from './replica-orders.ts'
 import type { ModelStatus, NodeAgent, NodeAgentComponents, NodeAgentInit, NodeStatus } from './types.ts'
 
@@ -111,6 +112,7 @@ class Agent implements NodeAgent {
   readonly #power: PowerSource
   #hardware: Hardware
   readonly #energy: AgentEnergy
+  readonly #senses: AgentSenses | undefined
   #powerState: PowerState = 'unknown'
   #parts: Parts | undefined
   #isScanned = false
@@ -125,6 +127,9 @@ class Agent implements NodeAgent {
     this.#power = components.power ?? createPowerSource(components.clock)
     this.#hardware = hardwareOf((components.hostFacts ?? hostFacts)())
     this.#energy = agentEnergy(components, () => this.#hardware, init.threads)
+    const hasNvidia = (): boolean => this.#hardware.gpus.some(({ vendor }) => vendor === 'nvidia')
+    const senses = components.senses?.(hasNvidia)
+    this.#senses = senses && new AgentSenses(components.clock, senses, () => this.#parts?.links.report(false))
   }
 
   async start(): Promise<void> {
@@ -149,6 +154,7 @@ class Agent implements NodeAgent {
     early.abort()
     await announcer.start()
     links.start()
+    void this.#senses?.look()
     this.#unwatch = transport.watch({ connected: () => announcer.republish() })
   }
 
@@ -220,6 +226,7 @@ class Agent implements NodeAgent {
   /** Running answers first, then goodbye, then the engines: a coordinator that hears goodbye expects nothing more. */
   async #stop(): Promise<void> {
     this.#cancelPower()
+    this.#senses?.stop()
     this.#unwatch()
     const parts = this.#parts
     if (parts === undefined) return
@@ -316,6 +323,7 @@ class Agent implements NodeAgent {
         policy.shownTo(coordinator, {
           models: models.loads().filter(({ digest }) => policy.permitted(models.host(digest)) !== undefined),
           memoryFreeBytes: memoryFreeBytes(),
+          ...this.#senses?.sensed,
           cordoned: executor.isCordoned,
           draining: executor.isDraining,
           ...this.#consented(policy),

@@ -16,7 +16,7 @@ import type { Discovery, PeerTransport } from '../../mesh/network/index.ts'
 import type { EnergyMeter, HostFacts, PowerSource, PowerState, RunCommand, WatchOthers } from '../capability/index.ts'
 import type { CreateEngine, EngineDevices } from '../engines/index.ts'
 import type { AdaptedModel, ModelParts, ModelProblem, UpstreamModelsInit } from '../models/index.ts'
-import type { OwnerPolicy, PolicyStatus } from '../policy/index.ts'
+import type { OwnerPolicy, PolicyStatus, Senses } from '../policy/index.ts'
 import type { LinkState } from './control-link.ts'
 
 export interface NodeAgentComponents {
@@ -36,6 +36,8 @@ export interface NodeAgentComponents {
   readonly onModels?: () => void
   /** When, for whom and how much this node serves; always and for everyone when absent. */
   readonly policy?: OwnerPolicy
+  /** What tells how warm the machine is and what it takes; nothing is said of that when absent. */
+  readonly senses?: (hasNvidia: () => boolean) => Senses
   /** The policy's verdict, or what is wrong with it, has changed. */
   readonly onPolicy?: () => void
   /** Brings a model into this machine's store, from members; gives its path. Absent where nothing can be fetched. */

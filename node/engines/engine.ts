@@ -50,6 +50,8 @@ export interface GenerationRequest {
   readonly traceparent?: string
   /** Meshes that it has left before it came to this one, for an engine that asks another mesh; none when absent. */
   readonly hops?: number
+  /** Marks of those and of this one, oldest first. */
+  readonly via?: readonly string[]
 }
 
 /** Tokens that joined a held answer; with `said` they only count, and the answer goes on behind that text, the whole of it. */

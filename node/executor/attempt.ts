@@ -179,6 +179,7 @@ export class Attempt {
       ...(hold && { hold: this.#commit.promise }),
       ...(this.#trace.traceparent !== undefined && { traceparent: this.#trace.traceparent }),
       ...(start.leave?.hops !== undefined && { hops: start.leave.hops }),
+      ...(start.leave?.via && { via: start.leave.via }),
     }
     this.#components.log.debug(this.ids, 'began')
     this.#trace.mark('prefill')

@@ -291,4 +291,17 @@ export const SAMPLES: readonly Frame[] = [
     generated: packTokenIds([]),
     leave: { reason: 'too-big', hops: 2 },
   },
+  {
+    type: 'attempt.start',
+    taskId: TASK,
+    attempt: 1,
+    fence: 12,
+    digest: DIGEST,
+    prompt: { kind: 'text', text: 'Once upon a time' },
+    sampling,
+    stop: [],
+    maxTokens: 16,
+    generated: packTokenIds([]),
+    leave: { reason: 'deadline', hops: 1, via: ['Qm9kZW5zZWVmZWxj', 'R2Fuc2ZlZGVya2ll'] },
+  },
 ]

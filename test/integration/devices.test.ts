@@ -21,7 +21,7 @@ describe('clients', () => {
     await bridge.report({ readings: [reading] })
     const { json: list } = await ask('GET', '/mesh/v1/devices', keys.read)
     expect(list).toMatchObject({
-      object: 'list',
+      ...{ object: 'list', bridges: ['house'] },
       data: [
         {
           ...{ id: 'greenhouse', class: 'uno', policy: { act: 'confirm' } },

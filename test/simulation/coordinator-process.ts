@@ -1,9 +1,17 @@
 /** The coordinator's machine: its ledger, and the processes that run on it one after the other. */
-import { parseCapabilityRecord, readCanonical, SkeinError, type Frame, type TaskId } from '../../mesh/protocol/index.ts'
+import {
+  CLOUD_REASONS,
+  parseCapabilityRecord,
+  readCanonical,
+  SkeinError,
+  type Frame,
+  type TaskId,
+} from '../../mesh/protocol/index.ts'
 import { MemoryDiscovery, type MemoryPeerTransport } from '../../mesh/network/index.ts'
 import type { Clock } from '../../mesh/runtime/index.ts'
 import { echoDigest } from '../../node/engines/index.ts'
 import { createCoordinator, type Coordinator } from '../../coordinator/index.ts'
+import type { CascadeRule, CloudRules } from '../../coordinator/dispatch/index.ts'
 import { MemoryLedger, type BudgetTerms, type Ledger, type LedgerEvent } from '../../coordinator/ledger/index.ts'
 import type { MachineComponents } from './node-process.ts'
 import { tapped, type Tap } from './tap.ts'
@@ -20,6 +28,7 @@ export class CoordinatorMachine {
   readonly #budgetTerms: ReadonlyMap<string | undefined, BudgetTerms>
   /** What was learned of the days. */
   readonly #peaks: unknown
+  readonly #cascade: CascadeRule | undefined
   /** Of its disk: shared by all lives. */
   #memory: MemoryLedger | undefined
   #transport: MemoryPeerTransport | undefined
@@ -35,12 +44,14 @@ export class CoordinatorMachine {
     {
       atLimit,
       budgetMicros,
+      cascade,
       hasPeaks,
       nodes,
       tenantMicros,
-    }: Pick<Scenario, 'atLimit' | 'budgetMicros' | 'hasPeaks' | 'nodes' | 'tenantMicros'>,
+    }: Pick<Scenario, 'atLimit' | 'budgetMicros' | 'cascade' | 'hasPeaks' | 'nodes' | 'tenantMicros'>,
   ) {
     this.#components = components
+    this.#cascade = cascade
     const ofTenants = Object.entries(tenantMicros).map(([tenant, dayMicros]) => [tenant, { dayMicros }] as const)
     this.#budgetTerms = new Map<string | undefined, BudgetTerms>([
       [undefined, { dayMicros: budgetMicros, atLimit }],
@@ -100,6 +111,7 @@ export class CoordinatorMachine {
       discovery: new MemoryDiscovery(network, transport.self.peerId),
       ledger: this.#ledger(this.#memory, clock, random),
       budgetTerms: this.#budgetTerms,
+      ...(this.#cascade && { cloudRules: rulesWith(this.#cascade) }),
       profileStore: { load: async () => this.#peaks, save: async () => {} },
       membership: { isAuthority: false, invite: refused, revoke: refused },
       openRecord: async (peer, signed) => {
@@ -224,6 +236,18 @@ export class CoordinatorMachine {
       },
     }
   }
+}
+
+/** Everything may leave, for any reason; and what is not sure enough does. */
+function rulesWith(cascade: CascadeRule): () => CloudRules {
+  const rules: CloudRules = {
+    reasonsFor: () => new Set(CLOUD_REASONS),
+    cascadeFor: () => cascade,
+    prompt: (prompt) => ({ value: prompt, count: 0 }),
+    work: (work) => ({ value: work, count: 0 }),
+    finds: () => false,
+  }
+  return () => rules
 }
 
 const DAY_MS = 86_400_000

@@ -5,6 +5,7 @@ import type { Clock, Logger } from '../../mesh/runtime/index.ts'
 import { createEngine, type CreateEngine, type Engine } from '../../node/engines/index.ts'
 import { NO_METER } from '../../node/capability/index.ts'
 import { createNodeAgent, type NodeAgent } from '../../node/index.ts'
+import { doubtingTwin } from './doubting-twin.ts'
 import { BOAST, Liar } from './lies.ts'
 import type { Observation } from './record.ts'
 import type { NodePlan } from './scenario.ts'
@@ -175,7 +176,8 @@ export class NodeMachine {
   #engines(): CreateEngine {
     return (kind, components) => {
       const echo = createEngine(kind, { ...components, clock: slowed(components.clock, this.plan.slowness) })
-      const inner = this.plan.isByText ? textTwin(echo) : echo
+      const told = this.plan.doubts ? doubtingTwin(echo) : echo
+      const inner = this.plan.isByText ? textTwin(told) : told
       const crashed = new SkeinError('ENGINE_CRASHED', 'the engine process ended')
       const dying = new AbortController()
       this.#crashEngine = () => {

@@ -1,5 +1,6 @@
 /** What a seed stands for: the machines, the clients and the bad luck of one history. Plain data, drawn before it begins. */
 import type { Price } from '../../mesh/protocol/index.ts'
+import type { CascadeRule } from '../../coordinator/dispatch/index.ts'
 import type { Attachment, Priority } from '../../coordinator/ledger/index.ts'
 import { LIES, type Lie } from './lies.ts'
 import { Choices } from './world.ts'
@@ -18,6 +19,8 @@ export interface NodePlan {
   readonly isByText: boolean
   /** Its owner takes no orders for replicas. */
   readonly refusesOrders: boolean
+  /** Of some answers its model is not sure. */
+  readonly doubts: boolean
   /** Empty for an honest node. */
   readonly lies: readonly Lie[]
 }
@@ -86,6 +89,8 @@ export interface Scenario {
   readonly tenantMicros: Readonly<Record<string, number>>
   /** What happens to tasks for which less is left. */
   readonly atLimit: 'refuse' | 'wait'
+  /** Answers that are not sure enough are asked for in the cloud; none is judged when absent. */
+  readonly cascade?: CascadeRule
   /** Least and greatest delay of a frame in ms. */
   readonly delayMs: readonly [number, number]
 }
@@ -107,6 +112,9 @@ const FAULTS: readonly FaultKind[] = [
   'disk full',
   'slow disk',
 ]
+/** Histories with a cascade. None of the seeds that once failed without one: theirs stay what they were. */
+const CASCADE_EVERY = 7
+const CASCADE_AT = 4
 const HOUR_MS = 3_600_000
 const PRIORITIES: readonly Priority[] = ['system', 'interactive', 'default', 'bulk']
 const ATTACHMENTS: readonly Attachment[] = ['attached', 'resumable', 'background']
@@ -120,6 +128,7 @@ export function scenarioOf(seed: number): Scenario {
   const kinds = FAULTS.filter(() => choices.chance(0.35))
   const residency = new Choices(seed, 'residency')
   const money = new Choices(seed, 'money')
+  const confidence = new Choices(seed, 'confidence')
   const hasPeaks = residency.chance(0.4)
   const rest = hasPeaks ? `&rest=1&load=${residency.pick([50, 1000, 3000])}` : ''
   const models = ['a', 'b'].map(
@@ -130,6 +139,7 @@ export function scenarioOf(seed: number): Scenario {
   const nodes = Array.from({ length: choices.whole(1, 5) }, (_, i) => ({
     ...nodePlan(choices, i, models, activeMs),
     refusesOrders: residency.chance(0.3),
+    doubts: confidence.chance(0.7),
     isByText: false,
     ...(isJoinStorm && { joinsAtMs: activeMs >> 1 }),
   }))
@@ -151,6 +161,7 @@ export function scenarioOf(seed: number): Scenario {
     budgetMicros: choices.pick([0, 200, 600, 3000, 1_000_000]),
     tenantMicros: money.chance(0.4) ? { 'key:a': money.pick([0, 100, 400, 2000]) } : {},
     atLimit: money.pick(['refuse', 'wait']),
+    ...(seed % CASCADE_EVERY === CASCADE_AT && { cascade: cascadeRule(confidence) }),
     delayMs: choices.pick([
       [0, 0],
       [0, 2],
@@ -160,12 +171,19 @@ export function scenarioOf(seed: number): Scenario {
   }
 }
 
+/** In the middle of an answer or at its end, by the mean or by one token. */
+const cascadeRule = (choices: Choices): CascadeRule => ({
+  meanLogprobMin: choices.pick([-0.7, -1000]),
+  tokenLogprobMin: -2,
+  ...(choices.chance(0.5) && { tokens: choices.whole(1, 12) }),
+})
+
 function nodePlan(
   choices: Choices,
   index: number,
   models: readonly string[],
   activeMs: number,
-): Omit<NodePlan, 'refusesOrders' | 'isByText'> {
+): Omit<NodePlan, 'refusesOrders' | 'isByText' | 'doubts'> {
   const isLiar = index > 0 && choices.chance(0.2)
   const isCloud = index > 0 && choices.chance(0.3)
   return {

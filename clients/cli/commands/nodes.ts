@@ -2,7 +2,7 @@
 import { Option, type Command } from 'commander'
 import type { NodeView } from '../../../coordinator/index.ts'
 import { addClientOptions, createContext, type ClientOptions } from '../context.ts'
-import { formatBytes, formatEnergy, table, type Output } from '../output.ts'
+import { formatBytes, formatEnergy, formatSensed, table, type Output } from '../output.ts'
 
 export function registerNodes(program: Command): void {
   addClientOptions(program.command('nodes').description('list the members of the mesh'))
@@ -17,17 +17,23 @@ export function registerNodes(program: Command): void {
       }
       const nodes = await client().nodes()
       if (output.json) output.value(nodes)
-      else output.line(render(nodes, output))
+      else output.line(renderNodes(nodes, output))
     })
 }
 
-function render(nodes: readonly NodeView[], output: Output): string {
-  const rows = [['NAME', 'STATE', 'MODELS', 'SPEED (prefill / decode tok/s)', 'ENERGY', 'SLOTS', 'LINK', 'HARDWARE']]
+const HEADINGS = ['NAME', 'STATE', 'MODELS', 'SPEED (prefill / decode tok/s)', 'ENERGY', 'SLOTS', 'LINK']
+
+/** @param output what paints the heading. */
+export function renderNodes(nodes: readonly NodeView[], output: Pick<Output, 'paint'>): string {
+  // no column of dashes where no machine tells
+  const isSensed = nodes.some((node) => sensed(node) !== '-')
+  const rows = [[...HEADINGS, ...(isSensed ? ['HEAT, POWER'] : []), 'HARDWARE']]
   for (const node of nodes) {
     const served = node.access?.tenants ? ` for ${node.access.tenants.join(', ')}` : ''
     const state = node.eligible ? `eligible${served}` : `${node.state}: ${node.reasons.join(', ')}`
     const first = [`${node.name}${node.isSelf ? ' (this)' : ''}`, state]
-    if (node.models.length === 0) rows.push([...first, '-', '-', '-', '-', link(node), hardware(node)])
+    const machine = [link(node), ...(isSensed ? [sensed(node)] : []), hardware(node)]
+    if (node.models.length === 0) rows.push([...first, '-', '-', '-', '-', ...machine])
     node.models.forEach((model, i) =>
       rows.push([
         ...(i === 0 ? first : ['', '']),
@@ -35,13 +41,16 @@ function render(nodes: readonly NodeView[], output: Output): string {
         speed(model.speed),
         formatEnergy(model.speed?.energy),
         `${model.slotsInUse}/${model.slots}`,
-        ...(i === 0 ? [link(node), hardware(node)] : ['', '']),
+        ...(i === 0 ? machine : machine.map(() => '')),
       ]),
     )
   }
   const [heading, ...lines] = table(rows).split('\n')
   return [output.paint('bold', heading!), ...lines].join('\n')
 }
+
+/** Of one that is away nobody knows how warm it is. */
+const sensed = ({ state, load }: NodeView): string => (state === 'disconnected' ? '-' : formatSensed(load ?? {}))
 
 function speed(measured: NodeView['models'][number]['speed']): string {
   if (!measured) return 'not measured yet'

@@ -14,6 +14,7 @@ import { noteSettings } from '../service/settings.ts'
 import { readMark, reportStatus, serviceStatus } from '../service/status.ts'
 import { SERVICE_ROLES, type ServiceManager } from '../service/types.ts'
 import { addLogsOptions, showLog, type LogsOptions } from './logs.ts'
+import { addWorkerFlags } from '../worker-options.ts'
 import { ROLE_PARTS } from './serve.ts'
 
 const NICE_MAX = 19
@@ -66,7 +67,8 @@ function registerInstall(service: Command): void {
   const install = service.command('install').description('install a service, or change the one that is installed')
   for (const role of SERVICE_ROLES) {
     const command = install.command(role).description(`a service that runs: skein ${role}`)
-    addServeOptions(command, ROLE_PARTS[role])
+    if (role === 'worker') addWorkerFlags(command)
+    else addServeOptions(command, ROLE_PARTS[role])
     const given = noteSettings(command)
     addWhichOptions(command)
       .addOption(new Option('--user <account>', 'with --system: account that it runs as').argParser(account))

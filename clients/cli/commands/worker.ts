@@ -8,15 +8,8 @@ import { createLogger, sleep, SystemClock, SystemRandom } from '../../../mesh/ru
 import type { AloneSwitch } from '../../../node/worker/index.ts'
 import { joinWithInvite } from '../joining.ts'
 import { createOutput, type Output } from '../output.ts'
-import {
-  addMemberOptions,
-  labelOption,
-  priceOption,
-  serveOptions,
-  slotsOption,
-  type ServeOptions,
-} from '../serve-options.ts'
-import { addWorkerOptions, type WorkerOptions } from '../worker-options.ts'
+import { serveOptions, type ServeOptions } from '../serve-options.ts'
+import { addWorkerFlags, type WorkerOptions } from '../worker-options.ts'
 
 /** Between tries to become a member, doubled from the first up to the last, with jitter. */
 const RETRY_MS_FIRST = 2000
@@ -26,24 +19,20 @@ export function registerWorker(program: Command): void {
   const command = program
     .command('worker')
     .description('start the node beside a vLLM server, on a machine that is rented or elsewhere')
-  addWorkerOptions(addMemberOptions(command))
-    .addOption(slotsOption())
-    .addOption(priceOption())
-    .addOption(labelOption())
-    .action(async (parsed: Partial<ServeOptions> & WorkerOptions) => {
-      const options: ServeOptions = { ...serveOptions(parsed), tier: 'cloud', shareModels: 'off', kvStates: 0 }
-      const output = createOutput(options.json ?? false)
-      const alone = await startSwitch(parsed, options, output)
-      try {
-        if (alone) await untilMember(options, output)
-        const { serve } = await import('../serve.ts')
-        const { vllm, serves, notice } = parsed
-        const worker = { vllm, ...(serves && { serves }), ...(notice && { notice }), ...(alone && { alone }) }
-        process.exitCode = await serve({ coordinator: false, node: true }, { ...options, worker }, output)
-      } finally {
-        await alone?.stop()
-      }
-    })
+  addWorkerFlags(command).action(async (parsed: Partial<ServeOptions> & WorkerOptions) => {
+    const options: ServeOptions = { ...serveOptions(parsed), tier: 'cloud', shareModels: 'off', kvStates: 0 }
+    const output = createOutput(options.json ?? false)
+    const alone = await startSwitch(parsed, options, output)
+    try {
+      if (alone) await untilMember(options, output)
+      const { serve } = await import('../serve.ts')
+      const { vllm, serves, notice } = parsed
+      const worker = { vllm, ...(serves && { serves }), ...(notice && { notice }), ...(alone && { alone }) }
+      process.exitCode = await serve({ coordinator: false, node: true }, { ...options, worker }, output)
+    } finally {
+      await alone?.stop()
+    }
+  })
 }
 
 /** Started before anything that may fail: a worker that never becomes a member is the very one that must not stay. */

@@ -8,6 +8,7 @@ import { joinWithInvite } from '../joining.ts'
 import type { Output } from '../output.ts'
 import type { ServeOptions } from '../serve-options.ts'
 import { VERSION } from '../version.ts'
+import type { WorkerOptions } from '../worker-options.ts'
 import { apply, askWith, type Run } from './apply.ts'
 import { commandOf, type Installation } from './launcher.ts'
 import { findManager, SYSTEM_ACCOUNT, SYSTEM_DATA_DIR } from './managers.ts'
@@ -23,6 +24,8 @@ export interface InstallOptions extends ServeOptions {
   readonly nice?: number
   /** Bytes. */
   readonly memoryMax?: number
+  /** Of a worker. */
+  readonly vllm?: WorkerOptions['vllm']
 }
 
 export interface InstallComponents {
@@ -35,7 +38,7 @@ export interface InstallComponents {
   readonly output: Output
 }
 
-/** Of a node, which computes; a coordinator that gives way would make every answer wait. */
+/** Of a node, which computes; a coordinator or a worker that gives way would make every answer wait. */
 const NODE_NICE = 5
 
 /** Files by which a data directory is known. */
@@ -129,7 +132,7 @@ async function specOf(
     command: commandOf(installation, [role, ...own, ...(await serviceArguments(given))]),
     version: VERSION,
     account,
-    nice: options.nice ?? (role === 'coordinator' ? 0 : NODE_NICE),
+    nice: options.nice ?? (role === 'coordinator' || role === 'worker' ? 0 : NODE_NICE),
     memoryMaxBytes: options.memoryMax,
   }
 }
@@ -155,14 +158,15 @@ async function joinMesh(role: ServiceRole, options: InstallOptions, spec: Servic
   )
   if (options.join !== undefined) {
     try {
-      const { name } = await joinWithInvite({ ...options, data: spec.dataDir, invite: options.join })
+      const roles = role === 'worker' && { roles: ['node'] as const }
+      const { name } = await joinWithInvite({ ...options, ...roles, data: spec.dataDir, invite: options.join })
       output.note(`${name} is a member of the mesh`)
     } catch (thrown) {
       // it runs already, as a member
       if (!isMember || asSkeinError(thrown).code !== 'DATA_DIR_LOCKED') throw thrown
       output.note('this machine is a member already and Skein runs: the invite is not used')
     }
-  } else if (role === 'node' && !isMember)
+  } else if ((role === 'node' || role === 'worker') && !isMember)
     throw new SkeinError('NOT_A_MEMBER', `${spec.dataDir} is in no mesh: add --join INVITE`)
 }
 
@@ -190,6 +194,9 @@ function report(
   if (!options.start)
     for (const { argv } of [...plan.before, ...plan.after]) output.note(`left to you: ${argv.join(' ')}`)
   for (const note of plan.notes) output.note(note)
+  const { variable } = options.vllm ?? {}
+  if (variable !== undefined)
+    output.note(`left to you: give the service the variable ${variable}, which has the key of vLLM`)
   const flags = [...(options.system ? ['--system'] : []), ...(options.instance ? ['--instance', options.instance] : [])]
   const tail = flags.map((flag) => ` ${flag}`).join('')
   output.line(`${spec.name} is installed (${spec.role}, data in ${shortened(spec.dataDir)}).`)

@@ -1,9 +1,10 @@
 /** A comment in the description of a service from which Skein knows it as its own: what runs there, and where its data is. */
 import { Type, type Static } from 'typebox'
 import { checker } from '../../../mesh/protocol/index.ts'
+import { SERVICE_ROLES } from './types.ts'
 
 const MarkSchema = Type.Object({
-  role: Type.Union([Type.Literal('up'), Type.Literal('node'), Type.Literal('coordinator')]),
+  role: Type.Enum([...SERVICE_ROLES]),
   data: Type.String({ minLength: 1, maxLength: 4096 }),
   version: Type.String({ maxLength: 64 }),
 })

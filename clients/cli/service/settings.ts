@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import type { Command, Option } from 'commander'
 import { SkeinError } from '../../../mesh/protocol/index.ts'
 import { absoluteAdapter } from '../adapter-options.ts'
+import { absoluteForWorker } from '../worker-options.ts'
 
 export interface GivenSetting {
   readonly flag: string
@@ -45,7 +46,7 @@ export async function serviceArguments(given: readonly GivenSetting[]): Promise<
     args.push(flag)
     if (value === undefined) continue
     if (flag === '--adapter') args.push(await absoluteAdapter(value, isPath, (path) => resolve(path)))
-    else args.push(flag === '--model' && (await isPath(value)) ? resolve(value) : value)
+    else args.push(flag === '--model' && (await isPath(value)) ? resolve(value) : absoluteForWorker(flag, value))
   }
   return args
 }

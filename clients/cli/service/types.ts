@@ -1,6 +1,6 @@
 /** What a service of this machine is, and the port to what runs it: systemd, launchd, Windows' task scheduler. */
 
-export const SERVICE_ROLES = ['up', 'node', 'coordinator'] as const
+export const SERVICE_ROLES = ['up', 'node', 'coordinator', 'worker'] as const
 export type ServiceRole = (typeof SERVICE_ROLES)[number]
 
 /** `user`: of one account, without rights over the machine; `system`: of the machine, under an account of its own. */

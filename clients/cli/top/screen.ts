@@ -1,7 +1,7 @@
 /** The picture as lines of a terminal: nothing in them is longer or more than fits. */
 import type { NodeView, TaskSummary } from '../../../coordinator/index.ts'
 import { renderEvent } from '../commands/events.ts'
-import { formatBytes, formatDuration, type Output, type Style } from '../output.ts'
+import { formatBytes, formatDuration, formatSensed, type Output, type Style } from '../output.ts'
 import { printable } from '../printable.ts'
 import type { TopPicture } from './picture.ts'
 
@@ -69,6 +69,8 @@ const NODE_STYLES = { eligible: 'green', waiting: 'yellow', gone: 'red' } as con
 
 function nodesSection(nodes: readonly NodeView[]): Section {
   const shown = nodes.toSorted((a, b) => Number(b.eligible) - Number(a.eligible) || a.name.localeCompare(b.name))
+  // no column of dashes where no machine tells
+  const isSensed = shown.some((node) => sensedText(node) !== '-')
   const rows = shown.map((node) => {
     const inUse = node.models.reduce((sum, model) => sum + model.slotsInUse, 0)
     const slots = node.models.reduce((sum, model) => sum + model.slots, 0)
@@ -82,6 +84,7 @@ function nodesSection(nodes: readonly NodeView[]): Section {
       node.eligible ? 'ready' : node.reasons.join(', ') || node.state,
       slots === 0 ? '-' : `${bar(inUse / slots)} ${inUse}/${slots}`,
       free === undefined ? '-' : `${formatBytes(free)}${total === undefined ? '' : ` of ${formatBytes(total)}`}`,
+      ...(isSensed ? [sensedText(node)] : []),
       node.link?.roundTripMs === undefined ? '-' : `${Number(node.link.roundTripMs.toPrecision(2))} ms`,
       models.join(', ') || '-',
     ]
@@ -92,11 +95,14 @@ function nodesSection(nodes: readonly NodeView[]): Section {
     return node.state === 'suspect' || node.state === 'disconnected' ? NODE_STYLES.gone : NODE_STYLES.waiting
   }
   return {
-    heading: ['MEMBER', 'STATE', 'SLOTS', 'FREE MEMORY', 'LINK', 'MODELS'],
+    heading: ['MEMBER', 'STATE', 'SLOTS', 'FREE MEMORY', ...(isSensed ? ['HEAT, POWER'] : []), 'LINK', 'MODELS'],
     ...{ rows, style },
     empty: 'no members; another machine joins by: skein invite',
   }
 }
+
+/** Of one that is away nobody knows how warm it is. */
+const sensedText = ({ state, load }: NodeView): string => (state === 'disconnected' ? '-' : formatSensed(load ?? {}))
 
 function tasksSection(tasks: readonly TaskSummary[], nowMs: number): Section {
   const rows = tasks.map((task) => [

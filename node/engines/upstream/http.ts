@@ -10,7 +10,7 @@ import {
   type IncomingMessage,
 } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
-import { HOPS_HEADER, SkeinError, UPSTREAM_HEADER } from '../../../mesh/protocol/index.ts'
+import { HOPS_HEADER, SkeinError, UPSTREAM_HEADER, VIA_HEADER } from '../../../mesh/protocol/index.ts'
 import { sleep, withDeadline, type CancelTimer, type Clock } from '../../../mesh/runtime/index.ts'
 import type { NamedServer } from './address.ts'
 import type { Endpoint } from './endpoint.ts'
@@ -58,6 +58,8 @@ export interface StreamAsked {
   readonly traceparent?: string | undefined
   /** Meshes that it has left before it came to this one. */
   readonly hops?: number | undefined
+  /** Marks of those and of this one, oldest first. */
+  readonly via?: readonly string[] | undefined
 }
 
 /** A request as it goes out. */
@@ -133,12 +135,13 @@ export class UpstreamClient {
    *   of events or beyond the bounds; what `refusal` makes of another status than 200.
    */
   async *stream(
-    { path, body, framing, traceparent, hops }: StreamAsked,
+    { path, body, framing, traceparent, hops, via }: StreamAsked,
     signal: AbortSignal,
   ): AsyncGenerator<unknown, void> {
     const headers: Readonly<Record<string, string>> = {
       ...(traceparent !== undefined && { traceparent }),
       ...(hops !== undefined && this.endpoint && { [HOPS_HEADER]: String(hops + 1) }),
+      ...(via && this.endpoint && { [VIA_HEADER]: via.join(', ') }),
     }
     const sent = { path, text: textOf(body), headers }
     const response = await (this.endpoint ? this.#again(this.endpoint, sent, signal) : this.#open(sent, signal))

@@ -323,8 +323,8 @@ export class UpstreamEngine implements Engine {
     const joiner = isChat ? new ThoughtJoiner(question.answerText) : undefined
     try {
       patience.expect(FIRST_TOKEN_MS)
-      const { traceparent, hops } = run.request
-      for await (const event of client.stream({ ...ask, traceparent, hops }, both)) {
+      const { traceparent, hops, via } = run.request
+      for await (const event of client.stream({ ...ask, traceparent, hops, via }, both)) {
         if (isNamed) assertAnsweredBy(event, loaded.address.model)
         const heard = dialect.hear(event)
         const { ids, prefill, finishReason } = heard

@@ -1,30 +1,29 @@
 /** Linux: temperatures of the thermal zones, and what the processors take where their meters may be read. */
-import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { joulesBetween, readRapl, type RaplReading } from '../../capability/index.ts'
 import type { Known } from './senses.ts'
+import { entries, hottestOf, readLine, readNumber } from './sysfs-files.ts'
 
 const THERMAL_DIR = '/sys/class/thermal'
-/** Zones that are not connected say 0, or hundreds of degrees. */
-const CELSIUS_MAX = 150
+/** More are no zones of a machine. */
+const ZONES_MAX = 128
+/** Zones are named by who builds the machine. */
+const OF_PROCESSOR = /cpu|gpu|soc|pkg|package|core/i
+const OF_OTHERS = /wifi|wlan|modem|batt|bms|charg|nvme|ssd/i
 
-const readNumber = async (path: string): Promise<number> => {
-  try {
-    const text = (await readFile(path, 'utf8')).trim()
-    return text === '' ? Number.NaN : Number(text)
-  } catch {
-    return Number.NaN
-  }
-}
-
-const entries = (dir: string): Promise<string[]> => readdir(dir).catch(() => [])
-
-/** Degrees Celsius of the hottest zone. */
+/** Degrees Celsius of the hottest zone of processors and GPUs; where none says that it is one, of those that may be. */
 export async function readThermalZones(dir: string = THERMAL_DIR): Promise<Known<number>> {
-  const zones = (await entries(dir)).filter((name) => name.startsWith('thermal_zone'))
-  const celsius = await Promise.all(zones.map(async (zone) => (await readNumber(join(dir, zone, 'temp'))) / 1000))
-  const plausible = celsius.filter((each) => each > 0 && each < CELSIUS_MAX)
-  return plausible.length > 0 ? Math.max(...plausible) : 'unknown'
+  const names = (await entries(dir)).filter((name) => name.startsWith('thermal_zone')).slice(0, ZONES_MAX)
+  const zones = await Promise.all(
+    names.map(async (name) => ({
+      type: await readLine(join(dir, name, 'type')),
+      celsius: (await readNumber(join(dir, name, 'temp'))) / 1000,
+    })),
+  )
+  const hottest = (of: (type: string) => boolean): Known<number> =>
+    hottestOf(zones.filter(({ type }) => of(type)).map(({ celsius }) => celsius))
+  const ofProcessors = hottest((type) => OF_PROCESSOR.test(type))
+  return ofProcessors === 'unknown' ? hottest((type) => !OF_OTHERS.test(type)) : ofProcessors
 }
 
 /** Watts of the processors between two readings, from their energy counters (RAPL); most systems show these to root alone. */

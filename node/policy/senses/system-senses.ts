@@ -8,6 +8,7 @@ import {
   type RunCommand,
 } from '../../capability/index.ts'
 import type { Clock } from '../../../mesh/runtime/index.ts'
+import { readChips, type ChipReadings } from './hwmon.ts'
 import { CpuMeter, ownProcesses, readCpuFacts } from './processes.ts'
 import { NOTHING_KNOWN, type Known, type Observations, type Sense, type Senses } from './senses.ts'
 import { RaplMeter, readThermalZones } from './sysfs.ts'
@@ -32,22 +33,33 @@ export interface SystemSensesComponents {
   readonly run?: RunCommand
   readonly power?: PowerSource & ChargeSource
   readonly platform?: string
+  /** Whether to ask the tool of NVIDIA's GPUs; always when absent. */
+  readonly hasNvidia?: () => boolean
 }
 
 type GpuSensors = ReturnType<typeof parseNvidiaSensors>
+
+/** What is read once for temperature and watts. */
+interface Meters {
+  readonly nvidia: Promise<GpuSensors>
+  readonly chips: Promise<ChipReadings>
+}
 
 export class SystemSenses implements Senses {
   readonly #clock: Clock
   readonly #run: RunCommand
   readonly #power: PowerSource & ChargeSource
   readonly #platform: string
+  readonly #hasNvidia: () => boolean
   readonly #cpu = new CpuMeter()
   readonly #rapl = new RaplMeter()
 
-  constructor({ clock, run = runCommand, power, platform = process.platform }: SystemSensesComponents) {
+  constructor(components: SystemSensesComponents) {
+    const { clock, run = runCommand, power, platform = process.platform, hasNvidia = () => true } = components
     this.#clock = clock
     this.#run = run
     this.#platform = platform
+    this.#hasNvidia = hasNvidia
     this.#power = power ?? createPowerSource(clock, platform, run)
   }
 
@@ -56,16 +68,16 @@ export class SystemSenses implements Senses {
   }
 
   async read(wanted: ReadonlySet<Sense>): Promise<Observations> {
-    const gpu = wanted.has('temperature') || wanted.has('watts') ? this.#gpuSensors() : undefined
+    const meters = wanted.has('temperature') || wanted.has('watts') ? this.#meters() : undefined
     const readers: { readonly [S in Sense]: () => Promise<Observations[S]> } = {
       power: () => this.#power.read(),
       charge: () => this.#power.readCharge(),
-      temperature: () => this.#temperature(gpu),
+      temperature: () => this.#temperature(meters!),
       inputIdleMs: () => this.#inputIdle(),
       cpuByOthers: async () => (this.#isLinux ? this.#cpu.add(await readCpuFacts()) : 'unknown'),
       gpuByOthers: () => this.#gpuByOthers(),
       metered: async () => (this.#isLinux ? parseNmcli(await this.#ask('nmcli', NMCLI_QUERY)) : 'unknown'),
-      watts: () => this.#watts(gpu),
+      watts: () => this.#watts(meters!),
     }
     const read = await Promise.all([...wanted].map(async (sense) => [sense, await readers[sense]()] as const))
     return { ...NOTHING_KNOWN, ...Object.fromEntries(read) }
@@ -80,15 +92,21 @@ export class SystemSenses implements Senses {
     return (await tryCommand(this.#run, this.#clock, TOOL_MS, file, ...args)) ?? ''
   }
 
-  async #gpuSensors(): Promise<GpuSensors> {
-    return parseNvidiaSensors(await this.#ask('nvidia-smi', NVIDIA_QUERY))
+  #meters(): Meters {
+    return {
+      nvidia: this.#nvidia(),
+      chips: this.#isLinux ? readChips() : Promise.resolve({ temperature: 'unknown', watts: 'unknown' }),
+    }
   }
 
-  async #temperature(gpu: Promise<GpuSensors> | undefined): Promise<Known<number>> {
+  async #nvidia(): Promise<GpuSensors> {
+    return parseNvidiaSensors(this.#hasNvidia() ? await this.#ask('nvidia-smi', NVIDIA_QUERY) : '')
+  }
+
+  async #temperature({ nvidia, chips }: Meters): Promise<Known<number>> {
     const zones = this.#isLinux ? await readThermalZones() : 'unknown'
-    const hottest = (await gpu)?.temperature ?? 'unknown'
-    if (zones === 'unknown' || hottest === 'unknown') return zones === 'unknown' ? hottest : zones
-    return Math.max(zones, hottest)
+    const known = [zones, (await chips).temperature, (await nvidia).temperature].filter((each) => each !== 'unknown')
+    return known.length === 0 ? 'unknown' : Math.max(...known)
   }
 
   /** The X server knows to the moment; logind learns it from desktops, some of which tell it late. */
@@ -105,12 +123,11 @@ export class SystemSenses implements Senses {
   }
 
   /** On battery the whole machine is metered; else what its processors and GPUs tell. */
-  async #watts(gpu: Promise<GpuSensors> | undefined): Promise<Known<number>> {
+  async #watts({ nvidia, chips }: Meters): Promise<Known<number>> {
     const discharge = await this.#power.readWatts()
     const processors = this.#isLinux ? await this.#rapl.read(this.#clock.nowMs()) : 'unknown'
     if (discharge !== 'unknown') return discharge
-    const gpus = (await gpu)?.watts ?? 'unknown'
-    if (processors === 'unknown' || gpus === 'unknown') return processors === 'unknown' ? gpus : processors
-    return processors + gpus
+    const known = [processors, (await chips).watts, (await nvidia).watts].filter((each) => each !== 'unknown')
+    return known.length === 0 ? 'unknown' : known.reduce((sum, each) => sum + each, 0)
   }
 }

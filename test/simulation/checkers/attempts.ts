@@ -46,8 +46,11 @@ export function fenceChecker(fail: Fail): Checker {
     if (taskId !== undefined && delivering.get(taskId)?.stream === stream) delivering.delete(taskId)
   }
   const onSent = ({ stream, frame }: Seen<'sent'>): void => {
-    if (frame.type === 'attempt.start') begins(stream, frame.taskId, frame.fence, frame.hold !== true)
-    else if (frame.type === 'attempt.attach') begins(stream, frame.taskId, frame.fence, true)
+    if (frame.type === 'attempt.start') {
+      // the source, whose answer was taken back, is told to stop in the same turn
+      if (frame.leave?.reason === 'low-confidence') delivering.delete(frame.taskId)
+      begins(stream, frame.taskId, frame.fence, frame.hold !== true)
+    } else if (frame.type === 'attempt.attach') begins(stream, frame.taskId, frame.fence, true)
     else if (frame.type === 'attempt.commit') {
       // the source is told to stop in the same turn
       delivering.delete(openStreams.get(stream)!)

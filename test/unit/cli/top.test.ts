@@ -72,6 +72,19 @@ describe('the screen', () => {
     expect(text).toContain('task_0 completed, 5 + 12 tokens')
   })
 
+  it('shows how warm machines are and what they take, where one tells and is there', () => {
+    const loads = { memoryFreeBytes: 1, temperatureCelsius: 61, watts: 38 } as NodeView['load']
+    const screenOf = (...nodes: NodeView[]): string => {
+      const picture = new TopPicture()
+      picture.take(reading(0, nodes, []))
+      return renderTop(picture, plain).join('\n')
+    }
+    const warm = node('desk', true, { load: loads! })
+    expect(screenOf(warm, node('lap'))).toMatch(/HEAT, POWER[^]*desk .* 61 °C, 38 W [^]*lap +ready +\S+ 2\/4 +- +- /)
+    const away = { ...warm, state: 'disconnected' } as NodeView
+    for (const nodes of [[node('lap')], [away]]) expect(screenOf(...nodes)).not.toMatch(/HEAT|61/)
+  })
+
   it('says so when there is nothing, and why nothing new comes', () => {
     const picture = new TopPicture()
     picture.take(reading(0, [], []))

@@ -93,6 +93,8 @@ export interface DispatchHarnessInit {
   readonly budgetMicros?: number
   readonly log?: Logger
   readonly cloudRules?: () => CloudRules
+  /** Of this mesh, in what leaves it. */
+  readonly mark?: string
 }
 
 export class DispatchHarness {
@@ -101,7 +103,7 @@ export class DispatchHarness {
   readonly #random = new SeededRandom(11)
   readonly #network = new MemoryNetwork({ clock: this.clock, random: this.#random })
   readonly #self = this.#network.join('coordinator', ['coordinator'])
-  readonly directory = new Directory({ clock: this.clock, log: silentLogger }, this.#self.self.peerId)
+  readonly directory: Directory
   ledger = new MemoryLedger({ clock: this.clock }, { commitMs: 1 })
   readonly observers = new Observers({ log: silentLogger })
   /** What was told of the tokens of tenants. */
@@ -116,15 +118,17 @@ export class DispatchHarness {
 
   constructor(init: DispatchHarnessInit = {}) {
     this.#init = init
+    const { log = silentLogger } = init
+    this.directory = new Directory({ clock: this.clock, log }, this.#self.self.peerId)
     this.dispatcher = this.#dispatcher()
     this.#started = this.dispatcher.start()
   }
 
   #dispatcher(): Dispatcher {
     const { clock, directory, ledger } = this
-    const { budgetMicros, log = silentLogger, costs, cloudRules } = this.#init
+    const { budgetMicros, log = silentLogger, costs, cloudRules, mark } = this.#init
     const budget = new Budget({ clock }, budgetMicros === undefined ? {} : { dayMicros: budgetMicros })
-    const components = { clock, random: this.#random, log, transport: this.#self, directory, costs, cloudRules }
+    const components = { clock, random: this.#random, log, transport: this.#self, directory, costs, cloudRules, mark }
     const onUsed = (tenant: string, tokens: number): void => void this.used.push([tenant, tokens])
     const onEvent = (event: MeshEvent): void => this.observers.tell(event)
     return new Dispatcher({ ...components, ledger, budget, onUsed, onEvent })
@@ -152,6 +156,7 @@ export class DispatchHarness {
       ledger,
       observers: this.observers,
       ...(cache && { cache }),
+      ...(this.#init.mark !== undefined && { mark: this.#init.mark }),
       direct: () => Promise.resolve(),
       discoveryReport: () => [],
       membership: { isAuthority: false, invite: notHere, revoke: notHere },

@@ -46,7 +46,7 @@ describe('an estimate', () => {
     const kept = estimate({ localOnly: true })
     expect(kept).toMatchObject({ verdict: 'refused', error: { code: 'LOCAL_ONLY' }, mayLeaveFor: [] })
     expect(renderEstimate({ ...kept, model: 'tiny' })).toMatch(
-      /refused[^]*LOCAL_ONLY[^]*leave for: nothing[^]*not rented: /,
+      /refused\n +Why .*\(LOCAL_ONLY\)\n[^]*\n +Cloud +it may leave for: nothing\n +Not +rented: /,
     )
   })
 

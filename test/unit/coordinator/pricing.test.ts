@@ -53,6 +53,7 @@ describe("the owner's table", () => {
   it('comes first, and in its own currency the others are brought to it', () => {
     const prices = [{ id: 'mine', names: ['house-*'], input: 1, output: 2 }]
     const book = own({ currency: 'EUR', rate: 0.5, prices })
+    expect(book.currency).toBe('EUR')
     expect(book.cloud(model('House-8B', 0), TOKENS)).toEqual({ micros: 1000 + 2 * 500, price: 'mine' })
     expect(book.cloud(model('other', 8e9), TOKENS)?.micros).toBeCloseTo(1500 * 0.1, 6)
   })

@@ -4,6 +4,7 @@ import { resolveModel } from '../../../coordinator/admission/resolve.ts'
 import type { ModelView } from '../../../coordinator/admission/index.ts'
 import type { Directory } from '../../../coordinator/directory/index.ts'
 import type { SkeinError } from '../../../mesh/protocol/index.ts'
+import { silentLogger, type Logger } from '../../../mesh/runtime/index.ts'
 import { answers, DispatchHarness } from './dispatch.harness.ts'
 import { DIGEST, OTHER_DIGEST } from './snapshots.ts'
 
@@ -53,6 +54,20 @@ it('means a model at home by a name that endpoints have as well, however many th
   const { peerId } = home.self
   harness.directory.disconnected(peerId, harness.directory.entry(peerId)!.session)
   expect(harness.directory.resolve('tiny')[0]).toBe(OTHER_DIGEST)
+})
+
+it('says once for each name that an endpoint has it as well, and not where it stands in for the model', () => {
+  const told: unknown[] = []
+  const log: Logger = { ...silentLogger, scope: () => log, warn: (...line: unknown[]) => void told.push(line) }
+  const harness = new DispatchHarness({ log })
+  const cloud = { tier: 'cloud' } as const
+  harness.node('home', 10, [answers], { model: { aliases: ['tiny', 'small'] } })
+  harness.node('same', 1000, [answers], { ...cloud, model: { aliases: ['tiny'] } })
+  harness.directory.resolve('tiny')
+  expect(told).toEqual([])
+  harness.node('rented', 1000, [answers], { ...cloud, model: { digest: OTHER_DIGEST, aliases: ['tiny', 'large'] } })
+  for (const name of ['tiny', 'tiny', 'large', 'small', 'nobody']) harness.directory.resolve(name)
+  expect(told).toEqual([[{ model: 'tiny', elsewhere: 'rented' }, expect.stringContaining('"serves"')]])
 })
 
 it('takes a name with the usual tag for the one without it, and the other way round', () => {

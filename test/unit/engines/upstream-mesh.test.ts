@@ -1,7 +1,7 @@
 /** Another mesh as a server: known and left alone, unless its owner has named it as an endpoint; then hops are counted. */
 import type { ServerResponse } from 'node:http'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { HOPS_HEADER, SKEIN_HEADER, UPSTREAM_HEADER } from '../../../mesh/protocol/index.ts'
+import { HOPS_HEADER, SKEIN_HEADER, UPSTREAM_HEADER, VIA_HEADER } from '../../../mesh/protocol/index.ts'
 import { SeededRandom, SystemClock } from '../../../mesh/runtime/index.ts'
 import { Endpoint, probeServer, UpstreamClient } from '../../../node/engines/index.ts'
 import { FakeServer, streamOf } from '../../fixtures/upstream/fake-server.ts'
@@ -14,8 +14,8 @@ let server: FakeServer
 const endpoint = (): Endpoint => new Endpoint({ clock, random: new SeededRandom(1) }, { keys: [] })
 const client = (how: { endpoint?: Endpoint } = {}): UpstreamClient =>
   new UpstreamClient(clock, { url: server.url, ...how })
-const ask = async (from: UpstreamClient, hops?: number): Promise<unknown[]> => {
-  const sent = { path: '/v1/completions', body: {}, framing: 'sse', ...(hops !== undefined && { hops }) } as const
+const ask = async (from: UpstreamClient, hops?: number, via?: readonly string[]): Promise<unknown[]> => {
+  const sent = { path: '/v1/completions', body: {}, framing: 'sse', hops, via } as const
   const events: unknown[] = []
   for await (const event of from.stream(sent, never)) events.push(event)
   return events
@@ -55,6 +55,14 @@ describe('another mesh', () => {
     // a server that is none of our own owner's endpoints is told nothing of it
     await ask(client(), 2)
     expect(server.asked.map(({ headers }) => headers[HOPS_HEADER])).toEqual(['1', '3', undefined])
+  })
+
+  it('hears which meshes those were, by their marks', async () => {
+    server.answers = { '/v1/completions': streamOf(['data: [DONE]\n\n']) }
+    const marks = ['Qm9kZW5zZWVmZWxj', 'R2Fuc2ZlZGVya2ll']
+    await ask(client({ endpoint: endpoint() }), 1, marks)
+    await ask(client(), 1, marks)
+    expect(server.asked.map(({ headers }) => headers[VIA_HEADER])).toEqual([marks.join(', '), undefined])
   })
 
   it('refuses what goes in a circle, which is nobody else’s to do either', async () => {

@@ -66,6 +66,19 @@ describe('priority, deadline and place', () => {
     expect((await chat({}, { 'x-skein-hops': 'many' })).statusCode).toBe(400)
   })
 
+  it('says by their marks which meshes it has left', async () => {
+    const marks = ['Qm9kZW5zZWVmZWxj', 'R2Fuc2ZlZGVya2ll', '________--------']
+    for (const via of [marks[0]!, marks.join(','), marks.join(', ')])
+      expect((await chat({}, { 'x-skein-via': via })).statusCode, via).toBe(200)
+    expect(h.twin.calls.map(({ request }) => request.via)).toEqual([[marks[0]], marks, marks])
+    const wrong = ['', 'short', `${marks[0]}x`, `${marks[0]},`, 'Qm9kZW5zZWVmZW+/', [...marks, marks[0]].join(',')]
+    for (const via of wrong) {
+      const { statusCode, body } = await chat({}, { 'x-skein-via': via })
+      expect([statusCode, body], via).toEqual([400, expect.stringContaining('x-skein-via must be 1 to 3 marks')])
+    }
+    expect(h.twin.calls).toHaveLength(3)
+  })
+
   it.each<[string, object, Record<string, string>]>([
     ['skein.priority', BODY, { 'x-skein-priority': 'default' }],
     ['skein.deadline_ms', BODY, { 'x-skein-deadline-ms': '4999' }],

@@ -81,7 +81,7 @@ describe(PAGE, () => {
 
   it('has a unit that the name bears, and says what to do', () => {
     for (const [name, , unit, , what, when] of rows) {
-      const ends = /_(seconds|bytes|ratio)(_total)?`$/.exec(name!)?.[1]
+      const ends = /_(seconds|bytes|ratio|celsius|watts)(_total)?`$/.exec(name!)?.[1]
       if (ends) expect(unit, name).toBe(ends)
       else expect(['count', 'tokens', 'tokens/s'], name).toContain(unit)
       for (const text of [what, when]) expect(text, name).toMatch(/^[A-Z0-9`[].{5,}\.$/)

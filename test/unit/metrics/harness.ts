@@ -99,6 +99,10 @@ export class MetricsHarness {
 export const nodeView = (name: string, tokensPerSecond: number): MeshServiceTwin['nodeViews'][number] => ({
   ...TWIN_NODE_VIEW,
   name,
+  load: {
+    ...{ sequence: 1, models: [], memoryFreeBytes: 0, cordoned: false, draining: false },
+    ...{ temperatureCelsius: 61, watts: 38 },
+  },
   models: [
     {
       ...{ digest: TWIN_DIGEST, name: 'tiny', residency: 'resident', contextTokens: 2048, slots: 4, slotsInUse: 1 },

@@ -120,6 +120,18 @@ describe('what is so now', () => {
     expect(await h.value('skein_node_slots', { node: 'attic' })).toBeUndefined()
   })
 
+  it('has the heat and power of nodes that are there and tell them, and never a 0 for what is unknown', async () => {
+    const { load, ...silent } = nodeView('attic', 10)
+    const twin = { ...nodeView('desk', 40), load: { ...load!, temperatureCelsius: 70, watts: 5 } }
+    const away = { ...nodeView('barn', 10), state: 'disconnected' as const }
+    h.twin.nodeViews = [nodeView('desk', 40), twin, silent, away]
+    expect(await h.value('skein_node_temperature_celsius', { node: 'desk' })).toBe(70)
+    expect(await h.value('skein_node_power_watts', { node: 'desk' })).toBe(43)
+    for (const node of ['attic', 'barn'])
+      for (const name of ['skein_node_temperature_celsius', 'skein_node_power_watts'])
+        expect(await h.value(name, { node }), `${name} of ${node}`).toBeUndefined()
+  })
+
   it('is read once for all who ask at once, and no more when it is closed', async () => {
     let reads = 0
     const { stats } = h.twin

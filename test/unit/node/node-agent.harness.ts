@@ -24,7 +24,7 @@ import {
 import { NO_METER, type EnergyMeter, type HostFacts, type WatchOthers } from '../../../node/capability/index.ts'
 import { createEngine, echoDigest, type Engine } from '../../../node/engines/index.ts'
 import { createNodeAgent, type NodeAgent, type NodeAgentInit } from '../../../node/index.ts'
-import type { OwnerPolicy } from '../../../node/policy/index.ts'
+import type { OwnerPolicy, Senses } from '../../../node/policy/index.ts'
 import { after, temporaryDirectory, until } from './support.ts'
 
 type ControlIn = FrameChannel<typeof INBOUND.controlCoordinator extends FrameSet<infer F> ? F : never>
@@ -105,6 +105,7 @@ interface SetupInit extends Partial<NodeAgentInit> {
   readonly policy?: (clock: Clock) => OwnerPolicy
   readonly watchOthers?: WatchOthers
   readonly energy?: EnergyMeter
+  readonly senses?: Senses
 }
 
 export async function setup(init: SetupInit = {}) {
@@ -118,6 +119,7 @@ export async function setup(init: SetupInit = {}) {
     policy,
     watchOthers = async () => async () => undefined,
     energy = NO_METER,
+    senses,
     ...rest
   } = init
   const agent: NodeAgent = createNodeAgent(
@@ -137,6 +139,7 @@ export async function setup(init: SetupInit = {}) {
       energy,
       ...(onRevocations && { onRevocations }),
       ...(policy && { policy: policy(clock) }),
+      ...(senses && { senses: () => senses }),
     },
     { models: [MODEL], name: 'desk-pc', ...rest, dataDir },
   )

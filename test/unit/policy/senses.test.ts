@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../../mesh/runtime/index.ts'
 import { FileSenses, NOTHING_KNOWN, SystemSenses, type Sense } from '../../../node/policy/index.ts'
+import { readChips } from '../../../node/policy/senses/hwmon.ts'
 import { CpuMeter, ownProcesses, readCpuFacts } from '../../../node/policy/senses/processes.ts'
 import { RaplMeter, readThermalZones } from '../../../node/policy/senses/sysfs.ts'
 import {
@@ -90,6 +91,74 @@ describe('what the kernel says', () => {
     expect(await readThermalZones(join(dir, 'none'))).toBe('unknown')
   })
 
+  it('temperatures: of processors before what else is warm, and never of a radio', async () => {
+    const zones = (...each: [type: string, temp: string][]): Promise<string> =>
+      tree(Object.fromEntries(each.flatMap(([type, temp], i) => [[`thermal_zone${i}/type`, `${type}\n`], [`thermal_zone${i}/temp`, `${temp}\n`]]))) // prettier-ignore
+    const laptop = [['acpitz', '27800'], ['x86_pkg_temp', '52000'], ['iwlwifi_1', '71000']] as const // prettier-ignore
+    expect(await readThermalZones(await zones(...laptop.map(([type, temp]): [string, string] => [type, temp])))).toBe(
+      52,
+    )
+    expect(await readThermalZones(await zones(['cpu-thermal', '48312']))).toBeCloseTo(48.312)
+    expect(await readThermalZones(await zones(['acpitz', '35000'], ['iwlwifi_1', '71000']))).toBe(35)
+    // the sensor of the processor is broken
+    expect(await readThermalZones(await zones(['acpitz', '35000'], ['cpu-thermal', '-274000']))).toBe(35)
+    expect(await readThermalZones(await zones(['iwlwifi_1', '71000'], ['BAT0', 'warm']))).toBe('unknown')
+  })
+
+  it('chips: of processors and cards by their drivers, and the watts of cards', async () => {
+    const intel = await tree({
+      'hwmon0/name': 'nvme\n',
+      'hwmon0/temp1_input': '84850\n',
+      'hwmon1/name': 'coretemp\n',
+      'hwmon1/temp1_label': 'Package id 0\n',
+      'hwmon1/temp1_input': '58000\n',
+      'hwmon1/temp2_input': '99000\n',
+      'hwmon2/name': 'coretemp\n',
+      'hwmon2/temp1_input': '61000\n',
+      'hwmon3/name': 'dell_smm\n',
+      'hwmon3/temp1_input': '90000\n',
+    })
+    expect(await readChips(intel)).toEqual({ temperature: 61, watts: 'unknown' })
+    const amd = await tree({
+      'hwmon0/name': 'k10temp\n',
+      'hwmon0/temp1_label': 'Tctl\n',
+      'hwmon0/temp1_input': '88000\n',
+      'hwmon0/temp2_label': 'Tdie\n',
+      'hwmon0/temp2_input': '61000\n',
+      'hwmon1/name': 'amdgpu\n',
+      'hwmon1/temp1_input': '55000\n',
+      'hwmon1/temp2_label': 'junction\n',
+      'hwmon1/temp2_input': '66500\n',
+      'hwmon1/power1_average': '143000000\n',
+      'hwmon2/name': 'amdgpu\n',
+      'hwmon2/temp1_input': '61000\n',
+      'hwmon2/power1_input': '30000000\n',
+    })
+    // the second is within the processor: its watts are the processor's
+    expect(await readChips(amd)).toEqual({ temperature: 66.5, watts: 143 })
+    const tctlAlone = await tree({ 'hwmon0/name': 'k10temp\n', 'hwmon0/temp1_label': 'Tctl\n', 'hwmon0/temp1_input': '47125\n' }) // prettier-ignore
+    expect(await readChips(tctlAlone)).toEqual({ temperature: 47.125, watts: 'unknown' })
+    const pi = await tree({ 'hwmon0/name': 'cpu_thermal\n', 'hwmon0/temp1_input': '51120\n', 'hwmon1/name': 'rpi_volt\n' }) // prettier-ignore
+    expect(await readChips(pi)).toEqual({ temperature: 51.12, watts: 'unknown' })
+  })
+
+  it('chips: what is broken or talks nonsense is not known', async () => {
+    const dir = await tree({
+      'hwmon0/name': 'coretemp',
+      'hwmon0/temp1_input': '',
+      'hwmon1/name': 'k10temp',
+      'hwmon1/temp1_input': 'hot',
+      'hwmon1/temp2_input': '-273150',
+      'hwmon1/temp3_input': '9'.repeat(5000),
+      'hwmon2/name': 'amdgpu',
+      'hwmon2/temp2_label': 'junction',
+      'hwmon2/power1_average': '-1',
+      'hwmon3/temp1_input': '50000',
+    })
+    expect(await readChips(dir)).toEqual({ temperature: 'unknown', watts: 'unknown' })
+    expect(await readChips(join(dir, 'none'))).toEqual({ temperature: 'unknown', watts: 'unknown' })
+  })
+
   it('energy: between two readings of the packages', async () => {
     const dir = await tree({
       'intel-rapl:0/energy_uj': '1000000',
@@ -153,6 +222,19 @@ describe('the senses of this machine', () => {
     expect(asked).toEqual([])
     await senses.read(new Set(['metered', 'inputIdleMs']))
     expect(asked.sort()).toEqual(['loginctl', 'nmcli', 'xprintidle'])
+  })
+
+  it("ask NVIDIA's tool once for heat and power, and not where there is none of its GPUs", async () => {
+    const asked: string[] = []
+    const run = async (file: string): Promise<string> => (asked.push(file), '61, 143.5\n')
+    let hasNvidia = false
+    const senses = new SystemSenses({ clock: new ManualClock(), run, platform: 'win32', hasNvidia: () => hasNvidia })
+    const wanted = new Set<Sense>(['temperature', 'watts'])
+    expect(await senses.read(wanted)).toEqual(NOTHING_KNOWN)
+    expect(asked).toEqual([])
+    hasNvidia = true
+    expect(await senses.read(wanted)).toEqual({ ...NOTHING_KNOWN, temperature: 61, watts: 143.5 })
+    expect(asked).toEqual(['nvidia-smi'])
   })
 
   it('know nothing of a system that does not tell', async () => {

@@ -6,6 +6,7 @@ import { Command } from 'commander'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Output } from '../../../../clients/cli/output.ts'
 import { addServeOptions, serveOptions } from '../../../../clients/cli/serve-options.ts'
+import { addWorkerFlags } from '../../../../clients/cli/worker-options.ts'
 import { apply, encoded, runProgram, type Run } from '../../../../clients/cli/service/apply.ts'
 import { installService, type InstallOptions } from '../../../../clients/cli/service/install.ts'
 import { findInstallation, kindOf, type Installation } from '../../../../clients/cli/service/launcher.ts'
@@ -140,6 +141,35 @@ describe('skein service install', () => {
     })
   })
 
+  it('describes a worker beside vLLM, which gives way to nobody and needs a mesh', async () => {
+    const { run } = systemd()
+    const data = join(dir, 'data')
+    const options = { ...serveOptions({ data, logLevel: 'warn' }), start: true }
+    const vllm = { url: 'http://127.0.0.1:8000', variable: 'VLLM_KEY' }
+    const worker = async (output: Output): Promise<void> =>
+      installService('worker', { ...options, vllm }, [{ flag: '--vllm', value: `${vllm.url},${vllm.variable}` }], {
+        ...{ platform: 'linux', env: { XDG_CONFIG_HOME: dir }, run, installation, isRoot: false, output },
+      })
+    await expect(worker(spoken())).rejects.toMatchObject({ code: 'NOT_A_MEMBER' })
+    await mkdir(data)
+    await writeFile(join(data, 'identity.key'), '')
+    await writeFile(join(data, 'membership.json'), '{}')
+    const output = spoken()
+    await worker(output)
+    const path = join(dir, 'systemd', 'user', 'skein.service')
+    const unit = await readFile(path, 'utf8')
+    expect(unit).toContain(
+      `skein worker --data ${data} --log-file auto --log-level info --vllm http://127.0.0.1:8000,VLLM_KEY`,
+    )
+    expect(unit).not.toContain('Nice=5')
+    expect(output.lines.join('\n')).toMatch(/give the service the variable VLLM_KEY.*\n.*skein is installed \(worker/)
+    const shown = new SystemdManager({
+      ...{ scope: 'user', unitDir: join(dir, 'systemd', 'user'), version: 252, ask: async () => undefined },
+      ...{ deviceGroups: [], isLingering: true, hasAccount: false },
+    })
+    expect(await readMark(shown, 'skein')).toMatchObject({ role: 'worker', data })
+  })
+
   it('says so where there is no systemd', async () => {
     const run: Run = async () => ({ code: 127, stdout: '', stderr: '' })
     await expect(install({}, run, spoken())).rejects.toMatchObject({ code: 'SERVICE_UNSUPPORTED' })
@@ -185,6 +215,29 @@ describe('settings of a service', () => {
 
   it('name files by absolute paths', async () => {
     expect(await given(['--model', 'package.json'])).toEqual(['--model', join(process.cwd(), 'package.json')])
+  })
+
+  it('of a worker are all that it is started with, its files by absolute paths', async () => {
+    const command = addWorkerFlags(new Command('worker')).exitOverride()
+    const noted = noteSettings(command)
+    const args = [
+      '--vllm',
+      'http://127.0.0.1:8000',
+      '--slots',
+      '8',
+      '--serves',
+      'a/b=./b.gguf',
+      '--serves',
+      'c=qwen3-8b',
+    ]
+    const ending = ['--notice', './taken', '--alone-minutes', '5', '--power-off', './end now', '--join', 'i']
+    command.parse([...args, ...ending], { from: 'user' })
+    const here = (name: string): string => join(process.cwd(), name)
+    expect(await serviceArguments(noted)).toEqual([
+      ...['--vllm', 'http://127.0.0.1:8000', '--slots', '8', '--serves', `a/b=${here('b.gguf')}`],
+      ...['--serves', 'c=qwen3-8b', '--notice', here('taken'), '--alone-minutes', '5', '--power-off', here('end now')],
+    ])
+    expect(command.opts()).toMatchObject({ vllm: { url: 'http://127.0.0.1:8000' }, notice: { file: here('taken') } })
   })
 })
 
