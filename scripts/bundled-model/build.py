@@ -1,4 +1,4 @@
-"""Makes the bundled language model: `python build.py [--out DIR] [--work DIR] [--steps N]`.
+"""Makes the bundled language model: `python build.py [--out DIR] [--work DIR] [--steps N] [--start FILE]`.
 
 The same seed gives the same file, byte for byte, on the same kind of CPU with the same number of threads and the versions of
 `requirements.txt`. A run that was stopped goes on where it was (`--work` keeps the checkpoint).
@@ -16,11 +16,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 from tokenizers import Tokenizer
 
+import start
 from export import export
 from heldout import write, write_story_words
 from model import Shape
 from text import VOCABULARY, Encoder, train_tokenizer
-from train import Plan, Training
+from train import Plan, Refinement, Training
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -33,10 +34,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "node/models/bundled/chat")
     parser.add_argument("--heldout", type=Path, default=ROOT / "test/eval/bundled/chat.jsonl")
     parser.add_argument("--work", type=Path, default=ROOT / "build/bundled-model")
-    parser.add_argument("--steps", type=int, default=Plan.steps)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=Plan.seed)
     parser.add_argument("--threads", type=int, default=2, help="part of what the result depends on")
     parser.add_argument("--only-heldout", action="store_true", help="write the held-out cases, train nothing")
+    parser.add_argument("--start", type=Path, help="a file made by this to go on from, in a further cycle of training")
     parser.add_argument("--stop-at", type=int, help="train up to this step, and export what there is")
     options = parser.parse_args()
     options.heldout.parent.mkdir(parents=True, exist_ok=True)
@@ -47,10 +49,14 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
     options.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer(options.work / f"tokenizer-{options.seed}.json", options.seed)
     shape = Shape(vocabulary=VOCABULARY)
-    plan = Plan(seed=options.seed, steps=options.steps)
-    training = Training(plan, shape, Encoder(tokenizer), options.work / f"{NAME}-{options.seed}.pt", options.work / f"{NAME}-{options.seed}.jsonl")
+    if options.start:
+        weights, tokenizer = start.read(options.start)
+        plan, name = Refinement(seed=options.seed, steps=options.steps or Refinement.steps), f"{NAME}-{options.seed}-further"
+    else:
+        weights, tokenizer = None, _tokenizer(options.work / f"tokenizer-{options.seed}.json", options.seed)
+        plan, name = Plan(seed=options.seed, steps=options.steps or Plan.steps), f"{NAME}-{options.seed}"
+    training = Training(plan, shape, Encoder(tokenizer), options.work / f"{name}.pt", options.work / f"{name}.jsonl", weights)
     print(f"{training.model.parameters_count:,} parameters, step {training.step} of {plan.steps}", flush=True)
     training.run(options.stop_at)
     path = options.out / f"{NAME}.gguf"

@@ -33,7 +33,7 @@ LEADING = 480
 """Tokens that are a word with what stands before it."""
 SHORT_NAME = 4
 """Letters of a name that may be one token."""
-QUIET = 0.1
+QUIET = 0.05
 """Weight of tokens that the model reads and does not say."""
 
 _environment = jinja2.Environment()
@@ -57,10 +57,8 @@ def train_tokenizer(seed: int, documents: int) -> Tokenizer:
     """
     tokenizer = _bpe(TRAINING_PRE_TOKENIZER)
     texts = [_without_markup(render(document(seed, i))) for i in range(documents)]
-    special = [AddedToken(each, special=True, normalized=False) for each in CONTROL]
-    special += [AddedToken(each, special=False, normalized=False) for each in MARKUP]
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, min_frequency=2, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+        vocab_size=VOCABULARY, min_frequency=2, special_tokens=_special(), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     made = json.loads(tokenizer.to_str())["model"]
     built = {"".join(merge) for merge in made["merges"]}
@@ -69,11 +67,20 @@ def train_tokenizer(seed: int, documents: int) -> Tokenizer:
     names = _names(counted)
     merges = _take(vocabulary, _without(made["merges"], {part for name in names for part in (name, name.capitalize())}), VOCABULARY - LEADING)
     merges += _take(vocabulary, _leading(texts, set(vocabulary), names | house.place_words()), VOCABULARY)
+    return tokenizer_of(vocabulary, merges)
+
+
+def tokenizer_of(vocabulary: list[str], merges: list[list[str]]) -> Tokenizer:
     whole = _bpe(PRE_TOKENIZER)
     whole.model = models.BPE({token: i for i, token in enumerate(vocabulary)}, [tuple(merge) for merge in merges])
+    special = _special()
     whole.add_special_tokens(special[: len(CONTROL)])
     whole.add_tokens(special[len(CONTROL) :])
     return whole
+
+
+def _special() -> list[AddedToken]:
+    return [AddedToken(each, special=each in CONTROL, normalized=False) for each in [*CONTROL, *MARKUP]]
 
 
 def _bpe(pattern: str) -> Tokenizer:

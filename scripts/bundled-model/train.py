@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from corpus import PHASES
 from model import Llama, Shape
 from text import Encoder, rows
 
 WEIGHT_DECAY = 0.05
-EVERY = 8
+EVERY = 16
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Plan:
     steps: int = 13_000
     tokens: int = 4096
     """Tokens of one step."""
+    document: int = 0
+    """The first of the corpus."""
     muon_rate: float = 0.01
     adam_rate: float = 0.01
     warmup: int = 80
@@ -50,6 +53,21 @@ class Plan:
             return 1.0 if self._is_level(step) else max(0.01, (self.first_steps - step) / (self.first_steps * self.decay_share))
         since = step - self.first_steps
         return self.second_rate * min((since + 1) / self.warmup, max(0.01, (self.steps - step) / (self.steps - self.first_steps)))
+
+
+@dataclass(frozen=True)
+class Refinement(Plan):
+    """A further cycle of rates, from weights that were trained before: up, and down all the way."""
+
+    steps: int = 3200
+    peak: float = 0.6
+    document: int = PHASES[-1]
+
+    def length(self, step: int) -> int:
+        return 1024 if step % 4 == 3 else 512
+
+    def rate(self, step: int) -> float:
+        return self.peak * min((step + 1) / self.warmup, max(0.005, (self.steps - step) / self.steps))
 
 
 def orthogonal(gradients: Tensor) -> Tensor:
@@ -94,12 +112,15 @@ def _like(matrix: Tensor, weight: Tensor) -> Tensor:
 
 
 class Training:
-    def __init__(self, plan: Plan, shape: Shape, encoder: Encoder, checkpoint: Path, log: Path):
+    def __init__(self, plan: Plan, shape: Shape, encoder: Encoder, checkpoint: Path, log: Path, start: dict[str, Tensor] | None = None):
+        """`start`: weights to go on from, in place of new ones."""
         torch.manual_seed(plan.seed)
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False
         self.plan, self.encoder, self.checkpoint, self.log = plan, encoder, checkpoint, log
         self.model = Llama(shape)
+        if start:
+            self.model.load_state_dict(start)
         for block in self.model.blocks:
             block.compile(dynamic=False)
         matrices = [w for n, w in self.model.named_parameters() if w.dim() == 2 and "embedding" not in n]
@@ -107,7 +128,7 @@ class Training:
         self.muon = Muon(matrices, plan.muon_rate)
         self.adam = torch.optim.AdamW(others, lr=plan.adam_rate, betas=(0.9, 0.95), weight_decay=0.0)
         self.step = 0
-        self.document = 0
+        self.document = plan.document
         self.seconds = 0.0
         if checkpoint.exists():
             self._load()

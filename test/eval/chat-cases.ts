@@ -79,7 +79,7 @@ export function faultOf({ check }: ChatCase, answer: ChatAnswer): string | undef
       return said === check.expect.toLowerCase() && hasValue ? undefined : `not ${check.expect}`
     }
     case 'choice':
-      return firstNamed(content, check.among) === check.expect ? undefined : `not ${check.expect}`
+      return concluded(content, check.among) === check.expect ? undefined : `not ${check.expect}`
     case 'number':
       return numbers(content).at(-1) === Number(check.expect) ? undefined : `not ${check.expect}`
     case 'summary': {
@@ -109,14 +109,22 @@ function parsed(text: string): unknown {
   }
 }
 
-/** The option that stands first in `text`; of two that begin together the longer. */
-function firstNamed(text: string, options: readonly string[]): string | undefined {
-  const lower = text.toLowerCase()
-  const found = options
-    .map((option) => ({ option, at: lower.search(new RegExp(`\\b${option.toLowerCase()}\\b`)) }))
-    .filter(({ at }) => at >= 0)
-  found.sort((a, b) => a.at - b.at || b.option.length - a.option.length)
-  return found[0]?.option
+/** The one option that the last sentence of `text` names, if it is one; of two that overlap the longer. */
+function concluded(text: string, options: readonly string[]): string | undefined {
+  let last = text
+    .trim()
+    .split(/(?<=[.!?])\s+/)
+    .at(-1)!
+    .toLowerCase()
+  const named = options
+    .toSorted((a, b) => b.length - a.length)
+    .filter((option) => {
+      const rest = last.replaceAll(new RegExp(`\\b${option.toLowerCase()}\\b`, 'g'), ' ')
+      const isNamed = rest !== last
+      last = rest
+      return isNamed
+    })
+  return named.length === 1 ? named[0] : undefined
 }
 
 const numbers = (text: string): number[] => (text.match(/(?<![\w.])-?\d+(?:\.\d+)?/g) ?? []).map(Number)

@@ -5,7 +5,7 @@ import { addGlobalOptions, createContext, type GlobalOptions } from '../context.
 import { table, type Output } from '../output.ts'
 
 /** The settings' code is half of the coordinator's: it is loaded when it is asked for. */
-const load = (): Promise<typeof import('../cloud-settings.ts')> => import('../cloud-settings.ts')
+const load = () => import('../cloud-settings.ts')
 
 export function registerCloud(program: Command): void {
   const cloud = program.command('cloud').description('see what may leave for the cloud, and for where')

@@ -9,6 +9,8 @@ import random
 from dataclasses import dataclass, field
 from typing import Any, Sequence, TypeVar
 
+from .lists import PIECES
+
 T = TypeVar("T")
 
 
@@ -79,10 +81,25 @@ class Draw(random.Random):
     def made_up(self) -> str:
         """A name that is in no list, so that copying is learnt and not the list. One in five is held out."""
         while True:
+            if self.steps and self.chance(0.6):
+                name = self._of_pieces()
+                if sum(name.encode()) % 5 != 0:
+                    return name
+                continue
             syllables = [self.one("bcdfghjklmnprstvwz") + self.one("aeiou") + self.one(["", "", "n", "r", "l", "s", "m", "t"]) for _ in range(self.whole(1, 3))]
             name = "".join(syllables)
             if len(name) > 2 and (sum(name.encode()) % 5 == 0) == self.held:
                 return name
+
+
+    def _of_pieces(self) -> str:
+        """Pieces of words, one behind the other: so each token of letters is copied, and not only those of the usual syllables."""
+        made = ""
+        for _ in range(self.one([1, 2, 2, 2, 3])):
+            word = self.one(PIECES)
+            begin = self.whole(0, max(0, len(word) - 3))
+            made += word[begin : begin + self.whole(2, 6)]
+        return made if len(made) > 2 else self._of_pieces()
 
 
 def function(name: str, description: str, properties: dict[str, Any] | None = None, required: Sequence[str] | None = None) -> dict[str, Any]:

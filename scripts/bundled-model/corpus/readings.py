@@ -52,7 +52,8 @@ MORE_FORMS = [*FACT_FORMS, lambda p, q, v: f"{the(p)} has {v} {q.unit}", lambda 
               lambda p, q, v: f"in {the(p)} {v} {q.unit}"]
 
 
-def facts(draw: Draw, quantity: Quantity, rooms: list[str], values: list[str]) -> str:
+def facts(draw: Draw, quantity: Quantity, rooms: list[str], values: list[str]) -> tuple[str, list[str]]:
+    """What was measured, and the names as they stand there."""
     form = draw.one(FACT_FORMS if draw.held or draw.chance(0.4) else MORE_FORMS)
     parts = [form(room, quantity, each) for room, each in zip(rooms, values)]
     text = draw.one([", ", ". ", "; ", "\n"]).join(parts)
@@ -60,7 +61,9 @@ def facts(draw: Draw, quantity: Quantity, rooms: list[str], values: list[str]) -
         text = listed(parts)
     if form in FACT_FORMS[:3] and draw.chance(0.6):
         text = f"{sentence(quantity.name)}: {text}"
-    return text + ("." if not text.endswith("\n") and draw.chance(0.8) else "")
+    # the names that begin a sentence have a capital; step by step they are told as they are read
+    seen = [sentence(room) if part.startswith(sentence(room)) else room for room, part in zip(rooms, parts)]
+    return text + ("." if not text.endswith("\n") and draw.chance(0.8) else ""), seen
 
 
 def _ask(draw: Draw, document: Document, given: str, question: str, first: bool) -> None:
@@ -78,7 +81,7 @@ def several_questions(draw: Draw) -> Document:
     """A few readings, and questions about them one after the other."""
     document = _begin(draw)
     quantity = draw.one(house.QUANTITIES[:10]) if draw.chance(0.5) else house.TEMPERATURE
-    count = draw.whole(2, 4) if draw.held else draw.one([2, 2, 3, 4])
+    count = draw.whole(2, 4) if draw.held or draw.steps else draw.one([2, 2, 3, 4])
     rooms = house.places(draw, count)
     values: list[str] = []
     while len(values) < count:
@@ -86,15 +89,18 @@ def several_questions(draw: Draw) -> Document:
         if all(tenths(each) != tenths(other) for other in values):
             values.append(each)
     known = dict(zip(rooms, values))
-    given = facts(draw, quantity, rooms, values)
+    given, seen = facts(draw, quantity, rooms, values)
     asks: list[Callable[[], tuple[str, str, dict]]] = [
-        lambda: _which(draw, quantity, known),
+        lambda: _which(draw, quantity, known, seen),
         lambda: _compare(draw, quantity, known),
         lambda: _above(draw, quantity, known),
         lambda: _difference(draw, quantity, known),
         lambda: _recall(draw, quantity, known),
         lambda: _difference(draw, quantity, known),
     ]
+    if draw.steps:
+        which, compare, above, difference = asks[:4]
+        asks += [which, which, compare, above, difference]
     for turn in range(1 if draw.held else draw.one([1, 2, 3, 4])):
         question, answer, check = draw.one(asks)()
         _ask(draw, document, given, question, turn == 0)
@@ -103,7 +109,7 @@ def several_questions(draw: Draw) -> Document:
     return document
 
 
-def _which(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str, str, dict]:
+def _which(draw: Draw, quantity: Quantity, known: dict[str, str], seen: list[str]) -> tuple[str, str, dict]:
     is_most = draw.chance(0.5)
     best = (max if is_most else min)(known, key=lambda room: tenths(known[room]))
     word = "highest" if is_most else "lowest"
@@ -112,8 +118,21 @@ def _which(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str, 
     if draw.steps and draw.chance(0.3):
         question = questions.WHICH_MORE(draw, more=quantity.more if is_most else quantity.less)
     if draw.steps:
-        return question, f"Of {listed(list(known.values()))} {quantity.unit} the {word} is {known[best]}: {the(best)}.", check
+        return question, _one_by_one(seen, list(known.values()), is_most, quantity.unit), check
     return question, f"{sentence(the(best))}, with {known[best]} {quantity.unit}.", check
+
+
+def _one_by_one(names: list[str], values: list[str], is_most: bool, unit: str) -> str:
+    """Each against the best so far, which is told beside it: what comes next always stands just before."""
+    best, top = names[0], values[0]
+    told = f"{best} {top}."
+    for name, value in zip(names[1:], values[1:]):
+        is_better = (tenths(value) > tenths(top)) == is_most
+        told += f" {name} {value}: {relation(value, top)}, "
+        if is_better:
+            best, top = name, value
+        told += f"{'now' if is_better else 'still'} {best} {top}."
+    return f"{told} So: {best}, {top} {unit}."
 
 
 def _compare(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str, str, dict]:

@@ -23,7 +23,7 @@ def _tools(document: Document, draw: Draw, tools: list[Tool]) -> None:
     shuffled = list(tools)
     draw.shuffle(shuffled)
     # in training a description is missing now and then: of most tools the name says it all, and it is read sooner
-    document.tools = [tool.schema if draw.held or draw.chance(0.5) else _bare(tool.schema) for tool in shuffled]
+    document.tools = [tool.schema if draw.held or draw.chance(0.75 if draw.steps else 0.5) else _bare(tool.schema) for tool in shuffled]
 
 
 def _bare(schema: dict) -> dict:
@@ -65,7 +65,7 @@ def one_call(draw: Draw) -> Document:
     """A request that one of the tools serves."""
     document = begin(draw)
     if draw.held or draw.chance(0.55):
-        tools = toolbox(draw, draw.whole(1, 6) if draw.held else draw.one([1, 1, 2, 2, 3, 4, 6]))
+        tools = toolbox(draw, draw.whole(1, 6) if draw.held or draw.steps else draw.one([1, 1, 2, 2, 3, 4, 6]))
     else:
         tools = alike(draw, draw.one([2, 2, 3, 3, 4, 5]))
     _tools(document, draw, tools)
@@ -75,7 +75,7 @@ def one_call(draw: Draw) -> Document:
         request, arguments = tool.ask(draw)
         document.user(casual(draw, sentence(request))).call((tool.name, arguments))
         document.check = {"kind": "tool-call", "calls": [{"name": tool.name, "arguments": arguments}]}
-        if not draw.held and turn == turns - 1 and draw.chance(0.5):
+        if not draw.held and turn == turns - 1 and draw.chance(0.7 if draw.steps else 0.5):
             # which tool it is is harder than to tell what came of it
             return document
         if tool.quantity:
