@@ -5,6 +5,7 @@ import { Interrupted } from './interrupt.ts'
 import { VERSION } from './version.ts'
 
 interface CommandModule {
+  /** By which it can be loaded alone; a command that is not named here looks at all the others. */
   readonly names: readonly string[]
   readonly load: () => Promise<(program: Command) => void>
 }
@@ -43,7 +44,7 @@ const MODULES: readonly CommandModule[] = [
   { names: ['pause'], load: async () => (await import('./commands/pause.ts')).registerPause },
   { names: ['resume'], load: async () => (await import('./commands/resume.ts')).registerResume },
   { names: ['config'], load: async () => (await import('./commands/config.ts')).registerConfig },
-  { names: ['doctor'], load: async () => (await import('./commands/doctor.ts')).registerDoctor },
+  { names: [], load: async () => (await import('./commands/doctor.ts')).registerDoctor },
   { names: ['logs'], load: async () => (await import('./commands/logs.ts')).registerLogs },
   { names: ['service'], load: async () => (await import('./commands/service.ts')).registerService },
   { names: ['backup'], load: async () => (await import('./commands/backup.ts')).registerBackup },

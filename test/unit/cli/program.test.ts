@@ -1,3 +1,4 @@
+import type { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
 import { createProgram } from '../../../clients/cli/program.ts'
 import { importsOf, readRepository, type SourceFile } from '../../architecture/repository.ts'
@@ -16,6 +17,11 @@ describe('the program', () => {
 
   it('has all of them where it does not know the name', async () => {
     expect((await createProgram('hlep')).commands.length).toBeGreaterThan(30)
+  })
+
+  it.each(['doctor', 'completion', 'man'])('has all of them for %s, which looks at the others', async (name) => {
+    const names = (program: Command): string[] => program.commands.map((each) => each.name())
+    expect(names(await createProgram(name))).toEqual(names(await createProgram()))
   })
 
   it('starts without the code of coordinators, nodes and networks, which takes a second', () => {
