@@ -10,6 +10,8 @@ import { oldLogs, sleep, type Clock, type OldLog } from '../../mesh/runtime/inde
 /** A longer line is cut into pieces: the file may be any file. */
 const LINE_LENGTH_MAX = 256 * 1024
 const CHUNK_BYTES = 64 * 1024
+/** Of a log that is put aside again and again while it is opened. */
+const OPEN_TRIES = 50
 /** How often a log that is followed is looked at. */
 const POLL_MS = 250
 
@@ -52,17 +54,14 @@ export class LineSplitter {
  *   signal's reason.
  */
 export async function* readLog({ path, sinceMs = 0, onPresentRead, follow }: ReadLogInit): AsyncGenerator<string> {
-  // opened before the others are listed: what is put aside in between is known by its inode, and read once
-  const file = await openLog(path)
-  const old = await oldLogs(path)
+  const { file, old } = await openAndList(path)
   if (file === undefined && old.length === 0 && follow === undefined)
     throw new SkeinError('NOT_FOUND', `there is no log ${path}; a service has one, and --log-file makes one`)
   const following = new Following(path, file, old.at(-1)?.number ?? 0)
   try {
     for (const each of old) {
       const found = await stat(each.path).catch(() => undefined)
-      if (found !== undefined && found.ino === file?.inode) following.newest = each.number - 1
-      else if (found === undefined || found.mtimeMs >= sinceMs) yield* readOld(each)
+      if (found === undefined || found.mtimeMs >= sinceMs) yield* readOld(each)
     }
     yield* following.readOn()
     if (follow === undefined) yield* following.end()
@@ -136,17 +135,11 @@ class Following {
     yield* this.end()
     const before = this.#file === undefined ? this.newest : this.newest + 1
     await this.close()
-    this.#file = await openLog(this.#path)
-    for (const each of await oldLogs(this.#path)) {
-      if (await this.#isThis(each)) break
-      this.newest = each.number
-      if (each.number > before) yield* readOld(each)
-    }
+    const { file, old } = await openAndList(this.#path)
+    this.#file = file
+    this.newest = old.at(-1)?.number ?? 0
+    for (const each of old) if (each.number > before) yield* readOld(each)
     yield* this.readOn()
-  }
-
-  async #isThis(old: OldLog): Promise<boolean> {
-    return (await stat(old.path).catch(() => undefined))?.ino === this.#file?.inode
   }
 
   async *readOn(): AsyncGenerator<string> {
@@ -170,6 +163,20 @@ class Following {
   async close(): Promise<void> {
     const file = this.#file
     this.#file = undefined
+    await file?.handle.close()
+  }
+}
+
+/**
+ * The file that is written, and all that were put aside before it. One that is put aside in between may be compressed by
+ * the time it is listed, and is known by nothing then: the next one is opened in its place.
+ */
+async function openAndList(path: string): Promise<{ file: Opened | undefined; old: OldLog[] }> {
+  for (let tries = 1; ; tries++) {
+    const file = await openLog(path)
+    const old = await oldLogs(path)
+    const inode = (await stat(path).catch(() => undefined))?.ino
+    if (inode === file?.inode || tries === OPEN_TRIES) return { file, old }
     await file?.handle.close()
   }
 }

@@ -41,6 +41,24 @@ describe('a log with rotated files', () => {
     expect(await all(2_000_000)).toEqual(['new'])
   })
 
+  it('is read once while its files are put aside and compressed', async () => {
+    const log = await LogFile.open({ clock: new ManualClock() }, { path, fileBytesMax: 40, filesMax: 10_000 })
+    let isWritten = false
+    const writing = (async () => {
+      for (let n = 0; n < 600; n++) {
+        log.write(`line ${n}\n`)
+        await log.settled()
+      }
+      isWritten = true
+    })()
+    while (!isWritten) {
+      const lines = await all().catch(() => [])
+      expect(lines).toEqual(lines.map((_, n) => `line ${n}`))
+    }
+    await writing
+    await log.close()
+  })
+
   it('is read over a damaged part, and not when there is none', async () => {
     await expect(all()).rejects.toMatchObject({ code: 'NOT_FOUND' })
     await writeFile(`${path}.000001.gz`, gzipSync('a\n').subarray(0, 12))
