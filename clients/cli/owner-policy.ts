@@ -18,7 +18,12 @@ export interface PolicyInForce {
 /** The policy of `dataDir`; where its file is wrong, the last one without an error. Does not throw for what is in the files. */
 export async function policyInForce(dataDir: string): Promise<PolicyInForce> {
   const { POLICY_FILE, readPolicy, VALID_POLICY_FILE } = await import('../../node/policy/index.ts')
-  const textOf = (name: string): Promise<string> => readFile(join(dataDir, name), 'utf8').catch(() => '')
+  // a file that is there and cannot be read is no policy that allows everything
+  const textOf = (name: string): Promise<string> =>
+    readFile(join(dataDir, name), 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return ''
+      throw error
+    })
   try {
     return { policy: readPolicy(await textOf(POLICY_FILE)), file: POLICY_FILE }
   } catch (thrown) {

@@ -39,6 +39,16 @@ const numbers = (options?: Options): Intl.NumberFormat => new Intl.NumberFormat(
 const unit = (value: number, name: string, options?: Options): string =>
   numbers({ style: 'unit', unit: name, unitDisplay: 'short', ...options }).format(value)
 
+/** Nobody reads more digits, and they stand out of their columns. */
+const MICROS_LEAST = 100
+
+function moneyText(micros: number, written: (value: number, digits: Options) => string): string {
+  const size = Math.abs(micros)
+  const digits = micros !== 0 && size < MICROS / 10 ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: 2 }
+  if (size >= MICROS_LEAST || size === 0) return written(micros / MICROS, digits)
+  return `<\u00a0${written((Math.sign(micros) * MICROS_LEAST) / MICROS, digits)}`
+}
+
 /** All of it follows the language: read in a component, it is written anew when that changes. */
 export const format = {
   number: (value: number, options?: Options): string => numbers(options).format(value),
@@ -56,23 +66,20 @@ export const format = {
     const step = value < 1024 ? 0 : Math.min(BYTE_UNITS.length - 1, Math.floor(Math.log2(value) / 10))
     return unit(value / 1024 ** step, BYTE_UNITS[step]!, { maximumFractionDigits: step < 3 ? 0 : 1 })
   },
-  /** Of millionths; small amounts with as many digits as say something. */
+  /** Of millionths; small amounts with as many digits as say something, and what is below `MICROS_LEAST` as less than that. */
   money(micros: number, currency: string): string {
-    const value = micros / MICROS
-    const digits = value !== 0 && Math.abs(value) < 0.1 ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: 2 }
-    try {
-      return numbers({ style: 'currency', currency, ...digits }).format(value)
-    } catch {
-      return `${numbers(digits).format(value)} ${currency}` // no currency of ISO 4217
-    }
+    return moneyText(micros, (value, digits) => {
+      try {
+        return numbers({ style: 'currency', currency, ...digits }).format(value)
+      } catch {
+        return `${numbers(digits).format(value)} ${currency}` // no currency of ISO 4217
+      }
+    })
   },
   /** Of millionths, in the currency of the mesh once that is known. */
   amount(micros: number): string {
     if (currency.value !== undefined) return format.money(micros, currency.value)
-    const value = micros / MICROS
-    const isSmall = value !== 0 && Math.abs(value) < 0.1
-    const digits = isSmall ? { maximumSignificantDigits: 2 } : { minimumFractionDigits: 2, maximumFractionDigits: 2 }
-    return numbers(digits).format(value)
+    return moneyText(micros, (value, digits) => numbers({ minimumFractionDigits: 2, ...digits }).format(value))
   },
   /** 870 → `870 ms`, 4,200 → `4.2 sec`, 190,000 → `3 min 10 sec`. */
   duration(ms: number): string {

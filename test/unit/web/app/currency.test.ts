@@ -31,7 +31,8 @@ it('is asked for when the coordinator is there, and kept for when it is not', as
   await settle()
   expect(asked).toEqual(['/mesh/v1/self'])
   expect(format.amount(2_500_000)).toBe('€2.50')
-  expect(format.amount(58)).toBe('€0.000058')
+  expect(format.amount(58)).toBe('<\u00a0€0.0001')
+  expect(format.amount(580)).toBe('€0.00058')
 
   currency.value = undefined
   followed(kept, () => Promise.reject(new TypeError('away')))
