@@ -45,6 +45,7 @@ def _cut(doc: Document) -> int:
 
 def _message(message: dict) -> dict:
     """As OpenAI's API has it: arguments are text."""
+    message = {key: value for key, value in message.items() if key != "thought"}
     if "tool_calls" not in message:
         return message
     calls = [

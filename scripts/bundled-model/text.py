@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 TEMPLATE = (HERE / "template.jinja").read_text()
 END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CONTROL = [END_OF_TEXT, START, END]
+ANSWER = f"{START}assistant\n"
 """Ids 0 to 2. They are never printed."""
 MARKUP = ["<tools>", "</tools>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
 """One token each, and printed: the markup of tool calls is text of the answer."""
@@ -45,7 +46,13 @@ def render(doc: Document, upto: int | None = None) -> str:
     """The text of a document; of its first `upto` messages, ready for an answer, when given."""
     if doc.text is not None:
         return doc.text
-    return _template.render(messages=doc.messages[:upto], tools=doc.tools, add_generation_prompt=upto is not None)
+    text = _template.render(messages=doc.messages[:upto], tools=doc.tools, add_generation_prompt=upto is not None)
+    thought = doc.messages[-1].get("thought")
+    if upto is not None or thought is None:
+        return text
+    # the template leaves thoughts out, as of earlier turns
+    before, answer = text.rsplit(ANSWER, 1)
+    return f"{before}{ANSWER}<think>\n{thought}\n</think>\n\n{answer}"
 
 
 def train_tokenizer(seed: int, documents: int) -> Tokenizer:
@@ -156,13 +163,16 @@ class Encoder:
             return ids, self._text_weights(doc, len(ids))
         weights = [QUIET] * len(ids)
         head, i = len(self._assistant), 0
+        turns = iter([message for message in doc.messages if message["role"] == "assistant"])
         while i < len(ids):
             if ids[i] == self._start and ids[i + 1 : i + 1 + head] == self._assistant:
                 i += 1 + head
+                turn = next(turns)
+                weight = QUIET if "thought" in turn and turn is not doc.messages[-1] else 1.0
                 while ids[i] != self._end:
-                    weights[i] = 1.0
+                    weights[i] = weight
                     i += 1
-                weights[i] = 1.0
+                weights[i] = weight
             i += 1
         return ids, weights
 

@@ -59,7 +59,7 @@ class Plan:
 class Refinement(Plan):
     """A further cycle of rates, from weights that were trained before: up, and down all the way."""
 
-    steps: int = 3200
+    steps: int = 2600
     peak: float = 0.6
     document: int = PHASES[-1]
 

@@ -52,8 +52,8 @@ def drawn(seed: int, index: int) -> tuple[str, Document]:
     for name, weights, skill in SKILLS:
         roll -= weights[phase]
         if roll < 0:
-            return name, skill(draw)
-    return SKILLS[-1][0], SKILLS[-1][2](draw)
+            return name, skill(draw).for_training(draw)
+    return SKILLS[-1][0], SKILLS[-1][2](draw).for_training(draw)
 
 
 def document(seed: int, index: int) -> Document:

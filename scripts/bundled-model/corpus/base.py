@@ -25,6 +25,7 @@ class Document:
     """Of `text` the places (first and behind the last character) that are learnt in full; all of it when not set."""
     """What a held-out case is checked by: see `heldout.py`."""
     check: dict[str, Any] = field(default_factory=dict)
+    _thought: str = ""
 
     def system(self, content: str) -> "Document":
         self.messages.append({"role": "system", "content": content})
@@ -35,12 +36,29 @@ class Document:
         return self
 
     def say(self, content: str) -> "Document":
-        self.messages.append({"role": "assistant", "content": content})
+        return self._answer({"role": "assistant", "content": content})
+
+    def think(self, thought: str) -> "Document":
+        """What the assistant thinks before its next turn. It is seen where that turn is the last, as in a chat: `for_training`."""
+        self._thought = thought
+        return self
+
+    def for_training(self, draw: "Draw") -> "Document":
+        """With one thought, behind which the document ends, or with none: what was thought of earlier turns is not in a chat.
+        Turns that want a thought and are without it are read and not learnt."""
+        thoughtful = [i for i, message in enumerate(self.messages) if "thought" in message]
+        if thoughtful and draw.chance(0.7):
+            self.messages = self.messages[: draw.one(thoughtful) + 1]
         return self
 
     def call(self, *calls: tuple[str, dict[str, Any]]) -> "Document":
         made = [{"type": "function", "function": {"name": name, "arguments": arguments}} for name, arguments in calls]
-        self.messages.append({"role": "assistant", "content": "", "tool_calls": made})
+        return self._answer({"role": "assistant", "content": "", "tool_calls": made})
+
+    def _answer(self, message: dict[str, Any]) -> "Document":
+        if self._thought:
+            message["thought"], self._thought = self._thought, ""
+        self.messages.append(message)
         return self
 
     def result(self, content: str) -> "Document":

@@ -19,10 +19,34 @@ class Tool:
     kind: str
     place: str = ""
     quantity: Quantity | None = None
+    what: str = ""
+    """What it reads or moves, in a word; of a hub for several quantities that is told by its arguments."""
 
     @property
     def name(self) -> str:
         return self.schema["function"]["name"]
+
+    def want(self, arguments: dict[str, Any]) -> tuple[str, str]:
+        """Where and what is wanted by whoever asks for it with these arguments."""
+        if self.kind not in ("hub", "lights"):
+            return self.place, self.what
+        place, *more = arguments.values()
+        return place, self.what or more[0]
+
+
+def chosen(tools: Sequence[Tool], *asked: tuple[Tool, dict[str, Any]]) -> str:
+    """How the tools for what is asked are found: what is wanted, then one tool after the other, in the order in which they are
+    shown, until one is right. What decides always stands just before what follows from it."""
+    lines = []
+    for wanted, arguments in asked:
+        place, what = wanted.want(arguments)
+        lines.append(f"{slug(place, ' ')} {what}".strip())
+        for tool in tools:
+            here = " here" if place and tool.place == place else ""
+            lines.append(f"{tool.name}{here} {'yes' if tool is wanted else 'no'}")
+            if tool is wanted:
+                break
+    return "\n".join(lines)
 
 
 def join(style: float, parts: Sequence[str]) -> str:
@@ -73,7 +97,7 @@ def sensor(draw: Draw, place: str, quantity: Quantity) -> Tool:
             return fill(asks.held[0] if d.held else asks.template(d), place, quantity), {}
         return fill(orders.READ.template(d), place, quantity, d.one(quantity.words)), {}
 
-    return Tool(schema, ask, "sensor", place, quantity)
+    return Tool(schema, ask, "sensor", place, quantity, quantity.name)
 
 
 def sensor_hub(draw: Draw, rooms: list[str], quantities: list[Quantity]) -> Tool:
@@ -94,7 +118,7 @@ def sensor_hub(draw: Draw, rooms: list[str], quantities: list[Quantity]) -> Tool
             arguments[quantity_key] = quantity.name
         return fill(orders.READ.template(d), room, quantity), arguments
 
-    return Tool(schema, ask, "hub")
+    return Tool(schema, ask, "hub", what=quantities[0].name if len(quantities) == 1 else "")
 
 
 SWITCHES = ["lamp", "light", "fan", "heater", "pump", "radio", "socket", "humidifier", "alarm", "sprinkler"]
@@ -126,7 +150,7 @@ def switch(draw: Draw, place: str, thing: str = "") -> Tool:
         state = d.one(states)
         return fill(orders.ON.template(d), place, thing=thing, state=state), as_argument(state)
 
-    return Tool(schema, ask, "switch", place)
+    return Tool(schema, ask, "switch", place, what=thing)
 
 
 def cover(draw: Draw, place: str, thing: str = "") -> Tool:
@@ -155,13 +179,13 @@ def cover(draw: Draw, place: str, thing: str = "") -> Tool:
             n = d.whole(1, 99)
             return fill(orders.LEVEL.template(d), place, thing=thing, n=str(n)), {key: n}
 
-        return Tool(schema, ask_level, "cover", place)
+        return Tool(schema, ask_level, "cover", place, what=thing)
 
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
         do = d.one(verbs)
         return fill(orders.COVER.template(d), place, thing=thing, do=do), as_argument(do)
 
-    return Tool(schema, ask, "cover", place)
+    return Tool(schema, ask, "cover", place, what=thing)
 
 
 def thermostat(draw: Draw, place: str) -> Tool:
@@ -174,7 +198,7 @@ def thermostat(draw: Draw, place: str) -> Tool:
         half = d.chance(0.2)
         return fill(orders.HEAT.template(d), place, n=f"{n}.5" if half else str(n)), {key: n + 0.5 if half else n}
 
-    return Tool(schema, ask, "thermostat", place)
+    return Tool(schema, ask, "thermostat", place, what="heating")
 
 
 def lights(draw: Draw, rooms: list[str]) -> Tool:
@@ -198,11 +222,11 @@ def lights(draw: Draw, rooms: list[str]) -> Tool:
             return fill(orders.DIM.template(d), room, n=str(n)), arguments
         return fill(orders.ON.template(d), room, thing="light", state=state), arguments
 
-    return Tool(schema, ask, "lights")
+    return Tool(schema, ask, "lights", what="light")
 
 
-def _generic(name: str, description: str, properties: dict[str, Any], required: list[str] | None, make: Callable[[Draw], tuple[str, dict[str, Any]]]) -> Tool:
-    return Tool(function(name, description, properties, required), make, "generic")
+def _generic(what: str, name: str, description: str, properties: dict[str, Any], required: list[str] | None, make: Callable[[Draw], tuple[str, dict[str, Any]]]) -> Tool:
+    return Tool(function(name, description, properties, required), make, "generic", what=what)
 
 
 TEXT = {"type": "string"}
@@ -216,7 +240,7 @@ def _timer(draw: Draw) -> Tool:
         n = d.whole(1, 120)
         return orders.TIMER(d, n=str(n)), {key: n}
 
-    return _generic(_name(draw, *draw.one([("timer", "start"), ("set", "timer"), ("timer",), ("start", "timer")])), "Starts a timer, in minutes.", {key: WHOLE}, None, ask)
+    return _generic("timer", _name(draw, *draw.one([("timer", "start"), ("set", "timer"), ("timer",), ("start", "timer")])), "Starts a timer, in minutes.", {key: WHOLE}, None, ask)
 
 
 def _shopping(draw: Draw) -> Tool:
@@ -226,7 +250,7 @@ def _shopping(draw: Draw) -> Tool:
         item = d.split(*house.ITEMS) if d.chance(0.5) else words.name(d)
         return orders.SHOPPING(d, item=item), {key: item}
 
-    return _generic(_name(draw, *draw.one([("list", "add"), ("add", "to", "list"), ("shopping", "add"), ("add_item",)])), "Adds an item to the shopping list.", {key: TEXT}, None, ask)
+    return _generic("list", _name(draw, *draw.one([("list", "add"), ("add", "to", "list"), ("shopping", "add"), ("add_item",)])), "Adds an item to the shopping list.", {key: TEXT}, None, ask)
 
 
 def _weather(draw: Draw) -> Tool:
@@ -239,7 +263,7 @@ def _weather(draw: Draw) -> Tool:
         city = d.split(*house.CITIES) if d.chance(0.8) else d.made_up().capitalize()
         return orders.WEATHER(d, city=city), {key: city}
 
-    return _generic(_name(draw, *draw.one([("get", "weather"), ("weather",), ("weather", "now"), ("get", "current", "weather")])),
+    return _generic("weather", _name(draw, *draw.one([("get", "weather"), ("weather",), ("weather", "now"), ("get", "current", "weather")])),
                     draw.one(["Weather of a city.", "Get the current weather.", "Current weather at a place."]), properties, [key], ask)
 
 
@@ -253,7 +277,7 @@ def _message(draw: Draw) -> Tool:
         what = d.split(*messages) if d.chance(0.5) else words.phrase(d)
         return orders.MESSAGE(d, who=who, what=what), {to: who, text: what}
 
-    return _generic(_name(draw, *draw.one([("message", "send"), ("send", "message"), ("notify",), ("send_text",)])), "Sends a message to a person.", {to: TEXT, text: TEXT}, None, ask)
+    return _generic("message", _name(draw, *draw.one([("message", "send"), ("send", "message"), ("notify",), ("send_text",)])), "Sends a message to a person.", {to: TEXT, text: TEXT}, None, ask)
 
 
 def _music(draw: Draw) -> Tool:
@@ -264,14 +288,14 @@ def _music(draw: Draw) -> Tool:
         what = d.split(*kinds) if d.chance(0.5) else words.name(d)
         return orders.MUSIC(d, what=what), {key: what}
 
-    return _generic(_name(draw, *draw.one([("music", "play"), ("play", "music"), ("play",), ("player", "start")])), "Plays music.", {key: TEXT}, None, ask)
+    return _generic("music", _name(draw, *draw.one([("music", "play"), ("play", "music"), ("play",), ("player", "start")])), "Plays music.", {key: TEXT}, None, ask)
 
 
 def _clock(draw: Draw) -> Tool:
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
         return orders.CLOCK(d), {}
 
-    return _generic(_name(draw, *draw.one([("clock",), ("get", "time"), ("time", "now"), ("current_time",)])), draw.one(["The time of day.", "Current local time."]), {}, None, ask)
+    return _generic("time", _name(draw, *draw.one([("clock",), ("get", "time"), ("time", "now"), ("current_time",)])), draw.one(["The time of day.", "Current local time."]), {}, None, ask)
 
 
 def _note(draw: Draw) -> Tool:
@@ -283,7 +307,7 @@ def _note(draw: Draw) -> Tool:
         what = d.split(*notes) if d.chance(0.5) else words.phrase(d)
         return orders.NOTE(d, what=what), {key: what}
 
-    return _generic(_name(draw, *draw.one([("note", "add"), ("notes", "add"), ("add", "note"), ("remember",)])), "Keeps a note.", {key: TEXT}, None, ask)
+    return _generic("note", _name(draw, *draw.one([("note", "add"), ("notes", "add"), ("add", "note"), ("remember",)])), "Keeps a note.", {key: TEXT}, None, ask)
 
 
 def _book(draw: Draw) -> Tool:
@@ -297,7 +321,7 @@ def _book(draw: Draw) -> Tool:
         what: str | int = d.whole(1, 60) if is_number else d.made_up() if d.chance(0.5) else words.name(d)
         return orders.MADE_UP(d, verb=verb, noun=noun, key=key, what=str(what)), {key: what}
 
-    return _generic(_name(draw, noun, verb), f"{verb.capitalize()}s a {noun}.", {key: WHOLE if is_number else TEXT}, None, ask)
+    return _generic(f"{noun} {verb}", _name(draw, noun, verb), f"{verb.capitalize()}s a {noun}.", {key: WHOLE if is_number else TEXT}, None, ask)
 
 
 GENERIC = [_timer, _shopping, _weather, _message, _music, _clock, _note, _book, _book]

@@ -7,7 +7,7 @@ from . import house, orders
 from .base import Document, Draw, casual, listed, sentence
 from .house import Quantity, limits, tenths, the
 from .readings import relation
-from .toolbox import Tool, alike, cover, fill, reading, sensor, switch, toolbox
+from .toolbox import Tool, alike, chosen, cover, fill, reading, sensor, switch, toolbox
 
 SYSTEMS = [None, None, None, "You are a helpful assistant.", "You are Skein, a small assistant for the house.", "You help with the house. Use the tools.",
            "Answer briefly.", "You are the assistant of a family.", "Use the tools when they help."]
@@ -19,11 +19,13 @@ def begin(draw: Draw) -> Document:
     return document.system(system) if system else document
 
 
-def _tools(document: Document, draw: Draw, tools: list[Tool]) -> None:
+def _tools(document: Document, draw: Draw, tools: list[Tool]) -> list[Tool]:
+    """In the order in which they are shown."""
     shuffled = list(tools)
     draw.shuffle(shuffled)
     # in training a description is missing now and then: of most tools the name says it all, and it is read sooner
     document.tools = [tool.schema if draw.held or draw.chance(0.75 if draw.steps else 0.5) else _bare(tool.schema) for tool in shuffled]
+    return shuffled
 
 
 def _bare(schema: dict) -> dict:
@@ -68,12 +70,12 @@ def one_call(draw: Draw) -> Document:
         tools = toolbox(draw, draw.whole(1, 6) if draw.held or draw.steps else draw.one([1, 1, 2, 2, 3, 4, 6]))
     else:
         tools = alike(draw, draw.one([2, 2, 3, 3, 4, 5]))
-    _tools(document, draw, tools)
+    shown = _tools(document, draw, tools)
     turns = draw.whole(1, 1 if draw.held else 3)
     for turn in range(turns):
         tool = draw.one(tools)
         request, arguments = tool.ask(draw)
-        document.user(casual(draw, sentence(request))).call((tool.name, arguments))
+        document.user(casual(draw, sentence(request))).think(chosen(shown, (tool, arguments))).call((tool.name, arguments))
         document.check = {"kind": "tool-call", "calls": [{"name": tool.name, "arguments": arguments}]}
         if not draw.held and turn == turns - 1 and draw.chance(0.7 if draw.steps else 0.5):
             # which tool it is is harder than to tell what came of it
@@ -109,10 +111,11 @@ def several_calls(draw: Draw) -> Document:
     if not draw.held and draw.chance(0.5):
         extra = [sensor(draw, house.place(draw), quantity), *extra[:1]]
         extra = [tool for tool in extra if tool.place not in (first, second)]
-    _tools(document, draw, tools + [tool for tool in extra if tool.name not in (tools[0].name, tools[1].name)])
+    shown = _tools(document, draw, tools + [tool for tool in extra if tool.name not in (tools[0].name, tools[1].name)])
     ask = orders.BOTH.template(draw)
     text = fill(ask, "", quantity, a=the(first), b=the(second))
-    document.user(casual(draw, sentence(text))).call((tools[0].name, {}), (tools[1].name, {}))
+    document.user(casual(draw, sentence(text))).think(chosen(shown, *((tool, {}) for tool in tools)))
+    document.call(*((tool.name, {}) for tool in tools))
     document.check = {"kind": "tool-call", "calls": [{"name": tool.name, "arguments": {}} for tool in tools]}
     a, b = house.value(draw, quantity), house.value(draw, quantity)
     document.result(reading(draw, quantity, a)).result(reading(draw, quantity, b))
@@ -137,8 +140,9 @@ def _two_kinds(draw: Draw, document: Document, place: str) -> Document:
     first, second = list(tools)
     other = sensor(draw, house.place(draw), draw.one([q, r]))
     tools.setdefault(other.name, other)
-    _tools(document, draw, list(tools.values()))
-    document.user(casual(draw, orders.BOTH_KINDS(draw, q=q.name, r=r.name, the=the(place)))).call((first, {}), (second, {}))
+    shown = _tools(document, draw, list(tools.values()))
+    document.user(casual(draw, orders.BOTH_KINDS(draw, q=q.name, r=r.name, the=the(place))))
+    document.think(chosen(shown, (tools[first], {}), (tools[second], {}))).call((first, {}), (second, {}))
     a, b = house.value(draw, q), house.value(draw, r)
     document.result(reading(draw, q, a)).result(reading(draw, r, b))
     return document.say(f"In {the(place)} the {q.name} is {a} {q.unit} and the {r.name} {b} {r.unit}.")
@@ -195,7 +199,7 @@ def is_it_too(draw: Draw) -> Document:
     has_actor = draw.chance(0.5)
     if not draw.held and draw.chance(0.4):
         others = [*others[:1], *(tool for tool in [_beside(draw, quantity, place, word)] if tool.name not in (gauge.name, actor.name))]
-    _tools(document, draw, [gauge, *([actor] if has_actor else []), *others])
+    shown = _tools(document, draw, [gauge, *([actor] if has_actor else []), *others])
     question = sentence(fill(orders.TOO.template(draw), place, quantity, too=word))
     ask_text, arguments = actor.ask(draw)
     then = has_actor and draw.chance(0.4)
@@ -203,7 +207,7 @@ def is_it_too(draw: Draw) -> Document:
         # one breath: the order holds only if it is so
         order = ask_text.rstrip(".?").removeprefix("Please ").removeprefix("Can you ")
         question = draw.split(*orders.THEN).replace("{q}", question).replace("{o}", order if order.startswith("I") and not draw.held else order[:1].lower() + order[1:])
-    document.user(casual(draw, question) if not then else question).call((gauge.name, {}))
+    document.user(casual(draw, question) if not then else question).think(chosen(shown, (gauge, {}))).call((gauge.name, {}))
     document.check = {"kind": "tool-call", "calls": [{"name": gauge.name, "arguments": {}}]}
     bound = high if asked == "high" else low
     value = _near(draw, quantity, bound or 0)
@@ -215,7 +219,7 @@ def is_it_too(draw: Draw) -> Document:
         document.say(answer)
         document.check = {"kind": "yes-no", "expect": "Yes" if so else "No", "value": value}
         if has_actor and not then and draw.chance(0.5) and not draw.held:
-            document.user(casual(draw, sentence(ask_text))).call((actor.name, arguments))
+            document.user(casual(draw, sentence(ask_text))).think(chosen(shown, (actor, arguments))).call((actor.name, arguments))
             _acknowledge(draw, document, ask_text)
     return document
 
@@ -247,9 +251,9 @@ def no_fitting_tool(draw: Draw) -> Document:
         return no_fitting_tool(draw)
     if any(tool.kind in ("hub", "lights") for tool in [*tools, hidden]):
         return no_fitting_tool(draw)
-    _tools(document, draw, tools)
-    request, _ = hidden.ask(draw)
-    document.user(casual(draw, sentence(request)))
+    shown = _tools(document, draw, tools)
+    request, arguments = hidden.ask(draw)
+    document.user(casual(draw, sentence(request))).think(chosen(shown, (hidden, arguments)))
     names = listed([tool.name for tool in sorted(tools, key=lambda t: [d["function"]["name"] for d in document.tools].index(t.name))])
     document.check = {"kind": "refusal"}
     return document.say(f"Sorry, I have no tool for that. I can use {names}.")
