@@ -26,25 +26,31 @@ class Tool:
     def name(self) -> str:
         return self.schema["function"]["name"]
 
-    def want(self, arguments: dict[str, Any]) -> tuple[str, str]:
-        """Where and what is wanted by whoever asks for it with these arguments."""
+    @property
+    def about(self) -> str:
+        """What it is for, in the words of `wanted`."""
+        if self.kind in ("hub", "lights"):
+            return f"any {self.what or 'sensor'}"
+        return f"{slug(self.place, ' ')} {self.what}".strip()
+
+    def wanted(self, arguments: dict[str, Any]) -> str:
+        """What is wanted by whoever asks for it with these arguments."""
         if self.kind not in ("hub", "lights"):
-            return self.place, self.what
+            return self.about
         place, *more = arguments.values()
-        return place, self.what or more[0]
+        return f"{slug(place, ' ')} {self.what or more[0]}"
 
 
 def chosen(tools: Sequence[Tool], *asked: tuple[Tool, dict[str, Any]]) -> str:
-    """How the tools for what is asked are found: what is wanted, then one tool after the other, in the order in which they are
-    shown, until one is right. What decides always stands just before what follows from it."""
+    """How the tools for what is asked are found: what is wanted, then what each tool is for, in the order in which they are
+    shown, until one is for that. What decides always stands just before what follows from it, and in the same words; the
+    number is that of the call."""
     lines = []
-    for wanted, arguments in asked:
-        place, what = wanted.want(arguments)
-        lines.append(f"{slug(place, ' ')} {what}".strip())
-        for tool in tools:
-            here = " here" if place and tool.place == place else ""
-            lines.append(f"{tool.name}{here} {'yes' if tool is wanted else 'no'}")
-            if tool is wanted:
+    for number, (tool, arguments) in enumerate(asked, 1):
+        lines.append(tool.wanted(arguments))
+        for each in tools:
+            lines.append(f"{each.about} yes {number} {each.name}" if each is tool else f"{each.about} no")
+            if each is tool:
                 break
     return "\n".join(lines)
 
