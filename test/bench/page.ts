@@ -114,7 +114,7 @@ async function ask(page: Page, text: string, model: string): Promise<void> {
 async function say(page: Page, text: string): Promise<void> {
   const box = page.getByRole('textbox', { name: 'Message', exact: true })
   await box.evaluate((area, value) => {
-    ;(area as { value: string }).value = value
+    ;(area as HTMLTextAreaElement).value = value
     area.dispatchEvent(new Event('input', { bubbles: true }))
   }, text)
   await box.press('Enter')
