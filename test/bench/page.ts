@@ -18,6 +18,7 @@ const CHATS = 1_000
 const MESSAGES = 6
 const OPENINGS = 9
 const ANSWER_TOKENS = 3_000
+const ROUNDS = 3
 /** Of 3,000 tokens: what comes in an hour at 20 a second. */
 const ANSWERS = 24
 /** Of streaming at 200 tokens a second, and nothing else; 0: the usual measurements. */
@@ -41,6 +42,7 @@ const FILL = `async ({ chats, messages }) => {
       parts: [{ type: 'text', text }], status: 'done', createdAtMs: 1.7e12 + c * 1000 + m,
     })))
   }
+  await store.learned()
   store.close()
 }`
 
@@ -187,14 +189,14 @@ async function openings(context: BrowserContext, page: Page, origin: string, sto
   }
 }
 
-async function streaming(page: Page, session: CDPSession): Promise<void> {
+async function streaming(page: Page, session: CDPSession, round: number): Promise<void> {
   const text = longText()
   await ask(page, text, 'fast')
   // putting 14 kB into the box, which no streaming does, is over by the first words
   await page.locator('.chats-answer .markdown').first().waitFor()
   const { busyMs, apartMs } = await framesOf(session, () => untilAnswers(page, 1))
   print(
-    `${ANSWER_TOKENS} tokens of ${text.length} characters at 200/s: a frame costs ${p95(busyMs)}; apart ${p95(apartMs)}`,
+    `round ${round}: ${ANSWER_TOKENS} tokens of ${text.length} characters at 200/s: a frame costs ${p95(busyMs)}; apart ${p95(apartMs)}`,
   )
 }
 
@@ -259,7 +261,7 @@ try {
   if (MINUTES > 0) await minutes(page, session)
   else {
     await openings(context, page, up.http, store)
-    await streaming(page, session)
+    for (let round = 1; round <= ROUNDS; round++) await streaming(page, session, round)
     await anHour(page, session)
   }
 } finally {
