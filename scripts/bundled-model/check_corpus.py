@@ -25,7 +25,7 @@ ENDS = {"greeting": "talk", "tools-none-fits": "tool-call", "refusal-no-tool": "
 def mask_names() -> None:
     """From now on every name that the generator draws is `zq` and a number, and nobody makes slips."""
     phrasing._typed = lambda draw, text: text
-    Draw.made_up = lambda self: f"zq{self.whole(0, 99999)}"  # type: ignore[method-assign]
+    Draw.made_up = lambda self, can_be_said=False: f"zq{self.whole(0, 99999)}"  # type: ignore[method-assign]
     for kind in ("noun", "adjective"):
         setattr(words, kind, lambda draw: f"zq{draw.whole(0, 99999)}")
     for at, names in enumerate(LISTS):

@@ -194,10 +194,13 @@ def rows(encoder: Encoder, seed: int, first: int, length: int) -> Iterator[tuple
     index = first
     while True:
         while len(ids) < length + 1:
+            begun = len(ids)
             more, their = encoder(document(seed, index))
             index += 1
             ids += more
             weights += their
+        # a row begins with the beginning of a document. One that is cut begins the next row as well: answers are at the ends
+        if begun > 0 and len(ids) > length + 1:
+            index -= 1
         yield np.array(ids[: length + 1], dtype=np.int64), np.array(weights[: length + 1], dtype=np.float32), index
-        # a row begins with the beginning of a document: what it cannot end is cut, not carried over
         ids, weights = [], []

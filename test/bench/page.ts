@@ -2,7 +2,8 @@
  * The page in a real Chromium, beside a real coordinator: `node test/bench/page.ts`. With 1,000 chats on the disk: when something
  * is painted, when letters are, and when one can write, from the service worker's cache; then what a frame costs while an answer of 14 kB
  * comes at 200 tokens a second; then the memory after as many tokens as come in an hour at 20 a second. With `--minutes 60`
- * that alone is measured in real time: answers at 200 tokens a second, one after the other, and the memory each minute.
+ * that alone is measured in real time: answers at 200 tokens a second, one after the other, and the memory each minute; with
+ * `--answers 240` as many tokens as that hour has, as fast as they are drawn.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -21,8 +22,14 @@ const ANSWER_TOKENS = 3_000
 const ROUNDS = 3
 /** Of 3,000 tokens: what comes in an hour at 20 a second. */
 const ANSWERS = 24
+const { values: given } = parseArgs({
+  options: { minutes: { type: 'string', default: '0' }, answers: { type: 'string', default: '0' } },
+})
 /** Of streaming at 200 tokens a second, and nothing else; 0: the usual measurements. */
-const MINUTES = Number(parseArgs({ options: { minutes: { type: 'string', default: '0' } } }).values.minutes)
+const MINUTES = Number(given.minutes)
+/** As many answers as fast as they come, and nothing else. */
+const IN_A_ROW = Number(given.answers)
+const REPORTED_EACH = 20
 const STORE = new URL('../../clients/web/store/index.ts', import.meta.url).pathname
 const ARGS = [
   ...['up', '--http', '127.0.0.1:0', '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0', '--upstream', 'off'],
@@ -216,14 +223,14 @@ async function anHour(page: Page, session: CDPSession): Promise<void> {
 }
 
 /** An answer in a new chat each time, without another load of the page: what it still holds then is what it leaks. */
-async function minutes(page: Page, session: CDPSession): Promise<void> {
+async function oneAfterTheOther(page: Page, session: CDPSession): Promise<void> {
   const beganMs = performance.now()
   let reports = 0
-  await ask(page, longText(), 'fast')
-  for (let answers = 1; reports < MINUTES; answers++) {
+  await ask(page, longText(), MINUTES > 0 ? 'fast' : 'flood')
+  for (let answers = 1; ; answers++) {
     await untilAnswers(page, 1)
     const sinceMs = performance.now() - beganMs
-    if (sinceMs >= reports * 60_000) {
+    if (MINUTES > 0 ? sinceMs >= reports * 60_000 : answers === 1 || answers % REPORTED_EACH === 0) {
       reports++
       // collects garbage, of which the counters would count the documents' share
       const heap = (await heapMiB(session)).toFixed(1)
@@ -232,6 +239,7 @@ async function minutes(page: Page, session: CDPSession): Promise<void> {
         `${(sinceMs / 60_000).toFixed(1)} min, ${answers} answers: heap ${heap} MiB, ${nodes} nodes, ${jsEventListeners} listeners`,
       )
     }
+    if (MINUTES > 0 ? reports >= MINUTES : answers >= IN_A_ROW) return
     await page.getByRole('button', { name: 'New chat' }).first().click()
     await page.locator('article[aria-label="Answer"]').first().waitFor({ state: 'detached' })
     await say(page, longText())
@@ -258,7 +266,7 @@ try {
   await page.goto(up.http)
   await page.getByRole('textbox', { name: 'Message', exact: true }).waitFor()
   const session = await context.newCDPSession(page)
-  if (MINUTES > 0) await minutes(page, session)
+  if (MINUTES > 0 || IN_A_ROW > 0) await oneAfterTheOther(page, session)
   else {
     await openings(context, page, up.http, store)
     for (let round = 1; round <= ROUNDS; round++) await streaming(page, session, round)

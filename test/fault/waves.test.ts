@@ -1,7 +1,7 @@
 /**
  * Two hundred streams in waves over four nodes with few slots, while nodes are killed and started again at random (by a
  * seed). Every answer must be whole; the exact engine's must be equal to the letter, and greedy answers of the model equal
- * an unbroken run's in about the share in which two unbroken runs equal each other.
+ * an unbroken run's up to a token where the model itself was near to another one.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { SeededRandom } from '../../mesh/runtime/index.ts'
@@ -25,10 +25,13 @@ const ABOUT = ['a fox', 'an owl', 'a king', 'a robot'].flatMap((who) =>
   ['a lamp', 'a bell', 'a map', 'a boat', 'a key'].map((what) => `${who} and ${what}`),
 )
 /**
- * A near tie falls otherwise in a batch of another shape (docs/ARCHITECTURE.md, "Exactness"): twenty pairs of unbroken runs may show
- * none where a hundred broken ones show one. What a move loses or repeats, the exact engine's answers show in every case.
+ * A near tie falls otherwise in a batch of another shape (docs/ARCHITECTURE.md, "Exactness"): so far apart, in nats, are the two
+ * likeliest tokens there at most. A token that was lost or repeated is mostly no second choice of the model; what the exact
+ * engine's answers say shows it in every case.
  */
-const NEAR_TIES = 0.02
+const NEAR_TIE_NATS = 0.1
+/** Of answers of the model; stories have many ways to go on that are as good as each other. */
+const EQUAL_SHARE_MIN = 0.85
 /** Nodes that are left alone at any time. */
 const SPARED = 2
 
@@ -75,6 +78,36 @@ async function havoc(isOver: () => boolean): Promise<number> {
   return kills
 }
 
+interface Likely {
+  readonly token: string
+  readonly top_logprobs: readonly { readonly logprob: number }[]
+}
+
+/** How far apart the two likeliest tokens are where `text` leaves what the model says unbroken, in nats; 0 where it does not. */
+async function tieAt(question: number, text: string): Promise<number> {
+  const messages = [{ role: 'user', content: `Tell me a story about ${ABOUT[question]}.` }]
+  const asked = {
+    model: 'skein-tiny',
+    messages,
+    max_tokens: MODEL_TOKENS,
+    temperature: 0,
+    logprobs: true,
+    top_logprobs: 2,
+  }
+  const headers = { 'content-type': 'application/json' }
+  const response = await fetch(`${mesh.http}/v1/chat/completions`, {
+    ...{ method: 'POST', headers, body: JSON.stringify(asked) },
+  })
+  expect(response.status).toBe(200)
+  const answer = (await response.json()) as { choices: [{ logprobs: { content: Likely[] } }] }
+  let said = ''
+  for (const { token, top_logprobs: top } of answer.choices[0].logprobs.content) {
+    said += token
+    if (!text.startsWith(said)) return top[0]!.logprob - top[1]!.logprob
+  }
+  return 0
+}
+
 const share = (equal: readonly boolean[]): number => equal.filter(Boolean).length / equal.length
 const percent = (value: number): string => `${(100 * value).toFixed(1)} %`
 
@@ -106,16 +139,16 @@ it('every answer of two hundred is whole while nodes die and come back', { timeo
   for (const answer of spoken) tasks.push(await expectWhole(mesh, answer))
   const moves = tasks.reduce((sum, task) => sum + task.attempts.length - 1, 0)
   const broken = share(spoken.map((answer, i) => answer.text === alone[i % QUESTIONS]))
-  spoken.forEach((answer, i) => {
-    const whole = alone[i % QUESTIONS]!
-    if (answer.text !== whole)
-      process.stdout.write(`otherwise: ${JSON.stringify(answer.text)}\nunbroken:  ${JSON.stringify(whole)}\n`)
-  })
+  const ties: number[] = []
+  for (const [i, { text }] of spoken.entries())
+    if (text !== alone[i % QUESTIONS]) ties.push(await tieAt(i % QUESTIONS, text))
   process.stdout.write(
     `seed ${SEED}: ${tasks.length} answers, ${kills} kills, ${moves} further attempts; greedy answers equal to an unbroken run: ` +
-      `${percent(broken)}; two unbroken runs with other batch sizes: ${percent(unbroken)}\n`,
+      `${percent(broken)}; two unbroken runs with other batch sizes: ${percent(unbroken)}; the others leave it where two tokens ` +
+      `are ${ties.map((nats) => nats.toFixed(4)).join(', ')} nats apart\n`,
   )
   expect(kills).toBeGreaterThan(3)
   expect(moves).toBeGreaterThan(kills)
-  expect(broken).toBeGreaterThanOrEqual(unbroken - NEAR_TIES)
+  expect(Math.max(0, ...ties)).toBeLessThanOrEqual(NEAR_TIE_NATS)
+  expect(broken).toBeGreaterThanOrEqual(EQUAL_SHARE_MIN)
 })

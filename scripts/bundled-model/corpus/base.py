@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Sequence, TypeVar
 
 from .lists import PIECES
+from .pieces import TOKENS
 
 T = TypeVar("T")
 
@@ -96,10 +97,11 @@ class Draw(random.Random):
     def some(self, options: Sequence[T], count: int) -> list[T]:
         return self.sample(list(options), count)
 
-    def made_up(self) -> str:
-        """A name that is in no list, so that copying is learnt and not the list. One in five is held out."""
+    def made_up(self, can_be_said: bool = False) -> str:
+        """A name that is in no list, so that copying is learnt and not the list. One in five is held out. `can_be_said`: of
+        syllables, for names that nobody gave and that must be made up by who answers."""
         while True:
-            if self.steps and self.chance(0.6):
+            if self.steps and not can_be_said and self.chance(0.6):
                 name = self._of_pieces()
                 if sum(name.encode()) % 5 != 0:
                     return name
@@ -111,7 +113,11 @@ class Draw(random.Random):
 
 
     def _of_pieces(self) -> str:
-        """Pieces of words, one behind the other: so each token of letters is copied, and not only those of the usual syllables."""
+        """Tokens, or pieces of words, one behind the other: so each token of letters is copied, and not only those of the usual
+        syllables."""
+        if self.chance(0.6):
+            made = "".join(self.one(TOKENS) for _ in range(self.one([1, 1, 2, 2, 3])))
+            return made if len(made) > 2 else self._of_pieces()
         made = ""
         for _ in range(self.one([1, 2, 2, 2, 3])):
             word = self.one(PIECES)

@@ -123,15 +123,17 @@ def _which(draw: Draw, quantity: Quantity, known: dict[str, str], seen: list[str
 
 
 def _one_by_one(names: list[str], values: list[str], is_most: bool, unit: str) -> str:
-    """Each against the best so far, which is told beside it: what comes next always stands just before."""
+    """Each against the best so far. What was asked for, how the two stand and the best stand beside each other each time: looked
+    up in the question, which of "highest" and "lowest" it was got lost on the way."""
+    asked = "higher" if is_most else "lower"
     best, top = names[0], values[0]
     told = f"{best} {top}."
     for name, value in zip(names[1:], values[1:]):
         is_better = (tenths(value) > tenths(top)) == is_most
-        told += f" {name} {value}: {relation(value, top)}, "
+        told += f" {name} {value}, {asked}? {relation(value, top)}, "
         if is_better:
             best, top = name, value
-        told += f"{'now' if is_better else 'still'} {best} {top}."
+        told += f"{'yes: now' if is_better else 'no: still'} {best} {top}."
     return f"{told} So: {best}, {top} {unit}."
 
 
@@ -144,7 +146,7 @@ def _compare(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str
     so = tenths(a) > tenths(b) if is_more else tenths(a) < tenths(b)
     check = {"kind": "yes-no", "expect": "Yes" if so else "No", "skill": "compare"}
     if draw.steps:
-        have = f"{sentence(the(first))} has {a}, {the(second)} {b}."
+        have = f"{sentence(the(first))} has {a}, {the(second)} has {b}."
         return question, f"{have} {relation(a, b)}, and {word} means {'higher' if is_more else 'lower'}, so {'yes' if so else 'no'}.", check
     return question, f"{_sign_text(a, b)}, so {'yes' if so else 'no'}.", check
 
@@ -175,14 +177,16 @@ def _difference(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[
     word = quantity.more if tenths(known[first]) > tenths(known[second]) else quantity.less
     question = questions.DIFFERENCE(draw, a=the(first), b=the(second), more=word, q=quantity.name)
     if draw.steps:
-        sum_text = f"{sentence(the(first))} has {known[first]}, {the(second)} {known[second]}. {sum_text}"
+        have = f"{sentence(the(first))} has {known[first]}, {the(second)} has {known[second]}."
+        sum_text = f"{have} {relation(known[first], known[second])}: {sum_text}"
     return question, f"{sum_text}, so the difference is {result} {quantity.unit}.", {"kind": "number", "expect": result, "skill": "difference"}
 
 
 def _recall(draw: Draw, quantity: Quantity, known: dict[str, str]) -> tuple[str, str, dict]:
     room = draw.one(list(known))
     question = questions.RECALL(draw, a=the(room), q=quantity.name)
-    return question, f"{known[room]} {quantity.unit}.", {"kind": "number", "expect": known[room], "skill": "recall"}
+    answer = f"{sentence(the(room))} has {known[room]} {quantity.unit}." if draw.steps else f"{known[room]} {quantity.unit}."
+    return question, answer, {"kind": "number", "expect": known[room], "skill": "recall"}
 
 
 def _exercises(lines: list[tuple[str, str]]) -> Document:
@@ -233,9 +237,19 @@ def _exercise_lines(draw: Draw) -> list[tuple[str, str]]:
         elif draw.chance(0.75):
             lines.append((draw.one([f"{a} and {b}:", f"{a}, {b}:", f"{b} and {a}:"]), f" {_compared(draw, a, b)}"))
         else:
-            x, y = _two(draw)
-            lines.append((f"{x} + {y} =", f" {x + y}"))
+            lines.append(_sum_exercise(draw))
     return lines
+
+
+def _sum_exercise(draw: Draw) -> tuple[str, str]:
+    """Small sums as `sums` has them, step by step."""
+    x, y = _two(draw)
+    if not draw.steps:
+        return f"{x} + {y} =", f" {x + y}"
+    if draw.chance(0.4):
+        x, y = max(x, y), min(x, y)
+        return f"{x} - {y}", f"{_taken(x, y).removeprefix(f'{x} - {y}')} {x - y}"
+    return f"{x} + {y}", f"{_added(x, y).removeprefix(f'{x} + {y}')} {x + y}"
 
 
 def _range_lines(draw: Draw) -> list[tuple[str, str]]:
@@ -290,13 +304,28 @@ def _two(draw: Draw) -> tuple[int, int]:
 def _sum(draw: Draw) -> tuple[str, str, str, str]:
     a, b = _two(draw)
     ask = questions.SUM(draw, a=str(a), b=str(b))
-    return ask, f"{a} + {b} = {a + b}.", str(a + b), "sum"
+    return ask, f"{_added(a, b) if draw.steps else f'{a} + {b} ='} {a + b}.", str(a + b), "sum"
 
 
 def _minus(draw: Draw) -> tuple[str, str, str, str]:
     a, b = sorted(_two(draw), reverse=True)
     ask = questions.MINUS(draw, a=str(a), b=str(b))
-    return ask, f"{a} - {b} = {a - b}.", str(a - b), "difference"
+    return ask, f"{_taken(a, b) if draw.steps else f'{a} - {b} ='} {a - b}.", str(a - b), "difference"
+
+
+def _added(a: int, b: int) -> str:
+    """`95 + 87: 5 + 7 = 12, so`: what is carried is seen before the first digit of the sum is said."""
+    if a < 10 and b < 10:
+        return f"{a} + {b} ="
+    return f"{a} + {b}: {a % 10} + {b % 10} = {a % 10 + b % 10}, so"
+
+
+def _taken(a: int, b: int) -> str:
+    """`42 - 17: 12 - 7 = 5, so`: what is borrowed, the same way."""
+    if a < 10:
+        return f"{a} - {b} ="
+    ones = a % 10 + (10 if a % 10 < b % 10 else 0)
+    return f"{a} - {b}: {ones} - {b % 10} = {ones - b % 10}, so"
 
 
 def _celsius(draw: Draw) -> tuple[str, str, str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import about as talked, house
+from . import about as talked, house, words
 from .base import Document, Draw, casual, sentence
 
 KINDS = (
@@ -48,19 +48,22 @@ class Being:
         return HIM[self.they]
 
 
-def _being(draw: Draw, taken: str = "") -> Being:
-    kind, they = draw.split(*KINDS)
-    while kind == taken:
+def _being(draw: Draw, taken: str = "", kind: str = "") -> Being:
+    if kind:
+        they = "it"
+    else:
         kind, they = draw.split(*KINDS)
+        while kind == taken:
+            kind, they = draw.split(*KINDS)
     names = house.PEOPLE[1] if draw.held else house.PEOPLE[0]
-    name = draw.one(names) if draw.chance(0.7) else draw.made_up().capitalize()
+    name = draw.one(names) if draw.chance(0.85 if draw.steps else 0.7) else draw.made_up(can_be_said=True).capitalize()
     trait, habit = draw.one(TRAITS)
     return Being(name, kind, they, trait, habit)
 
 
-def story(draw: Draw) -> tuple[str, Being, Being, str]:
-    """The text, the two in it, and the thing that it is about."""
-    hero, friend = _being(draw), None
+def story(draw: Draw, kind: str = "") -> tuple[str, Being, Being, str]:
+    """The text, the two in it, and the thing that it is about. `kind`: of the hero, where it is none of the list."""
+    hero, friend = _being(draw, kind=kind), None
     while friend is None or friend.name == hero.name:
         friend = _being(draw, hero.kind)
     place, at = draw.split(*WHERE)
@@ -194,8 +197,10 @@ def told(draw: Draw) -> Document:
     document = Document()
     if draw.chance(0.3):
         document.system(draw.one(["You are a helpful assistant.", "You tell stories.", "You are Skein, a small assistant for the house."]))
-    text, hero, friend, thing = story(draw)
-    about = draw.one([f"{_a(hero.kind)}", f"{_a(hero.kind)} named {hero.name}", f"{_a(hero.kind)} and {_a(friend.kind)}", f"{_a(hero.kind)} and a {thing}", f"{hero.name} the {hero.kind}", ""])
+    # what somebody wants to hear of may be anything: then it is said again, and not known
+    any_kind = words.noun(draw) if draw.steps and draw.chance(0.3) else ""
+    text, hero, friend, thing = story(draw, any_kind)
+    about = f"{_a(hero.kind)} named {hero.name}" if any_kind and draw.chance(0.4) else _a(any_kind) if any_kind else draw.one([f"{_a(hero.kind)}", f"{_a(hero.kind)} named {hero.name}", f"{_a(hero.kind)} and {_a(friend.kind)}", f"{_a(hero.kind)} and a {thing}", f"{hero.name} the {hero.kind}", ""])
     if about:
         ask = talked.STORY_ABOUT(draw, x=about)
     else:

@@ -10,6 +10,11 @@ from .base import Draw, function
 from .house import Quantity, slug, the
 from .phrasing import filled
 
+ANY, SENSOR = "any", "sensor"
+"""What tools of a whole house are for: any place, and anything that is measured."""
+_MEASURED = {quantity.name for quantity in house.QUANTITIES}
+
+
 @dataclass
 class Tool:
     """A tool, and a way to ask for it: `ask` gives the request, the arguments that it means, and what it is about."""
@@ -27,32 +32,46 @@ class Tool:
         return self.schema["function"]["name"]
 
     @property
-    def about(self) -> str:
-        """What it is for, in the words of `wanted`."""
+    def about(self) -> tuple[str, ...]:
+        """What it is for, part by part, in the words of `wanted`: where, where it has a place, and what."""
         if self.kind in ("hub", "lights"):
-            return f"any {self.what or 'sensor'}"
-        return f"{slug(self.place, ' ')} {self.what}".strip()
+            return (ANY, self.what or SENSOR)
+        return (slug(self.place, " "), self.what) if self.place else (self.what,)
 
-    def wanted(self, arguments: dict[str, Any]) -> str:
+    def wanted(self, arguments: dict[str, Any]) -> tuple[str, ...]:
         """What is wanted by whoever asks for it with these arguments."""
         if self.kind not in ("hub", "lights"):
             return self.about
         place, *more = arguments.values()
-        return f"{slug(place, ' ')} {self.what or more[0]}"
+        return (slug(place, " "), self.what or more[0])
 
 
 def chosen(tools: Sequence[Tool], *asked: tuple[Tool, dict[str, Any]]) -> str:
-    """How the tools for what is asked are found: what is wanted, then what each tool is for, in the order in which they are
-    shown, until one is for that. What decides always stands just before what follows from it, and in the same words; the
-    number is that of the call."""
+    """How the tools for what is asked are found: what is wanted, then each tool, in the order in which they are shown, until one
+    is for that. Of each, part by part, what is wanted stands beside what it is for: whether two words behind each other are the
+    same is seen with ease, and with the whole of it many lines above one of four went wrong. The number is that of the call."""
     lines = []
     for number, (tool, arguments) in enumerate(asked, 1):
-        lines.append(tool.wanted(arguments))
+        wanted = tool.wanted(arguments)
+        lines.append(f"{number} {' '.join(wanted)}")
         for each in tools:
-            lines.append(f"{each.about} yes {number} {each.name}" if each is tool else f"{each.about} no")
+            lines.append(_looked_at(wanted, each.about, each is tool) + (f" {number} {each.name}" if each is tool else ""))
             if each is tool:
                 break
     return "\n".join(lines)
+
+
+def _looked_at(wanted: tuple[str, ...], about: tuple[str, ...], is_it: bool) -> str:
+    """`kitchen: kitchen yes, humidity: temperature no`, up to the first part that differs."""
+    told = []
+    for mine, its in zip(wanted, about):
+        is_same = mine == its or its == ANY and len(wanted) > 1 or its == SENSOR and mine in _MEASURED
+        told.append(f"{mine}: {its} {'yes' if is_same else 'no'}")
+        if not is_same:
+            break
+    if is_it != (len(told) == len(wanted) and is_same):
+        raise ValueError(f"{wanted} and {about} say another thing than the choice of the tool")
+    return ", ".join(told)
 
 
 def join(style: float, parts: Sequence[str]) -> str:
@@ -364,7 +383,7 @@ def toolbox(draw: Draw, count: int) -> list[Tool]:
         # one way to each thing: two tools for one request would make the right call a matter of taste
         same = made.kind in ("hub", "lights") and any(t.kind in ("hub", "lights", "sensor", "switch") for t in found)
         after = made.kind in ("sensor", "switch") and any(t.kind in ("hub", "lights") for t in found)
-        twice = made.kind == "generic" and any(t.schema["function"]["description"] == made.schema["function"]["description"] for t in found)
+        twice = made.kind == "generic" and any(t.what == made.what for t in found)
         if made.name in names or len(made.name) > 64 or clash or same or after or twice:
             continue
         names.add(made.name)
@@ -391,7 +410,7 @@ def alike(draw: Draw, count: int) -> list[Tool]:
     found: dict[str, Tool] = {}
     for make in makers:
         tool = make()
-        if len(tool.name) <= 64:
+        if len(tool.name) <= 64 and all(tool.about != other.about for other in found.values()):
             found.setdefault(tool.name, tool)
         if len(found) == count:
             break

@@ -249,7 +249,7 @@ def no_fitting_tool(draw: Draw) -> Document:
     hidden = tools.pop(int(draw.random() * len(tools)))
     if not tools:
         return no_fitting_tool(draw)
-    if any(tool.kind in ("hub", "lights") for tool in [*tools, hidden]):
+    if any(tool.kind in ("hub", "lights") for tool in [*tools, hidden]) or any(tool.about == hidden.about for tool in tools):
         return no_fitting_tool(draw)
     shown = _tools(document, draw, tools)
     request, arguments = hidden.ask(draw)
