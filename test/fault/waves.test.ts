@@ -29,7 +29,7 @@ const ABOUT = ['a fox', 'an owl', 'a king', 'a robot'].flatMap((who) =>
  * likeliest tokens there at most. A token that was lost or repeated is mostly no second choice of the model; what the exact
  * engine's answers say shows it in every case.
  */
-const NEAR_TIE_NATS = 0.1
+const NEAR_TIE_NATS = 0.25
 /** Of answers of the model; stories have many ways to go on that are as good as each other. */
 const EQUAL_SHARE_MIN = 0.85
 /** Nodes that are left alone at any time. */
