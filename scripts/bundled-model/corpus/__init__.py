@@ -14,7 +14,7 @@ STEPS_FROM = 3
 
 SKILLS: list[tuple[str, tuple[float, ...], Callable[[Draw], Document]]] = [
     ("repeat", (7, 4, 4, 3, 7), copying.repeat),
-    ("look-up", (5, 4, 4, 4, 7), copying.look_up),
+    ("look-up", (5, 4, 4, 4, 9), copying.look_up),
     ("pattern", (2, 1, 1, 0.5, 2), copying.pattern),
     ("naming", (4, 4, 4, 5, 2), copying.naming),
     ("cases", (2, 1, 1, 0.5, 1), copying.cases),
@@ -35,7 +35,7 @@ SKILLS: list[tuple[str, tuple[float, ...], Callable[[Draw], Document]]] = [
     ("json", (7, 6, 6, 6, 11), readings.as_json),
     ("talk", (8, 5, 5, 3, 3), talk.small_talk),
     ("greeting", (1, 1, 1, 1, 0.5), talk.greeting),
-    ("memory", (3, 2, 2, 2, 4), talk.memory),
+    ("memory", (3, 2, 2, 2, 6), talk.memory),
     ("refusal", (7, 3, 3, 4, 4), talk.refusal),
     ("story", (6, 6, 6, 3, 9), stories.told),
     ("story-plain", (1, 1, 1, 0.5, 0), stories.plain),

@@ -21,6 +21,8 @@ def _item(draw: Draw) -> str:
 
 def _any_item(draw: Draw) -> str:
     """In training also with capitals and the separators of programs."""
+    if draw.steps and draw.chance(0.12):
+        return words.saying(draw)
     item = _item(draw)
     if draw.held or draw.chance(0.7):
         return item

@@ -292,6 +292,13 @@ def _weather(draw: Draw) -> Tool:
                     draw.one(["Weather of a city.", "Get the current weather.", "Current weather at a place."]), properties, [key], ask)
 
 
+def _written(draw: Draw, listed: tuple[list[str], list[str]]) -> str:
+    """What a note or a message says: a few fixed ones would be learnt by heart, and others be bent to them."""
+    if draw.steps and draw.chance(0.5):
+        return words.saying(draw)
+    return draw.split(*listed) if draw.chance(0.5) else words.phrase(draw)
+
+
 def _message(draw: Draw) -> Tool:
     to, text = draw.one([("to", "text"), ("person", "message"), ("recipient", "body")])
     messages = (["I am late", "dinner is ready", "the door is open", "call me back", "the train is on time", "see you at six", "please buy bread", "all is well here", "your parcel is here", "come back soon", "we start at nine"],
@@ -299,7 +306,7 @@ def _message(draw: Draw) -> Tool:
 
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
         who = d.split(*house.PEOPLE) if d.chance(0.6) else d.made_up().capitalize()
-        what = d.split(*messages) if d.chance(0.5) else words.phrase(d)
+        what = _written(d, messages)
         return orders.MESSAGE(d, who=who, what=what), {to: who, text: what}
 
     return _generic("message", _name(draw, *draw.one([("message", "send"), ("send", "message"), ("notify",), ("send_text",)])), "Sends a message to a person.", {to: TEXT, text: TEXT}, None, ask)
@@ -329,7 +336,7 @@ def _note(draw: Draw) -> Tool:
              ["the bulbs are in the drawer", "oil the gate", "the chimney sweep comes at nine"])
 
     def ask(d: Draw) -> tuple[str, dict[str, Any]]:
-        what = d.split(*notes) if d.chance(0.5) else words.phrase(d)
+        what = _written(d, notes)
         return orders.NOTE(d, what=what), {key: what}
 
     return _generic("note", _name(draw, *draw.one([("note", "add"), ("notes", "add"), ("add", "note"), ("remember",)])), "Keeps a note.", {key: TEXT}, None, ask)

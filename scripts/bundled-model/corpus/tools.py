@@ -20,8 +20,8 @@ def begin(draw: Draw) -> Document:
 
 
 def _tools(document: Document, draw: Draw, tools: list[Tool]) -> list[Tool]:
-    """In the order in which they are shown."""
-    shuffled = list(tools)
+    """In the order in which they are shown; of two for the same thing the first, for either would be right."""
+    shuffled = [tool for i, tool in enumerate(tools) if all(tool.about != other.about for other in tools[:i])]
     draw.shuffle(shuffled)
     # in training a description is missing now and then: of most tools the name says it all, and it is read sooner
     document.tools = [tool.schema if draw.held or draw.chance(0.75 if draw.steps else 0.5) else _bare(tool.schema) for tool in shuffled]
