@@ -62,7 +62,7 @@ def main() -> None:
     path = options.out / f"{NAME}.gguf"
     export(path, NAME, shape, training.model.state_dict(), tokenizer)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    print(f"{path}: {path.stat().st_size:,} bytes, sha256 {digest}, {training.seconds:.0f} s of training, {training.document:,} documents", flush=True)
+    print(f"{path}: {path.stat().st_size:,} bytes, sha256 {digest}, {training.seconds:.0f} s of training, {training.batches.document:,} documents", flush=True)
 
 
 def _tokenizer(path: Path, seed: int) -> Tokenizer:

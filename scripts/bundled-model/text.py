@@ -5,7 +5,6 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Iterator
 
 import jinja2
 import numpy as np
@@ -148,6 +147,10 @@ def _without_markup(text: str) -> str:
     return text
 
 
+LENGTHS = 32
+"""Rows are that long, or twice, or three times."""
+
+
 class Encoder:
     """Documents as ids and weights."""
 
@@ -187,20 +190,84 @@ class Encoder:
         return weights
 
 
-def rows(encoder: Encoder, seed: int, first: int, length: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Rows of `length + 1` ids and weights, documents one behind the other from document `first`; and the next document."""
-    ids: list[int] = []
-    weights: list[float] = []
-    index = first
-    while True:
-        while len(ids) < length + 1:
-            begun = len(ids)
-            more, their = encoder(document(seed, index))
-            index += 1
-            ids += more
-            weights += their
-        # a row begins with the beginning of a document. One that is cut begins the next row as well: answers are at the ends
-        if begun > 0 and len(ids) > length + 1:
-            index -= 1
-        yield np.array(ids[: length + 1], dtype=np.int64), np.array(weights[: length + 1], dtype=np.float32), index
-        ids, weights = [], []
+LONG_EVERY = 8
+"""One of so many batches is a row of several documents: chats that go on are longer than any document."""
+LONG_ROW = 1024
+
+
+class Batches:
+    """Rows for training, a document in each, those of about one length together: what comes first in a row is what comes first
+    in a chat, and no attention is spent on other documents. A pure function of the seed, the first document and how many were
+    made; `state` and `restore` carry on from any place."""
+
+    def __init__(self, encoder: Encoder, seed: int, document: int, tokens: int):
+        """`tokens`: most of a batch."""
+        self._encoder, self._seed, self.document, self._tokens = encoder, seed, document, tokens
+        self._made = 0
+        self._waiting: dict[int, list[int]] = {}
+        self._encoded: dict[int, tuple[list[int], list[float]]] = {}
+
+    def next(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and weights, rows by length + 1; behind the end of a document the weight is 0."""
+        self._made += 1
+        if self._made % LONG_EVERY == 0:
+            return self._batch([self._long()], LONG_ROW)
+        while True:
+            length, count = self._put()
+            if count == self._rows(length):
+                return self._batch([[each] for each in self._waiting.pop(length)], length)
+
+    def state(self) -> dict:
+        return {"document": self.document, "made": self._made, "waiting": {length: list(their) for length, their in self._waiting.items()}}
+
+    def restore(self, state: dict) -> None:
+        self.document, self._made = state["document"], state["made"]
+        self._waiting = {length: list(their) for length, their in state["waiting"].items()}
+
+    def _rows(self, length: int) -> int:
+        return max(1, self._tokens // length)
+
+    def _put(self) -> tuple[int, int]:
+        """Draws a document and puts it to those of its length; that length, and how many wait there."""
+        index = self.document
+        self.document += 1
+        length = -(-(len(self._of(index)[0]) - 1) // LENGTHS) * LENGTHS
+        their = self._waiting.setdefault(length, [])
+        their.append(index)
+        return length, len(their)
+
+    def _long(self) -> list[int]:
+        """Documents for one long row, from those that wait and then new ones."""
+        row: list[int] = []
+        left = LONG_ROW + 1
+        while True:
+            while not self._waiting:
+                self._put()
+            length = next(iter(self._waiting))
+            size = len(self._of(self._waiting[length][0])[0])
+            if size > left and row:
+                return row
+            row.append(self._waiting[length].pop(0))
+            left -= size
+            if not self._waiting[length]:
+                del self._waiting[length]
+
+    def _of(self, index: int) -> tuple[list[int], list[float]]:
+        if index not in self._encoded:
+            ids, weights = self._encoder(document(self._seed, index))
+            # none is that long; a row could not hold it
+            self._encoded[index] = ids[: LONG_ROW + 1], weights[: LONG_ROW + 1]
+        return self._encoded[index]
+
+    def _batch(self, rows: list[list[int]], length: int) -> tuple[np.ndarray, np.ndarray]:
+        ids = np.zeros((len(rows), length + 1), dtype=np.int64)
+        weights = np.zeros((len(rows), length + 1), dtype=np.float32)
+        for i, row in enumerate(rows):
+            place = 0
+            for index in row:
+                their_ids, their_weights = self._of(index)
+                ids[i, place : place + len(their_ids)] = their_ids
+                weights[i, place : place + len(their_ids)] = their_weights
+                place += len(their_ids)
+                del self._encoded[index]
+        return ids, weights

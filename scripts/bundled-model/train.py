@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from corpus import PHASES
 from model import Llama, Shape
-from text import Encoder, rows
+from text import Batches, Encoder
 
 WEIGHT_DECAY = 0.05
 EVERY = 16
@@ -25,7 +25,9 @@ class Plan:
     seed: int = 1
     steps: int = 13_000
     tokens: int = 4096
-    """Tokens of one step."""
+    """Least tokens of one step."""
+    batch: int = 2048
+    """Most tokens that go through the network together."""
     document: int = 0
     """The first of the corpus."""
     muon_rate: float = 0.01
@@ -35,12 +37,6 @@ class Plan:
     """Of the first cycle of rates: up, level, down. The second begins lower and goes down all the way."""
     decay_share: float = 0.48
     second_rate: float = 0.5
-
-    def length(self, step: int) -> int:
-        """Tokens of a row: most documents are short, and attention is dear; the long rows come towards the end."""
-        if self._is_level(step):
-            return 512 if step % 4 == 3 else 256
-        return (256, 512, 1024)[step % 3]
 
     def _is_level(self, step: int) -> bool:
         return step < self.first_steps * (1 - self.decay_share)
@@ -59,12 +55,9 @@ class Plan:
 class Refinement(Plan):
     """A further cycle of rates, from weights that were trained before: up, and down all the way."""
 
-    steps: int = 2600
+    steps: int = 3600
     peak: float = 0.6
     document: int = PHASES[-1]
-
-    def length(self, step: int) -> int:
-        return 1024 if step % 4 == 3 else 512
 
     def rate(self, step: int) -> float:
         return self.peak * min((step + 1) / self.warmup, max(0.005, (self.steps - step) / self.steps))
@@ -117,18 +110,18 @@ class Training:
         torch.manual_seed(plan.seed)
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False
-        self.plan, self.encoder, self.checkpoint, self.log = plan, encoder, checkpoint, log
+        self.plan, self.checkpoint, self.log = plan, checkpoint, log
+        self.batches = Batches(encoder, plan.seed, plan.document, plan.batch)
         self.model = Llama(shape)
         if start:
             self.model.load_state_dict(start)
         for block in self.model.blocks:
-            block.compile(dynamic=False)
+            block.compile(dynamic=True)
         matrices = [w for n, w in self.model.named_parameters() if w.dim() == 2 and "embedding" not in n]
         others = [w for n, w in self.model.named_parameters() if w.dim() != 2 or "embedding" in n]
         self.muon = Muon(matrices, plan.muon_rate)
         self.adam = torch.optim.AdamW(others, lr=plan.adam_rate, betas=(0.9, 0.95), weight_decay=0.0)
         self.step = 0
-        self.document = plan.document
         self.seconds = 0.0
         if checkpoint.exists():
             self._load()
@@ -142,7 +135,7 @@ class Training:
             self.seconds += time.monotonic() - began
             self.step += 1
             if self.step % 20 == 0:
-                line = {"step": self.step, "loss": round(loss, 4), "seconds": round(self.seconds), "documents": self.document}
+                line = {"step": self.step, "loss": round(loss, 4), "seconds": round(self.seconds), "documents": self.batches.document}
                 with self.log.open("a") as file:
                     file.write(json.dumps(line) + "\n")
             if time.monotonic() - last_saved > 120:
@@ -152,37 +145,40 @@ class Training:
 
     def _step(self) -> float:
         plan = self.plan
-        length = plan.length(self.step)
-        batch = plan.tokens // length
-        source = rows(self.encoder, plan.seed, self.document, length)
-        taken = []
-        for _ in range(batch):
-            ids, weights, self.document = next(source)
-            taken.append((ids, weights))
-        ids = torch.from_numpy(np.stack([each for each, _ in taken]))
-        weights = torch.from_numpy(np.stack([each for _, each in taken]))[:, 1:]
+        taken, tokens = [], 0
+        while tokens < plan.tokens:
+            taken.append(self._places(*self.batches.next()))
+            tokens += taken[-1][0].numel()
+        whole = sum(weights.sum() for *_, weights in taken)
+        told = 0.0
+        for ids, looked_at, weights in taken:
+            logits = self.model(ids[:, :-1], looked_at)
+            losses = F.cross_entropy(logits, ids[:, 1:].reshape(-1)[looked_at], reduction="none")
+            loss = (losses * weights).sum() / whole
+            loss.backward()
+            told += loss.item()
         share = plan.rate(self.step)
-        # of the tokens that are only read every eighth is looked at, with eight times its weight: logits are dear
-        turn = (torch.arange(weights.numel()) % EVERY == self.step % EVERY).view_as(weights)
-        looked_at = (weights == 1) | turn
-        weights = torch.where(weights == 1, 1.0, weights * EVERY)
-        looked_at, weights = looked_at.reshape(-1).nonzero().squeeze(1), weights.reshape(-1)
-        logits = self.model(ids[:, :-1], looked_at)
-        losses = F.cross_entropy(logits, ids[:, 1:].reshape(-1)[looked_at], reduction="none")
-        weights = weights[looked_at]
-        loss = (losses * weights).sum() / weights.sum()
-        loss.backward()
         for group in self.adam.param_groups:
             group["lr"] = plan.adam_rate * share
         self.adam.step()
         self.muon.step(share)
         self.model.zero_grad(set_to_none=True)
-        return loss.item()
+        return told
+
+    def _places(self, rows: np.ndarray, row_weights: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Ids, the places whose next token is predicted, and what each of them weighs."""
+        weights = torch.from_numpy(row_weights)[:, 1:]
+        # of the tokens that are only read every sixteenth is looked at, with sixteen times its weight: logits are dear
+        turn = (torch.arange(weights.numel()) % EVERY == self.step % EVERY).view_as(weights) & (weights > 0)
+        looked_at = (weights == 1) | turn
+        weights = torch.where(weights == 1, 1.0, weights * EVERY).reshape(-1)
+        looked_at = looked_at.reshape(-1).nonzero().squeeze(1)
+        return torch.from_numpy(rows), looked_at, weights[looked_at]
 
     def _save(self) -> None:
         state = {
             "model": self.model.state_dict(), "adam": self.adam.state_dict(), "muon": self.muon.momentum,
-            "step": self.step, "document": self.document, "seconds": self.seconds, "plan": asdict(self.plan),
+            "step": self.step, "batches": self.batches.state(), "seconds": self.seconds, "plan": asdict(self.plan),
         }
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(state, partial)
@@ -196,4 +192,5 @@ class Training:
         self.adam.load_state_dict(state["adam"])
         for mine, kept in zip(self.muon.momentum, state["muon"]):
             mine.copy_(kept)
-        self.step, self.document, self.seconds = state["step"], state["document"], state["seconds"]
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.batches.restore(state["batches"])

@@ -33,6 +33,8 @@ export interface ChatCase {
 /** What came back of it. */
 export interface ChatAnswer {
   readonly content: string
+  /** What it thought first, shown with an answer that is wrong. */
+  readonly thought: string
   readonly calls: readonly { readonly name: string; readonly arguments: string }[]
   readonly finishReason: string
 }

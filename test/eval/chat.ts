@@ -28,6 +28,7 @@ interface Completion {
   readonly choices: readonly {
     readonly message: {
       readonly content: string | null
+      readonly reasoning_content?: string
       readonly tool_calls?: readonly { readonly function: ChatAnswer['calls'][number] }[]
     }
     readonly finish_reason: string
@@ -89,18 +90,20 @@ async function ask(http: string, each: ChatCase): Promise<ChatAnswer> {
   const { choices, error } = (await response.json()) as Completion
   const choice = choices?.[0]
   if (!choice) throw new TypeError(`${response.status}: ${error?.message}`)
-  const { content, tool_calls = [] } = choice.message
+  const { content, reasoning_content: thought = '', tool_calls = [] } = choice.message
   return {
     content: content ?? '',
+    thought,
     calls: tool_calls.map((call) => call.function),
     finishReason: choice.finish_reason,
   }
 }
 
-function told({ messages, tools }: ChatCase, { content, calls }: ChatAnswer, fault: string): string {
+function told({ messages, tools }: ChatCase, { content, thought, calls }: ChatAnswer, fault: string): string {
   const said = [content, ...calls.map((call) => `${call.name}(${call.arguments})`)].filter((part) => part !== '')
   const names = tools ? ` with ${tools.length} tools` : ''
-  return `  wrong${names}: ${JSON.stringify(messages)}\n    said ${said.join(' ')}\n    ${fault}`
+  const before = thought === '' ? '' : `\n    thought ${thought.trim().replaceAll('\n', '\n      ')}`
+  return `  wrong${names}: ${JSON.stringify(messages)}${before}\n    said ${said.join(' ')}\n    ${fault}`
 }
 
 function isObject(text: string): boolean {

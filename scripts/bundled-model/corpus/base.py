@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Sequence, TypeVar
 
 from .lists import PIECES
-from .pieces import TOKENS
+from .pieces import PARTS, RARE, TOKENS
 
 T = TypeVar("T")
 
@@ -101,7 +101,7 @@ class Draw(random.Random):
         """A name that is in no list, so that copying is learnt and not the list. One in five is held out. `can_be_said`: of
         syllables, for names that nobody gave and that must be made up by who answers."""
         while True:
-            if self.steps and not can_be_said and self.chance(0.6):
+            if self.steps and not can_be_said and self.chance(0.8):
                 name = self._of_pieces()
                 if sum(name.encode()) % 5 != 0:
                     return name
@@ -111,12 +111,12 @@ class Draw(random.Random):
             if len(name) > 2 and (sum(name.encode()) % 5 == 0) == self.held:
                 return name
 
-
     def _of_pieces(self) -> str:
         """Tokens, or pieces of words, one behind the other: so each token of letters is copied, and not only those of the usual
         syllables."""
-        if self.chance(0.6):
-            made = "".join(self.one(TOKENS) for _ in range(self.one([1, 1, 2, 2, 3])))
+        if self.chance(0.8):
+            count = self.one([1, 1, 2, 2, 3])
+            made = "".join(self.one(self._pieces(count)) for _ in range(count))
             return made if len(made) > 2 else self._of_pieces()
         made = ""
         for _ in range(self.one([1, 2, 2, 2, 3])):
@@ -124,6 +124,12 @@ class Draw(random.Random):
             begin = self.whole(0, max(0, len(word) - 3))
             made += word[begin : begin + self.whole(2, 6)]
         return made if len(made) > 2 else self._of_pieces()
+
+    def _pieces(self, count: int) -> Sequence[str]:
+        """What a piece of a name of so many is one of."""
+        if self.chance(0.4):
+            return TOKENS
+        return PARTS if count > 1 and self.chance(0.25) else RARE
 
 
 def function(name: str, description: str, properties: dict[str, Any] | None = None, required: Sequence[str] | None = None) -> dict[str, Any]:

@@ -67,9 +67,14 @@ QUANTITIES = [
 TEMPERATURE, HUMIDITY, SOIL, CO2, LIGHT, POWER, WATER, NOISE, PRESSURE, BATTERY = QUANTITIES
 
 
+KINDS_OF_PLACES = ["room", "house", "corner", "shed", "cellar", "hall", "yard", "store", "box", "tank", "field", "bench", "door", "shelf", "cabin", "tower"]
+
+
 def place(draw: Draw) -> str:
     """A room, an object or any other name."""
     roll = draw.random()
+    if draw.steps and not draw.held:
+        return _any_place(draw, roll)
     if roll < 0.2:
         return draw.made_up()
     if roll < 0.45:
@@ -79,6 +84,21 @@ def place(draw: Draw) -> str:
     if roll < 0.62:
         return draw.split(*OBJECTS)
     return draw.split(*PLACES)
+
+
+def _any_place(draw: Draw, roll: float) -> str:
+    """Seldom one of the lists: what is met often is learnt by heart, and names like it are then bent to it."""
+    if roll < 0.28:
+        return draw.made_up()
+    if roll < 0.42:
+        return f"{draw.made_up()} {draw.made_up()}"
+    if roll < 0.62:
+        return words.name(draw)
+    if roll < 0.72:
+        return f"{draw.made_up() if draw.chance(0.4) else words.noun(draw)} {draw.one(KINDS_OF_PLACES)}"
+    if roll < 0.8:
+        return f"{draw.split(*PEOPLE) if draw.chance(0.4) else draw.made_up().capitalize()}'s room"
+    return draw.split(*(OBJECTS if roll < 0.85 else PLACES))
 
 
 def places(draw: Draw, count: int) -> list[str]:

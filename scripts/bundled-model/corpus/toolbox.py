@@ -48,15 +48,17 @@ class Tool:
 
 def chosen(tools: Sequence[Tool], *asked: tuple[Tool, dict[str, Any]]) -> str:
     """How the tools for what is asked are found: what is wanted, then each tool, in the order in which they are shown, until one
-    is for that. Of each, part by part, what is wanted stands beside what it is for: whether two words behind each other are the
-    same is seen with ease, and with the whole of it many lines above one of four went wrong. The number is that of the call."""
+    is for that. Each begins with its number and its name, so that the next one is found by its number in the list, of which two
+    tools of one place have each their own; the last one shown has number 1, so that its line tells that there is no other. Then, part
+    by part, what is wanted stands beside what it is for: whether two words behind each other are the same is seen with ease."""
     lines = []
-    for number, (tool, arguments) in enumerate(asked, 1):
+    for tool, arguments in asked:
         wanted = tool.wanted(arguments)
-        lines.append(f"{number} {' '.join(wanted)}")
-        for each in tools:
-            lines.append(_looked_at(wanted, each.about, each is tool) + (f" {number} {each.name}" if each is tool else ""))
+        lines.append(f"want {' '.join(wanted)}")
+        for number, each in zip(range(len(tools), 0, -1), tools):
+            lines.append(f"{number} {each.name}, {_looked_at(wanted, each.about, each is tool)}")
             if each is tool:
+                lines.append(f"call {each.name}")
                 break
     return "\n".join(lines)
 
@@ -65,7 +67,7 @@ def _looked_at(wanted: tuple[str, ...], about: tuple[str, ...], is_it: bool) -> 
     """`kitchen: kitchen yes, humidity: temperature no`, up to the first part that differs."""
     told = []
     for mine, its in zip(wanted, about):
-        is_same = mine == its or its == ANY and len(wanted) > 1 or its == SENSOR and mine in _MEASURED
+        is_same = len(wanted) == len(about) and mine == its or its == ANY and len(wanted) > 1 or its == SENSOR and mine in _MEASURED
         told.append(f"{mine}: {its} {'yes' if is_same else 'no'}")
         if not is_same:
             break

@@ -67,7 +67,8 @@ def one_call(draw: Draw) -> Document:
     """A request that one of the tools serves."""
     document = begin(draw)
     if draw.held or draw.chance(0.55):
-        tools = toolbox(draw, draw.whole(1, 6) if draw.held or draw.steps else draw.one([1, 1, 2, 2, 3, 4, 6]))
+        many = draw.steps and not draw.held and draw.chance(0.06)
+        tools = toolbox(draw, draw.whole(7, 12) if many else draw.whole(1, 6) if draw.held or draw.steps else draw.one([1, 1, 2, 2, 3, 4, 6]))
     else:
         tools = alike(draw, draw.one([2, 2, 3, 3, 4, 5]))
     shown = _tools(document, draw, tools)
