@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="part of what the result depends on")
     parser.add_argument("--only-heldout", action="store_true", help="write the held-out cases, train nothing")
     parser.add_argument("--start", type=Path, help="a file made by this to go on from, in a further cycle of training")
+    parser.add_argument("--peak", type=float, default=Refinement.peak, help="share of the full rates that a further cycle rises to")
     parser.add_argument("--stop-at", type=int, help="train up to this step, and export what there is")
     options = parser.parse_args()
     options.heldout.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +53,7 @@ def main() -> None:
     shape = Shape(vocabulary=VOCABULARY)
     if options.start:
         weights, tokenizer = start.read(options.start)
-        plan, name = Refinement(seed=options.seed, steps=options.steps or Refinement.steps), f"{NAME}-{options.seed}-further"
+        plan, name = Refinement(seed=options.seed, steps=options.steps or Refinement.steps, peak=options.peak), f"{NAME}-{options.seed}-further"
     else:
         weights, tokenizer = None, _tokenizer(options.work / f"tokenizer-{options.seed}.json", options.seed)
         plan, name = Plan(seed=options.seed, steps=options.steps or Plan.steps), f"{NAME}-{options.seed}"

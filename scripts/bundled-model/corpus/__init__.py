@@ -20,7 +20,7 @@ SKILLS: list[tuple[str, tuple[float, ...], Callable[[Draw], Document]]] = [
     ("cases", (2, 1, 1, 0.5, 1), copying.cases),
     ("tool-call", (25, 32, 34, 38, 42), tools.one_call),
     ("tool-result", (11, 13, 13, 14, 11), tools.is_it_too),
-    ("tools-parallel", (7, 6, 6, 7, 12), tools.several_calls),
+    ("tools-parallel", (7, 6, 6, 7, 20), tools.several_calls),
     ("tools-none-fits", (9, 14, 14, 18, 13), tools.no_fitting_tool),
     ("tools-talk", (1, 1, 1, 1, 1), tools.talk_beside_tools),
     ("readings", (26, 30, 32, 34, 40), readings.several_questions),

@@ -153,7 +153,7 @@ BEFORE = (
      "A question: ", "Another thing: ", "Yes, ", "Look, ", "Excuse me, ", "Thank you. ", "If you can: ", "By the way, ", "Um, ", "My friend, ", "Dear Skein, ", "OK so ", "Hello! "],
     ["Listen, ", "Right, ", "Hm, ", "Also, "],
 )
-AFTER = ([", please", " please", ", thanks", ", Skein", ", my friend"], [" thank you", ", if you can"])
+AFTER = ([", please", " please", ", thanks", ", Skein", ", my friend", " cheers", ", many thanks", " thanks a lot", ", that is all", ", kindly", " if possible", ", when you can", " my dear", ", that would be nice"], [" thank you", ", if you can"])
 AFTER_ORDERS = [" now", " for me", ", quickly", " right away", " at once", ", if you like", ", OK", ", will you"]
 
 

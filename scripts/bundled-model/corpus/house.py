@@ -67,7 +67,12 @@ QUANTITIES = [
 TEMPERATURE, HUMIDITY, SOIL, CO2, LIGHT, POWER, WATER, NOISE, PRESSURE, BATTERY = QUANTITIES
 
 
+HELD = {*PLACES[1], *OBJECTS[1]}
 KINDS_OF_PLACES = ["room", "house", "corner", "shed", "cellar", "hall", "yard", "store", "box", "tank", "field", "bench", "door", "shelf", "cabin", "tower"]
+
+
+SAID_OTHERWISE = ["play", "list", "time", "timer", "note", "message", "weather", "music", "light", "clock", "lamp", "door", "fan", "open", "book", "check", "call", "feed", "order", "clean", "heat", "cool", "water", "air"]
+"""Words of requests that stand in names too: `playroom` is a room."""
 
 
 def place(draw: Draw) -> str:
@@ -95,6 +100,9 @@ def _any_place(draw: Draw, roll: float) -> str:
     if roll < 0.62:
         return words.name(draw)
     if roll < 0.72:
+        if draw.chance(0.3):
+            name = draw.one(SAID_OTHERWISE) + draw.one(["", "", " "]) + draw.one([*KINDS_OF_PLACES, "er", "ton", "ing", draw.made_up()])
+            return draw.made_up() if name in HELD or name.replace(" ", "") in HELD or name in ("timer", "noteing") else name
         return f"{draw.made_up() if draw.chance(0.4) else words.noun(draw)} {draw.one(KINDS_OF_PLACES)}"
     if roll < 0.8:
         return f"{draw.split(*PEOPLE) if draw.chance(0.4) else draw.made_up().capitalize()}'s room"

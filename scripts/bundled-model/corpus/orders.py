@@ -43,14 +43,15 @@ HOW = {
 }
 BOTH = Asks(
     ["I need the {quantity} of both {a} and {b}.", "Give me the {quantity} in {a}, and in {b} too."],
-    say=["{quantity} in {a} and {b}?", "{quantity}: {a} and {b}?", "{a} and {b}: {quantity}?", "{quantity} of {a}, and of {b} as well?", "which {quantity} has {a}, and which {b}?",
+    say=["{quantity} in {a} and {b}?", "{quantity}: {a} and {b}?", "{a} and {b}: {quantity}?", "{quantity} of {a}, and of {b} as well?", "both {a} and {b}: {quantity}?", "{quantity} of both {a} and {b}, please.", "which {quantity} has {a}, and which {b}?",
          "how do {a} and {b} compare in {quantity}?", "which has the [higher|lower] {quantity}, {a} or {b}?", "I need two values: the {quantity} of {a} and of {b}."],
     do=["[check|read|get|measure|look up] the {quantity} [in|of] {a} and [in|of] {b}", "[check|read] the {quantity} in both places: {a} and {b}", "compare the {quantity} [in|of] {a} and {b}", "compare {a} and {b} in {quantity}",
         "read the {quantity} of {a}, then of {b} too"],
     know=[("what is the {quantity} in {a} and in {b}", "what the {quantity} in {a} and in {b} is"), ("how is the {quantity} in {a} and {b}", "how the {quantity} in {a} and {b} is"),
           ("what do the {quantity} sensors of {a} and {b} say", "what the {quantity} sensors of {a} and {b} say")],
     what=["the {quantity} [in|of] {a} and {b}", "the {quantity} [in|of] {a} and [in|of] {b}", "the {quantity} of {a} and that of {b}", "the {quantity} in {a} and the one in {b}", "both the {quantity} of {a} and of {b}",
-          "the {quantity} in {a} as well as in {b}", "the {quantity} for {a} and for {b} too"],
+          "the {quantity} in {a} as well as in {b}", "the {quantity} for {a} and for {b} too",
+          "the {quantity} [of|in] both {a} and {b}", "the {quantity} in {a}, and in {b} as well", "the {quantity} of {a}, and of {b} too", "the {quantity} of both, {a} and {b}"],
 )
 BOTH_KINDS = Asks([], say=["{q} and {r} in {the}?", "{the}: {q} and {r}?"], do=["[check|read|get|look up] the {q} and the {r} [in|of] {the}"], what=["the {q} and the {r} [in|of] {the}", "both the {q} and the {r} of {the}"])
 
@@ -110,14 +111,14 @@ WEATHER = Asks(
 )
 MESSAGE = Asks(
     ["Let {who} know: {what}.", "Text {who}: {what}."],
-    say=["message to {who}: {what}.", "for {who}: {what}.", "a text for {who}: {what}.", "{who} should know: {what}."],
+    say=["message to {who}: {what}.", "for {who}: {what}.", "a text for {who}: {what}.", "{who} should know: {what}.", "{who} must know this: {what}.", "text message for {who}: {what}.", "{who} has to know: {what}.", "to {who}: {what}."],
     do=["tell {who}: {what}.", "send {who} a [message|text|note]: {what}.", "send a [message|text] to {who}: {what}.", "write to {who}: {what}.", "write {who} a [text|message]: {what}.", "message {who}: {what}.", "inform {who}: {what}.",
-        "let {who} know this: {what}.", "text this to {who}: {what}.", "say to {who}: {what}.", "send this to {who}: {what}."],
+        "let {who} know this: {what}.", "text this to {who}: {what}.", "say to {who}: {what}.", "send this to {who}: {what}.", "let {who} hear: {what}.", "text to {who}: {what}.", "make {who} know: {what}.", "drop {who} a [line|text]: {what}.", "ping {who}: {what}."],
 )
 MUSIC = Asks(
     ["Let us listen to {what}.", "Could you play {what}?"],
     say=["some {what}, please.", "I want to [hear|listen to] {what}.", "I would like to [hear|listen to] {what}.", "music: {what}.", "how about some {what}?", "let us hear {what}.", "let me listen to {what}.", "now {what}, please.", "I am in the mood for {what}."],
-    do=["play {what}", "play some {what}", "play me [some|] {what}", "put on [some|] {what}", "start {what}", "let me hear {what}", "turn on {what}", "play {what} for us"],
+    do=["play {what}", "listen to {what}", "play some {what}", "play me [some|] {what}", "put on [some|] {what}", "start {what}", "let me hear {what}", "turn on {what}", "play {what} for us"],
 )
 CLOCK = Asks(
     ["Which time is it now?", "Give me the time, please."],
@@ -128,8 +129,8 @@ CLOCK = Asks(
 )
 NOTE = Asks(
     ["Keep in mind: {what}.", "Please note: {what}."],
-    say=["to note: {what}.", "a note: {what}.", "for my notes: {what}.", "new note: {what}.", "I must not forget: {what}.", "I want a note of this: {what}.", "this is to keep: {what}."],
-    do=["make a note: {what}.", "write down: {what}.", "remember this: {what}.", "note [this|down]: {what}.", "take a note: {what}.", "keep this in mind: {what}.", "keep a note: {what}.", "write this down: {what}.", "save this note: {what}.", "add a note: {what}.", "do not forget: {what}.", "remember: {what}."],
+    say=["to note: {what}.", "a note: {what}.", "for my notes: {what}.", "new note: {what}.", "I must not forget: {what}.", "I want a note of this: {what}.", "this is to keep: {what}.", "this must stay in mind: {what}.", "a thing to keep in mind: {what}."],
+    do=["make a note: {what}.", "write down: {what}.", "remember this: {what}.", "note [this|down]: {what}.", "take a note: {what}.", "keep this in mind: {what}.", "keep a note: {what}.", "write this down: {what}.", "save this note: {what}.", "add a note: {what}.", "do not forget: {what}.", "remember: {what}.", "bear in mind: {what}.", "have in mind: {what}.", "keep this: {what}.", "note for later: {what}.", "note that down: {what}.", "keep in mind [this|that]: {what}."],
 )
 MADE_UP = Asks(
     ["Would you {verb} the {noun}? The {key} is {what}.", "I want to {verb} the {noun} of {key} {what}."],

@@ -41,9 +41,14 @@ class Tool:
     def wanted(self, arguments: dict[str, Any]) -> tuple[str, ...]:
         """What is wanted by whoever asks for it with these arguments."""
         if self.kind not in ("hub", "lights"):
-            return self.about
+            return (as_said(self.place), self.what) if self.place else self.about
         place, *more = arguments.values()
-        return (slug(place, " "), self.what or more[0])
+        return (as_said(place), self.what or more[0])
+
+
+def as_said(place: str) -> str:
+    """In small letters, but for the rooms of people: their names are copied as they stand in the request."""
+    return place if "'" in place else slug(place, " ")
 
 
 def chosen(tools: Sequence[Tool], *asked: tuple[Tool, dict[str, Any]]) -> str:
@@ -67,7 +72,7 @@ def _looked_at(wanted: tuple[str, ...], about: tuple[str, ...], is_it: bool) -> 
     """`kitchen: kitchen yes, humidity: temperature no`, up to the first part that differs."""
     told = []
     for mine, its in zip(wanted, about):
-        is_same = len(wanted) == len(about) and mine == its or its == ANY and len(wanted) > 1 or its == SENSOR and mine in _MEASURED
+        is_same = len(wanted) == len(about) and its in (mine, slug(mine, " ")) or its == ANY and len(wanted) > 1 or its == SENSOR and mine in _MEASURED
         told.append(f"{mine}: {its} {'yes' if is_same else 'no'}")
         if not is_same:
             break
@@ -296,9 +301,9 @@ def _weather(draw: Draw) -> Tool:
 
 def _written(draw: Draw, listed: tuple[list[str], list[str]]) -> str:
     """What a note or a message says: a few fixed ones would be learnt by heart, and others be bent to them."""
-    if draw.steps and draw.chance(0.5):
+    if draw.steps and draw.chance(0.4):
         return words.saying(draw)
-    return draw.split(*listed) if draw.chance(0.5) else words.phrase(draw)
+    return draw.split(*listed) if draw.chance(0.25 if draw.steps else 0.5) else words.phrase(draw)
 
 
 def _message(draw: Draw) -> Tool:

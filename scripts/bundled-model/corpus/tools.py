@@ -86,11 +86,11 @@ def one_call(draw: Draw) -> Document:
         elif tool.kind == "hub":
             value = str(draw.whole(0, 99))
             document.result(json.dumps({"value": int(value)})).say(f"It is {value}.")
-        elif tool.schema["function"]["name"].lower().find("weather") >= 0:
+        elif tool.kind == "generic" and tool.what == "weather":
             sky, degrees = draw.split(["sunny", "cloudy", "rainy", "windy", "foggy"], ["stormy", "clear"]), draw.whole(-5, 35)
             city = next(iter(arguments.values()))
             document.result(json.dumps({"sky": sky, "temperature": degrees})).say(f"In {city} it is {sky} with {degrees} °C.")
-        elif "time" in tool.schema["function"]["description"].lower() and not arguments:
+        elif tool.kind == "generic" and tool.what == "time":
             clock = f"{draw.whole(0, 23):02d}:{draw.whole(0, 59):02d}"
             document.result(draw.one([clock, json.dumps({"time": clock})])).say(f"It is {clock}.")
         else:
