@@ -71,7 +71,7 @@ HELD = {*PLACES[1], *OBJECTS[1]}
 KINDS_OF_PLACES = ["room", "house", "corner", "shed", "cellar", "hall", "yard", "store", "box", "tank", "field", "bench", "door", "shelf", "cabin", "tower"]
 
 
-SAID_OTHERWISE = ["play", "list", "time", "timer", "note", "message", "weather", "music", "light", "clock", "lamp", "door", "fan", "open", "book", "check", "call", "feed", "order", "clean", "heat", "cool", "water", "air"]
+SAID_OTHERWISE = ["play", "reading", "read", "text", "list", "time", "timer", "note", "message", "weather", "music", "light", "clock", "lamp", "door", "fan", "open", "book", "check", "call", "feed", "order", "clean", "heat", "cool", "water", "air"]
 """Words of requests that stand in names too: `playroom` is a room."""
 
 

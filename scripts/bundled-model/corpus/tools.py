@@ -74,7 +74,7 @@ def one_call(draw: Draw) -> Document:
     shown = _tools(document, draw, tools)
     turns = draw.whole(1, 1 if draw.held else 3)
     for turn in range(turns):
-        tool = draw.one(tools)
+        tool = draw.one(_asked(draw, tools))
         request, arguments = tool.ask(draw)
         document.user(casual(draw, sentence(request))).think(chosen(shown, (tool, arguments))).call((tool.name, arguments))
         document.check = {"kind": "tool-call", "calls": [{"name": tool.name, "arguments": arguments}]}
@@ -96,6 +96,12 @@ def one_call(draw: Draw) -> Document:
         else:
             _acknowledge(draw, document, request)
     return document
+
+
+def _asked(draw: Draw, tools: list[Tool]) -> list[Tool]:
+    """In training often those that are no part of the house: of them there are many kinds, and each comes seldom."""
+    others = [tool for tool in tools if tool.kind == "generic"]
+    return others if draw.steps and not draw.held and others and draw.chance(0.4) else tools
 
 
 def several_calls(draw: Draw) -> Document:
@@ -234,6 +240,8 @@ def _beside(draw: Draw, quantity: Quantity, place: str, word: str) -> Tool:
 
 def _near(draw: Draw, quantity: Quantity, bound: float) -> str:
     """A reading on either side of a limit, often close to it."""
+    if draw.steps and not draw.held and draw.chance(0.06):
+        return house.number(round(bound * 10))
     if draw.chance(0.4):
         return house.value(draw, quantity)
     spread = max(2, int(abs(bound) * 0.25))
