@@ -6,7 +6,7 @@ import { EMPTY_STATE, Live, type LiveState } from './live.ts'
 import type { AnswerPorts, Ask } from './ports.ts'
 import { problemOf } from './problems.ts'
 import { Reach } from './reach.ts'
-import { seedOf, textOf, thoughtOf } from './request.ts'
+import { callsOf, seedOf, textOf, thoughtOf } from './request.ts'
 import { AnswerRun } from './run.ts'
 import { isOver, tabMessageOf, Teller, toldState, type TabMessage, type TellMessage } from './tabs.ts'
 import type { Answers, AskSettings, LiveAnswer, Made, OutboxItem, SendExtra, Sent } from './types.ts'
@@ -261,7 +261,9 @@ export class MeshAnswers implements Answers {
       await this.#asks.end(id)
       return this.#forget(id)
     }
-    const state = { ...EMPTY_STATE, text: textOf(row.parts), thought: thoughtOf(row.parts), made: madeOf(row) }
+    const { parts } = row
+    const said = { text: textOf(parts), thought: thoughtOf(parts), calls: callsOf(parts) }
+    const state = { ...EMPTY_STATE, ...said, made: madeOf(row) }
     const live = this.#liveOf(ask, state)
     const teller = new Teller(this.#ports, { id, chatId: ask.chatId }, () => live.state)
     const onSent = (): void => {

@@ -23,6 +23,7 @@ import type { Answers } from './types.ts'
 
 export type { AnswerPorts } from './ports.ts'
 export { callsAtEnd } from './live.ts'
+export { callsOf } from './request.ts'
 
 /** Of this tab: one for the page. */
 export const createAnswers = (ports: AnswerPorts): Answers => new MeshAnswers(ports)

@@ -1,6 +1,6 @@
 /** The request that an answer is asked with: the same one, byte for byte, whenever it is made of the same messages and settings. */
 import type { ChatMessage, ChatRequest } from '../../sdk/index.ts'
-import type { MessageRow, Part } from '../store/index.ts'
+import type { DeviceCall, MessageRow, Part } from '../store/index.ts'
 import type { Ask } from './ports.ts'
 
 const SEEDS = 2 ** 31
@@ -56,6 +56,9 @@ export const textOf = (parts: readonly Part[]): string =>
 
 export const thoughtOf = (parts: readonly Part[]): string =>
   parts.map((part) => (part.type === 'thought' ? part.text : '')).join('')
+
+export const callsOf = (parts: readonly Part[]): DeviceCall[] =>
+  parts.flatMap((part) => (part.type === 'call' ? [part.call] : []))
 
 function fenced(name: string, text: string): string {
   const ticks = [...text.matchAll(/`+/g)].reduce((longest, [run]) => Math.max(longest, run.length), 2)

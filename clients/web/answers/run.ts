@@ -132,7 +132,7 @@ export class AnswerRun {
   /** @returns undefined when it was closed. */
   async #toItsEnd(): Promise<End | 'away' | undefined> {
     const { ports, live, row } = this.#init
-    if (this.#ask.isSent && this.#ask.settings.devices !== 'none') return interrupted()
+    if (this.#ask.isSent && !this.#isRepeatable) return interrupted()
     const isThere = await ports.store.update(this.#ask.id, { status: 'running', model: this.#ask.settings.model })
     if (!isThere) return { status: 'stopped' }
     this.#ask = (await this.#init.asks.change(this.#ask.id, { isSent: true })) ?? this.#ask
@@ -155,7 +155,12 @@ export class AnswerRun {
 
   /** Nobody has taken it, in no tab: it can go back to what waits. */
   get #isNew(): boolean {
-    return this.#made === undefined && !this.#wasSent && this.#ask.settings.devices === 'none'
+    return this.#made === undefined && !this.#wasSent && this.#isRepeatable
+  }
+
+  /** Nothing in the world was changed by it: the same request makes the same answer. */
+  get #isRepeatable(): boolean {
+    return this.#ask.settings.devices === 'none'
   }
 
   async #putBack(): Promise<'away'> {
@@ -170,12 +175,11 @@ export class AnswerRun {
   /** Prepares the next try. @returns the end, where there is none. */
   async #afterBreak(thrown: unknown, again: number): Promise<End | undefined> {
     const failure = { status: 'failed' as const, problem: problemOf(thrown, this.#made?.taskId) }
-    const isRepeatable = this.#ask.settings.devices === 'none'
     if (isAway(thrown)) {
-      if (!isRepeatable) return interrupted(this.#made?.taskId)
+      if (!this.#isRepeatable) return interrupted(this.#made?.taskId)
       return this.#untilReady()
     }
-    if (!isRepeatable || again >= AGAIN_MAX) return failure
+    if (!this.#isRepeatable || again >= AGAIN_MAX) return failure
     if (isGone(thrown)) {
       this.#ask = (await this.#init.asks.change(this.#ask.id, { round: this.#ask.round + 1 })) ?? this.#ask
       this.#restart(this.#text.text, this.#thought.text)
@@ -310,7 +314,12 @@ export class AnswerRun {
     const told = toldBy(status)
     if (told.type === 'note') return this.#note(told.note)
     if (told.type === 'node') return live.set({ note: undefined })
-    if (told.type !== 'moved') return live.set({ calls: callsWith(live.state.calls, told) })
+    if (told.type !== 'moved') {
+      live.set({ calls: callsWith(live.state.calls, told) })
+      // what was done in the world is on the disk before anything else can happen to this page
+      this.#keeper.changed()
+      return this.keep()
+    }
     const made = movedTo(live.state.made, told.to, told.reason, ports.clock.nowMs())
     live.set({ made, note: { kind: 'moving', reason: movingFor(told.reason), to: told.to } })
   }
@@ -330,8 +339,10 @@ export class AnswerRun {
     await this.#keeper.end()
     if (end.status === 'stopped') this.#cancelTask()
     if (end.answer) this.#atEnd(end.answer)
-    const calls = callsAtEnd(live.state.calls)
-    live.settle({ phase: end.status, note: undefined, problem: end.problem, calls })
+    live.set({ calls: callsAtEnd(live.state.calls) })
+    const showEnd = (): void => live.settle({ phase: end.status, note: undefined, problem: end.problem })
+    // with devices it cannot be asked for again: nobody may take it for ended, and leave, before it is kept
+    if (this.#isRepeatable) showEnd()
     if (end.answer) await this.#details(end.answer)
     const { taskId } = live.state.made
     const patch: MessagePatch = {
@@ -342,6 +353,7 @@ export class AnswerRun {
       ...(end.problem && { error: end.problem }),
     }
     await ports.store.update(this.#ask.id, patch)
+    showEnd()
     await asks.end(this.#ask.id)
     return 'ended'
   }
@@ -358,7 +370,7 @@ export class AnswerRun {
   /** Where it went and how long it took, as the mesh has it on record; without it what was seen from here stands. */
   async #details(answer: ChatAnswer): Promise<void> {
     const { ports, live } = this.#init
-    if (answer.taskId === undefined || this.#ask.settings.devices !== 'none') return
+    if (answer.taskId === undefined || !this.#isRepeatable) return
     const late = new AbortController()
     const cancel = ports.clock.after(DETAILS_WAIT_MS, () => late.abort())
     try {

@@ -1,5 +1,5 @@
 import type { ReadonlySignal } from '@preact/signals'
-import { callsAtEnd, type LiveAnswer, type Made, type Problem } from '../answers/index.ts'
+import { callsAtEnd, callsOf, type LiveAnswer, type Made, type Problem } from '../answers/index.ts'
 import { Markdown } from '../markdown/index.ts'
 import type { DeviceCall, MessageRow } from '../store/index.ts'
 import { words } from '../words/index.ts'
@@ -9,7 +9,7 @@ import type { Conversation } from './conversation.ts'
 import { DeviceCalls } from './DeviceCalls.tsx'
 import { AnswerNotes, Moves, ProblemNote, type ProblemNoteProps } from './Notes.tsx'
 import { useNear, type NearView } from './near-view.ts'
-import { callsOf, heightAbout, isOpen, saidBy, thoughtBy } from './parts.ts'
+import { heightAbout, isOpen, saidBy, thoughtBy } from './parts.ts'
 import { Thoughts } from './Thoughts.tsx'
 
 export interface AnswerProps {

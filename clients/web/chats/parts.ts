@@ -1,5 +1,5 @@
 /** What a message says, by its parts. */
-import type { DeviceCall, MessageRow, Part } from '../store/index.ts'
+import type { MessageRow, Part } from '../store/index.ts'
 
 /** What was said, without thoughts and files. */
 export const saidBy = (parts: readonly Part[]): string =>
@@ -10,9 +10,6 @@ export const thoughtBy = (parts: readonly Part[]): string =>
 
 export const filesOf = (parts: readonly Part[]): (Part & { readonly type: 'file' })[] =>
   parts.flatMap((part) => (part.type === 'file' ? [part] : []))
-
-export const callsOf = (parts: readonly Part[]): DeviceCall[] =>
-  parts.flatMap((part) => (part.type === 'call' ? [part.call] : []))
 
 /** Whether it comes still: here, in another tab, or once the mesh is back. */
 export const isOpen = ({ status }: Pick<MessageRow, 'status'>): boolean => status === 'running' || status === 'queued'

@@ -389,7 +389,8 @@ describe('devices', () => {
     await settled()
     expect(world.row(id)).toMatchObject({ status: 'failed', error: { kind: 'interrupted' } })
     const other = await sent()
-    world.mesh.last.begins().says('It is ')
+    world.mesh.last.begins().tells('call greenhouse.vent {"value":true}').tells('set greenhouse.vent: true')
+    world.mesh.last.tells('call greenhouse.temperature {}').says('It is ')
     await world.clock.pass(600)
     tab.close()
     tab = world.tab()
@@ -398,5 +399,27 @@ describe('devices', () => {
     expect(world.row(other)).toMatchObject({ status: 'failed', error: { kind: 'interrupted' } })
     expect(world.text(other)).toBe('It is ')
     expect(world.mesh.asked).toHaveLength(2)
+    // what was done is told all the same
+    expect(world.row(other).parts).toMatchObject([
+      { call: { tool: 'greenhouse.vent', outcome: 'done', value: 'true' } },
+      { call: { tool: 'greenhouse.temperature', state: 'ended', outcome: 'unknown' } },
+      { type: 'text' },
+    ])
+  })
+
+  it('an answer is shown as ended once it is kept: a page that is left then has lost nothing', async () => {
+    world.chat('chat', { devices: 'act' })
+    const id = await sent()
+    const live = tab.answers.live(id)!
+    const kept: string[] = []
+    const stopWatching = live.phase.subscribe((phase) => {
+      if (phase === 'done') kept.push(world.row(id).status)
+    })
+    world.mesh.last.begins().tells('call greenhouse.vent {"value":true}').tells('set greenhouse.vent: true')
+    world.mesh.last.says('It is open.').ends()
+    await settled()
+    stopWatching()
+    expect(kept).toEqual(['done'])
+    expect(world.row(id).parts).toMatchObject([{ call: { outcome: 'done' } }, { text: 'It is open.' }])
   })
 })
