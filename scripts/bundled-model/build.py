@@ -1,4 +1,4 @@
-"""Makes the bundled language model: `python build.py [--out DIR] [--work DIR] [--steps N] [--start FILE]`.
+"""Makes the bundled language model: `python build.py [--out DIR] [--work DIR] [--steps N] [--start FILE | --mean FILE…]`.
 
 The same seed gives the same file, byte for byte, on the same kind of CPU with the same number of threads and the versions of
 `requirements.txt`. A run that was stopped goes on where it was (`--work` keeps the checkpoint).
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="part of what the result depends on")
     parser.add_argument("--only-heldout", action="store_true", help="write the held-out cases, train nothing")
     parser.add_argument("--start", type=Path, help="a file made by this to go on from, in a further cycle of training")
+    parser.add_argument("--mean", type=Path, nargs="+", help="files of cycles that followed each other, to be averaged; trains nothing")
     parser.add_argument("--peak", type=float, default=Refinement.peak, help="share of the full rates that a further cycle rises to")
     parser.add_argument("--stop-at", type=int, help="train up to this step, and export what there is")
     options = parser.parse_args()
@@ -51,6 +52,11 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     options.out.mkdir(parents=True, exist_ok=True)
     shape = Shape(vocabulary=VOCABULARY)
+    path = options.out / f"{NAME}.gguf"
+    if options.mean:
+        export(path, NAME, shape, *start.mean(options.mean))
+        print(_told(path))
+        return
     if options.start:
         weights, tokenizer = start.read(options.start)
         plan, name = Refinement(seed=options.seed, steps=options.steps or Refinement.steps, peak=options.peak), f"{NAME}-{options.seed}-further"
@@ -60,10 +66,12 @@ def main() -> None:
     training = Training(plan, shape, Encoder(tokenizer), options.work / f"{name}.pt", options.work / f"{name}.jsonl", weights)
     print(f"{training.model.parameters_count:,} parameters, step {training.step} of {plan.steps}", flush=True)
     training.run(options.stop_at)
-    path = options.out / f"{NAME}.gguf"
     export(path, NAME, shape, training.model.state_dict(), tokenizer)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    print(f"{path}: {path.stat().st_size:,} bytes, sha256 {digest}, {training.seconds:.0f} s of training, {training.batches.document:,} documents", flush=True)
+    print(f"{_told(path)}, {training.seconds:.0f} s of training, {training.batches.document:,} documents")
+
+
+def _told(path: Path) -> str:
+    return f"{path}: {path.stat().st_size:,} bytes, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def _tokenizer(path: Path, seed: int) -> Tokenizer:

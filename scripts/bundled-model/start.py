@@ -1,6 +1,7 @@
-"""A model to go on from: the weights and the tokenizer of a GGUF file that `export.py` wrote."""
+"""Models to go on from: the weights and the tokenizers of GGUF files that `export.py` wrote."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import gguf
@@ -20,6 +21,18 @@ def read(path: Path) -> tuple[dict[str, Tensor], Tokenizer]:
     weights = {_key(each.name): torch.from_numpy(gguf.quants.dequantize(each.data, each.tensor_type).copy()) for each in reader.tensors}
     tokens, merges = (reader.fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "merges"))
     return weights, tokenizer_of(tokens, [merge.split(" ") for merge in merges])
+
+
+def mean(paths: Sequence[Path]) -> tuple[dict[str, Tensor], Tokenizer]:
+    """
+    The mean of the weights of models that came of each other: right more often than each of them, at the cost of one
+    ("Model soups", Wortsman et al. 2022). Raises ValueError where they do not have the same tokens.
+    """
+    models = [read(path) for path in paths]
+    tokenizer = models[0][1]
+    if any(other.get_vocab() != tokenizer.get_vocab() for _, other in models):
+        raise ValueError("the files have other tokenizers than each other: only cycles of one model can be averaged")
+    return {key: sum(weights[key] for weights, _ in models) / len(models) for key in models[0][0]}, tokenizer
 
 
 def _key(name: str) -> str:

@@ -14,12 +14,12 @@ const LEAST: Readonly<Record<string, number>> = {
   difference: 0.9,
   recall: 0.9,
   sum: 0.9,
-  units: 0.9,
-  json: 0.9,
-  refusal: 0.9,
-  say: 0.8,
-  summary: 0.8,
-  story: 0.8,
+  units: 0.95,
+  json: 0.95,
+  refusal: 0.95,
+  say: 0.9,
+  summary: 0.85,
+  story: 0.9,
 }
 const PARALLEL = 4
 const MAX_TOKENS = 320
