@@ -50,19 +50,19 @@ describe('an answer', () => {
   it('is stopped where it is, kept so, and gone on with by the same words', async () => {
     const view = await browser.view(mesh.http)
     const page = await view.open()
-    await say(page, words(60))
+    await say(page, words(150))
     await untilSaid(page, 'word12 ')
     await page.keyboard.press('Escape')
     await page.getByText('Stopped.').waitFor()
     const stopped = (await lastAnswer(page).textContent())!.trim()
-    expect(stopped).not.toContain('word60')
+    expect(stopped).not.toContain('word150')
     const tasks = await mesh.get<{ data: { state: string }[] }>('/mesh/v1/tasks?limit=1')
     expect(tasks.data[0]!.state).toBe('cancelled')
     await page.reload()
     expect((await lastAnswer(page).textContent())!.trim()).toBe(stopped)
 
     await page.getByRole('button', { name: 'Continue', exact: true }).click()
-    await untilSaid(page, 'word60')
+    await untilSaid(page, 'word150')
     await untilComplete(page)
     expect((await lastAnswer(page).textContent())!.startsWith(stopped)).toBe(true)
     // the one that was stopped is still there, as another version
@@ -90,6 +90,12 @@ describe('an answer', () => {
     expect(await answer.locator('table td').first().textContent()).toBe('1')
     await view.expectAxeClean()
   })
+})
+
+describe('an answer that is long', () => {
+  // a minute and a half: tabs are opened while it comes, which on a busy machine takes seconds
+  const mesh = useMesh({ args: ['--model', `echo:${SLOW}?tps=40&answer=3600&ctx=20000`] })
+  const browser = useBrowser()
 
   it('is seen in another tab as it comes, stopped there, and taken over from a tab that is closed', async () => {
     const view = await browser.view(mesh.http)
