@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=Plan.seed)
     parser.add_argument("--threads", type=int, default=2, help="part of what the result depends on")
+    parser.add_argument("--draw", default="held", help="held-out cases to write: those of the repository, or by another word others of the same lists")
     parser.add_argument("--only-heldout", action="store_true", help="write the held-out cases, train nothing")
     parser.add_argument("--start", type=Path, help="a file made by this to go on from, in a further cycle of training")
     parser.add_argument("--mean", type=Path, nargs="+", help="files of cycles that followed each other, to be averaged; trains nothing")
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("--stop-at", type=int, help="train up to this step, and export what there is")
     options = parser.parse_args()
     options.heldout.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{write(options.heldout)} held-out cases: {options.heldout}", flush=True)
+    print(f"{write(options.heldout, options.draw)} held-out cases: {options.heldout}", flush=True)
     write_story_words(options.heldout.with_name("story-words.json"))
     if options.only_heldout:
         return

@@ -28,9 +28,9 @@ SKILLS = {
 }
 
 
-def case(skill: str, index: int) -> dict:
+def case(skill: str, index: int, draw: str) -> dict:
     make, _ = SKILLS[skill]
-    doc = make(Draw(f"held {skill} {index}", held=True))
+    doc = make(Draw(f"{draw} {skill} {index}", held=True))
     end = _cut(doc)
     messages = [_message(message) for message in doc.messages[:end]]
     return {"skill": skill, "messages": messages, **({"tools": doc.tools} if doc.tools else {}), "check": doc.check}
@@ -55,11 +55,12 @@ def _message(message: dict) -> dict:
     return {**message, "tool_calls": calls}
 
 
-def write(path: Path) -> int:
+def write(path: Path, draw: str = "held") -> int:
+    """Another `draw` makes as many other cases, of the same held-out lists. Returns how many."""
     lines = []
     for skill, (_, count) in SKILLS.items():
         for index in range(count):
-            made = case(skill, index)
+            made = case(skill, index, draw)
             calls = [c["id"] for m in made["messages"] for c in m.get("tool_calls", [])]
             for message in made["messages"]:
                 if message["role"] == "tool":

@@ -39,10 +39,9 @@ export interface ChatAnswer {
   readonly finishReason: string
 }
 
-export function chatCases(): ChatCase[] {
-  const lines = readFileSync(new URL('./bundled/chat.jsonl', import.meta.url), 'utf8')
-    .trim()
-    .split('\n')
+/** @param path of other cases than those of the repository. */
+export function chatCases(path: string | URL = new URL('./bundled/chat.jsonl', import.meta.url)): ChatCase[] {
+  const lines = readFileSync(path, 'utf8').trim().split('\n')
   return lines.map((line) => JSON.parse(line) as ChatCase)
 }
 

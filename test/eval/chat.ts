@@ -36,11 +36,11 @@ interface Completion {
   readonly error?: { readonly message: string }
 }
 
-/** @param show how many wrong answers to print of each line. */
-export async function evaluateChat(print: (line: string) => void, show: number): Promise<Figure[]> {
+/** @param show how many wrong answers to print of each line. @param path see `chatCases`. */
+export async function evaluateChat(print: (line: string) => void, show: number, path?: string): Promise<Figure[]> {
   const up = await SkeinProcess.start({ args: ['up', '--http', '127.0.0.1:0', '--no-mdns'] })
   try {
-    const cases = chatCases()
+    const cases = chatCases(path)
     const rows = new Map<string, { right: number; all: number }>()
     let validJson = 0
     let asked = 0
